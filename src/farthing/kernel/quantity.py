@@ -49,7 +49,7 @@ def parse_decimal(raw: object, path: str, *, code: str = "invalid_number") -> De
 
 
 def _read(raw: object) -> tuple[Decimal, str]:
-    if isinstance(raw, bool) or isinstance(raw, float) or not isinstance(raw, str | int | Decimal):
+    if isinstance(raw, bool) or not isinstance(raw, str | int | Decimal):
         return ZERO, f"must be a decimal string, not {_kind(raw)}"
     if isinstance(raw, int) and raw.bit_length() > 128:
         return ZERO, f"has more than {DIGITS_MAX} digits"
@@ -63,7 +63,7 @@ def _read(raw: object) -> tuple[Decimal, str]:
     assert isinstance(exponent, int), "the pattern admits finite numbers only"
     if len(digits) > DIGITS_MAX:
         return ZERO, f"has {len(digits)} digits; at most {DIGITS_MAX} are allowed"
-    if number and not (EXPONENT_MIN <= exponent and number.adjusted() <= EXPONENT_MAX):
+    if number and not (exponent >= EXPONENT_MIN and number.adjusted() <= EXPONENT_MAX):
         return ZERO, (
             f"is out of range: at most {-EXPONENT_MIN} digits after the point "
             f"and {EXPONENT_MAX + 1} before it are allowed"

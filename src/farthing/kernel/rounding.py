@@ -16,7 +16,7 @@ QUOTIENT_SCALE = 18
 
 
 class Rounding(StrEnum):
-    """How a half is resolved. `half_up` goes away from zero, as invoices do: 0.125 -> 0.13, -0.125 -> -0.13."""
+    """How a half is resolved; `half_up` goes away from zero: 0.125 -> 0.13 and -0.125 -> -0.13."""
 
     HALF_UP = "half_up"
     HALF_EVEN = "half_even"
@@ -90,4 +90,4 @@ def _quantize(number: Decimal, scale: int, mode: str) -> Decimal:
     with localcontext() as context:
         context.prec = 250
         result = number.quantize(Decimal(1).scaleb(-scale), rounding=mode)
-        return result if result else abs(result)  # no negative zero on a document
+        return result or abs(result)  # no negative zero on a document
