@@ -1,0 +1,1 @@
+"""The event log: durable, append-only, replayable. Acknowledged means on disk here."""
