@@ -1,0 +1,98 @@
+"""The only doors to the books: every door is one transaction with its tenant already set."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import set_json_loads
+from psycopg_pool import ConnectionPool
+
+from farthing.db.endpoint import Endpoint, outages_named
+from farthing.kernel.errors import InvalidInput
+
+POOL_SIZE = 10
+CONNECTION_WAIT_SECONDS = 30.0
+
+BooksConnection = psycopg.Connection[DictRow]
+
+_exact_json = partial(json.loads, parse_float=Decimal)
+
+
+class Books:
+    """A pool of connections that cannot bypass row-level security. Safe to share between threads."""
+
+    def __init__(self, endpoint: Endpoint, pool_size: int = POOL_SIZE) -> None:
+        self._app_role = endpoint.app_role
+        self._pool: ConnectionPool[BooksConnection] = ConnectionPool(
+            endpoint.app,
+            connection_class=psycopg.Connection[DictRow],
+            kwargs={"row_factory": dict_row},
+            min_size=1,
+            max_size=pool_size,
+            timeout=CONNECTION_WAIT_SECONDS,
+            configure=self._configure,
+            check=ConnectionPool.check_connection,
+            open=False,
+        )
+        self._pool.open()
+        try:
+            self._refuse_a_role_above_the_policies()
+        except BaseException:
+            self._pool.close()
+            raise
+
+    @contextmanager
+    def transaction(self, tenant_id: int) -> Iterator[BooksConnection]:
+        """One transaction that sees and writes the rows of one tenant; it commits unless an error leaves it."""
+        with self._transaction() as conn:
+            conn.execute("SELECT set_config('farthing.tenant', %s, true)", [str(tenant_id)])
+            yield conn
+
+    @contextmanager
+    def operator_transaction(self) -> Iterator[BooksConnection]:
+        """One transaction that may list and create tenants, and sees no tenant's rows."""
+        with self._transaction() as conn:
+            conn.execute("SELECT set_config('farthing.operator', 'on', true)")
+            yield conn
+
+    @contextmanager
+    def read_only(self, tenant_id: int) -> Iterator[BooksConnection]:
+        """One transaction that only reads: all its queries see the rows of one tenant at one moment."""
+        with self._transaction() as conn:
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            conn.execute("SELECT set_config('farthing.tenant', %s, true)", [str(tenant_id)])
+            yield conn
+
+    def close(self) -> None:
+        """Close every connection; transactions that are open are rolled back."""
+        self._pool.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[BooksConnection]:
+        with outages_named(), self._pool.connection() as conn, conn.transaction():
+            yield conn
+
+    def _configure(self, conn: psycopg.Connection[Any]) -> None:
+        set_json_loads(_exact_json, conn)  # numbers in jsonb are read exactly, never as float
+        if self._app_role is not None:
+            conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._app_role)))
+        conn.execute("SET search_path = public")
+        conn.execute("SET timezone = 'UTC'")
+        conn.commit()
+
+    def _refuse_a_role_above_the_policies(self) -> None:
+        with self._transaction() as conn:
+            role = conn.execute(
+                "SELECT rolname, rolsuper OR rolbypassrls AS unbound FROM pg_roles WHERE rolname = current_user"
+            ).fetchone()
+        if role is None or role["unbound"]:
+            raise InvalidInput(
+                "database_role_unbound",
+                "the application's database role is a superuser or has BYPASSRLS: tenants would not be kept apart",
+            )

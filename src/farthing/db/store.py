@@ -1,0 +1,35 @@
+"""SQL of the tenants."""
+
+from datetime import datetime
+
+from farthing.db.pool import BooksConnection
+
+
+def insert_tenant(conn: BooksConnection, key: str, name: str, now: datetime) -> int | None:
+    """The new tenant's id, or None if the key stands already."""
+    row = conn.execute(
+        "INSERT INTO tenants (key, name, created_at) VALUES (%s, %s, %s) ON CONFLICT (key) DO NOTHING"
+        " RETURNING tenant_id",
+        [key, name, now],
+    ).fetchone()
+    return None if row is None else int(row["tenant_id"])
+
+
+def insert_default_tenant(conn: BooksConnection, tenant_id: int, key: str, name: str, now: datetime) -> None:
+    """The tenant with a fixed id; nothing happens if it stands already."""
+    conn.execute(
+        "INSERT INTO tenants (tenant_id, key, name, created_at) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        [tenant_id, key, name, now],
+    )
+
+
+def select_tenant_id(conn: BooksConnection, key: str) -> int | None:
+    """The id behind a tenant's key."""
+    row = conn.execute("SELECT tenant_id FROM tenants WHERE key = %s", [key]).fetchone()
+    return None if row is None else int(row["tenant_id"])
+
+
+def select_tenants(conn: BooksConnection) -> list[tuple[int, str, str, datetime]]:
+    """Every tenant as (id, key, name, created_at), oldest first."""
+    rows = conn.execute("SELECT tenant_id, key, name, created_at FROM tenants ORDER BY tenant_id").fetchall()
+    return [(row["tenant_id"], row["key"], row["name"], row["created_at"]) for row in rows]
