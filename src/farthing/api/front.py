@@ -1,0 +1,52 @@
+"""The front of a worker: every request is identified here, once, before any route sees it."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from farthing.api.authenticator import Authenticator
+from farthing.api.body import ClientGone, Receive
+from farthing.api.events_route import EVENTS_PATH, EventsRoute, Send, send_problem
+from farthing.api.problems import problem
+from farthing.kernel.errors import InvalidInput
+
+OPEN_PATHS = frozenset({"/v1/health", "/v1/health/live", "/v1/health/ready", "/openapi.json"})
+"""What may be asked without a key."""
+
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+class Front:
+    """An ASGI application: authenticates, hands events to their door and the rest to the resources."""
+
+    def __init__(self, authenticator: Authenticator, events: EventsRoute, resources: Application) -> None:
+        self._authenticator = authenticator
+        self._events = events
+        self._resources = resources
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._resources(scope, receive, send)
+            return
+        path = scope["path"]
+        try:
+            if path not in OPEN_PATHS:
+                tenant_id = await self._authenticator.tenant_of(_authorization(scope))
+                scope.setdefault("state", {})["tenant_id"] = tenant_id
+            if path == EVENTS_PATH:
+                await self._events(scope, receive, send)
+                return
+            if "\x00" in path or b"%00" in scope["query_string"]:
+                raise InvalidInput("invalid_path", "the address holds a NUL character")
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is a problem and the log has the rest
+            await send_problem(send, problem(error))
+            return
+        await self._resources(scope, receive, send)
+
+
+def _authorization(scope: MutableMapping[str, Any]) -> bytes | None:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return bytes(value)
+    return None
