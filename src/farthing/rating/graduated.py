@@ -1,0 +1,58 @@
+"""Graduated: each unit costs what its own tier says.
+
+    {"model": "graduated", "tiers": [{"up_to": "1000", "unit_price": "0.01", "flat_fee": "0"},
+                                     {"unit_price": "0.005"}]}
+
+Law: a unit's price depends on its position in the running total alone, and a tier's flat fee is owed
+by the part that enters the tier: additive, and exact, for tiers are summed and never rounded one by
+one. A bound belongs to the tier below it: 1000 units stay in tier 1, and 1000.5 units have half a
+unit in tier 2. With nothing used nothing is owed, unless `"bill_flat_on_zero": true`: then a period
+that ends so owes the flat fee of tier 1.
+
+Example, 0.01 up to 1000, then 0.005 and a flat fee of 2 on entry:
+    rate(quantity=1500)                     14.50    1000 x 0.01, tier 1
+                                                      500 x 0.005, tier 2
+                                                        1 x 2, tier 2 flat fee
+    rate(before=1500, quantity=100)          0.50     100 x 0.005, tier 2
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar, Self
+
+from farthing.kernel.quantity import ONE, ZERO
+from farthing.kernel.reading import Fields
+from farthing.rating.charge import Charge, charge
+from farthing.rating.sheet import Sheet, parse_flag
+from farthing.rating.tiers import Tier, read_tiers
+
+
+@dataclass(frozen=True, slots=True)
+class Graduated:
+    tiers: tuple[Tier, ...]
+    bill_flat_on_zero: bool = False
+
+    grain: ClassVar[Decimal] = ONE
+    proportional: ClassVar[bool] = False
+
+    @classmethod
+    def read(cls, fields: Fields, sheet: Sheet) -> Self:
+        return cls(read_tiers(fields, sheet), fields.optional("bill_flat_on_zero", parse_flag, False))
+
+    def charges(self, start: Decimal, end: Decimal, one: Decimal) -> list[Charge]:
+        charges: list[Charge] = []
+        floor = ZERO
+        for number, tier in enumerate(self.tiers, start=1):
+            ceiling = end if tier.up_to is None else min(tier.up_to * one, end)
+            if ceiling > start:
+                charges.append(charge(ceiling - max(floor, start), tier.unit_price, f"tier {number}"))
+                if tier.flat_fee and start <= floor:
+                    charges.append(charge(one, tier.flat_fee, f"tier {number} flat fee"))
+            if ceiling == end:
+                break
+            floor = ceiling
+        return charges
+
+    def charges_at_zero(self, one: Decimal) -> list[Charge]:
+        fee = self.tiers[0].flat_fee
+        return [charge(one, fee, "tier 1 flat fee")] if self.bill_flat_on_zero and fee else []
