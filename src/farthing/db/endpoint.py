@@ -15,6 +15,10 @@ OnWait = Callable[[str], None]
 """Called with a sentence for people when there is something to wait for."""
 
 
+def _awake() -> None:
+    """A server that others look after."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Connection strings of one PostgreSQL: for migrations, and for everything else."""
@@ -23,6 +27,8 @@ class Endpoint:
     app: str
     app_role: str | None = None
     """The role to take after connecting, where the application has no login of its own."""
+    wake: Callable[[], None] = _awake
+    """Called before every new connection: a server of ours that was killed is started again."""
 
 
 @contextmanager

@@ -28,7 +28,8 @@ def _check_version(conn: psycopg.Connection[TupleRow]) -> None:
     if version < OLDEST_SERVER_VERSION:
         raise InvalidInput(
             "database_too_old",
-            f"the database is PostgreSQL {version // 10000}, Farthing needs {OLDEST_SERVER_VERSION // 10000} or newer",
+            f"the database is PostgreSQL {version // 10000},"
+            f" Farthing needs {OLDEST_SERVER_VERSION // 10000} or newer",
         )
 
 

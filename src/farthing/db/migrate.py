@@ -34,10 +34,11 @@ class Migration:
 
 def bundled_migrations() -> tuple[Migration, ...]:
     """The migrations that came with this program, in order."""
-    found = []
-    for file in files("farthing.db").joinpath("migrations").iterdir():
-        if match := _FILE_NAME.fullmatch(file.name):
-            found.append(Migration(int(match[1]), match[2], file.read_bytes()))
+    found = [
+        Migration(int(match[1]), match[2], file.read_bytes())
+        for file in files("farthing.db").joinpath("migrations").iterdir()
+        if (match := _FILE_NAME.fullmatch(file.name))
+    ]
     found.sort(key=lambda migration: migration.number)
     numbers = [migration.number for migration in found]
     assert numbers == list(range(1, len(found) + 1)), f"migrations are numbered without gaps: {numbers}"
@@ -67,7 +68,7 @@ def _missing(conn: psycopg.Connection[TupleRow], wanted: tuple[Migration, ...]) 
     known = conn.execute("SELECT to_regclass('public.schema_migrations') IS NOT NULL").fetchone()
     if known is None or not known[0]:
         return list(wanted)
-    applied = dict(conn.execute("SELECT number, checksum FROM schema_migrations").fetchall())
+    applied: dict[int, str] = dict(conn.execute("SELECT number, checksum FROM schema_migrations").fetchall())
     newest = max(applied, default=0)
     if newest > len(wanted):
         raise Conflict(
@@ -78,7 +79,7 @@ def _missing(conn: psycopg.Connection[TupleRow], wanted: tuple[Migration, ...]) 
         if migration.number in applied and applied[migration.number] != migration.checksum:
             raise Conflict(
                 "migration_changed",
-                f"migration {migration.number:04} ({migration.name}) is not the file that was applied to this database",
+                f"migration {migration.number:04} ({migration.name}) is not the file that was applied here",
             )
     return [migration for migration in wanted if migration.number not in applied]
 

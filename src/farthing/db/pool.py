@@ -24,13 +24,18 @@ BooksConnection = psycopg.Connection[DictRow]
 _exact_json = partial(json.loads, parse_float=Decimal)
 
 
+def bind_tenant(conn: BooksConnection, tenant_id: int) -> None:
+    """From here on, until the transaction ends, it sees and writes the rows of this tenant."""
+    conn.execute("SELECT set_config('farthing.tenant', %s, true)", [str(tenant_id)])
+
+
 class Books:
     """A pool of connections that cannot bypass row-level security. Safe to share between threads."""
 
     def __init__(self, endpoint: Endpoint, pool_size: int = POOL_SIZE) -> None:
-        self._app_role = endpoint.app_role
+        self._endpoint = endpoint
         self._pool: ConnectionPool[BooksConnection] = ConnectionPool(
-            endpoint.app,
+            self._reach,
             connection_class=psycopg.Connection[DictRow],
             kwargs={"row_factory": dict_row},
             min_size=1,
@@ -49,9 +54,9 @@ class Books:
 
     @contextmanager
     def transaction(self, tenant_id: int) -> Iterator[BooksConnection]:
-        """One transaction that sees and writes the rows of one tenant; it commits unless an error leaves it."""
+        """One transaction that sees and writes one tenant's rows; it commits unless an error leaves it."""
         with self._transaction() as conn:
-            conn.execute("SELECT set_config('farthing.tenant', %s, true)", [str(tenant_id)])
+            bind_tenant(conn, tenant_id)
             yield conn
 
     @contextmanager
@@ -66,7 +71,7 @@ class Books:
         """One transaction that only reads: all its queries see the rows of one tenant at one moment."""
         with self._transaction() as conn:
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            conn.execute("SELECT set_config('farthing.tenant', %s, true)", [str(tenant_id)])
+            bind_tenant(conn, tenant_id)
             yield conn
 
     def close(self) -> None:
@@ -78,10 +83,14 @@ class Books:
         with outages_named(), self._pool.connection() as conn, conn.transaction():
             yield conn
 
+    def _reach(self) -> str:
+        self._endpoint.wake()
+        return self._endpoint.app
+
     def _configure(self, conn: psycopg.Connection[Any]) -> None:
         set_json_loads(_exact_json, conn)  # numbers in jsonb are read exactly, never as float
-        if self._app_role is not None:
-            conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._app_role)))
+        if self._endpoint.app_role is not None:
+            conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._endpoint.app_role)))
         conn.execute("SET search_path = public")
         conn.execute("SET timezone = 'UTC'")
         conn.commit()
@@ -89,10 +98,12 @@ class Books:
     def _refuse_a_role_above_the_policies(self) -> None:
         with self._transaction() as conn:
             role = conn.execute(
-                "SELECT rolname, rolsuper OR rolbypassrls AS unbound FROM pg_roles WHERE rolname = current_user"
+                "SELECT rolname, rolsuper OR rolbypassrls AS unbound FROM pg_roles"
+                " WHERE rolname = current_user"
             ).fetchone()
-        if role is None or role["unbound"]:
+        assert role is not None, "the current user is a role"
+        if role["unbound"]:
             raise InvalidInput(
                 "database_role_unbound",
-                "the application's database role is a superuser or has BYPASSRLS: tenants would not be kept apart",
+                f"the role {role['rolname']} is a superuser or has BYPASSRLS: tenants would not be apart",
             )

@@ -18,7 +18,8 @@ def insert_tenant(conn: BooksConnection, key: str, name: str, now: datetime) -> 
 def insert_default_tenant(conn: BooksConnection, tenant_id: int, key: str, name: str, now: datetime) -> None:
     """The tenant with a fixed id; nothing happens if it stands already."""
     conn.execute(
-        "INSERT INTO tenants (tenant_id, key, name, created_at) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        "INSERT INTO tenants (tenant_id, key, name, created_at) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
         [tenant_id, key, name, now],
     )
 

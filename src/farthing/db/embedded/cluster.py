@@ -1,10 +1,10 @@
-"""One cluster: make it, start it, wait for it, stop it. Whoever calls holds the turn of the data directory."""
+"""One cluster: make it, start it, wait for it, stop it. Whoever calls holds the data directory's turn."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -21,9 +21,10 @@ from farthing.db.embedded.place import (
     CLUSTER_DIRECTORY,
     PRIVATE,
     SOCKET_PORT,
-    TRAVERSABLE,
     Place,
+    forget_socket_directory,
     fsync_directory,
+    make_home,
     socket_directory,
 )
 from farthing.db.endpoint import APP_ROLE, OWNER_ROLE, Endpoint, OnWait
@@ -34,7 +35,8 @@ LOG_TAIL_LINES = 20
 LOG_TAIL_BYTES = 16_384
 
 _ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
-_NOT_YET = (  # what a server or its missing socket says while it comes or goes
+_PROCESSES = Path("/proc/self/cwd")
+_NOT_YET = (  # what a server says, or its missing socket, while it comes or goes
     "the database system is",
     "too many clients",
     "remaining connection slots",
@@ -65,29 +67,36 @@ class Cluster:
             )
         return True
 
-    def create(self) -> None:
+    def create(self, turn: int) -> None:
         """Make it complete, with its roles and its database, beside its place; then move it there.
 
-        A `kill -9` at any moment leaves debris, never half a cluster.
+        A `kill -9` at any moment leaves debris, never half a cluster. The children hold the turn too:
+        if we are killed, the next one waits until they have ended, and then sweeps.
         """
         home, account = self._place.home, self._place.account
-        home.mkdir(mode=TRAVERSABLE, parents=True, exist_ok=True)
+        make_home(home)
         for debris in home.glob(f"{CLUSTER_DIRECTORY}.new-*"):
             shutil.rmtree(debris)
         programs = programs_for(account)
         half = home / f"{CLUSTER_DIRECTORY}.new-{uuid.uuid4()}"
-        half.mkdir(mode=PRIVATE)
-        if os.geteuid() == 0:
-            os.chown(half, account.uid, account.gid)
-        self._run(
-            [programs / "initdb", "-D", half, "-U", BOOTSTRAP_ROLE, "--auth=peer", "--encoding=UTF8",
-             "--locale-provider=libc", "--locale=C", "--data-checksums", "--no-instructions"]
-        )  # fmt: skip
-        self._run(
-            [programs / "postgres", "--single", "-D", half, "-c", "exit_on_error=on", "postgres"],
-            BOOTSTRAP_SQL.encode(),
-        )
-        half.rename(self._path)
+        try:
+            half.mkdir(mode=PRIVATE)
+            if os.geteuid() == 0:
+                os.chown(half, account.uid, account.gid)
+            self._run(
+                [programs / "initdb", "-D", half, "-U", BOOTSTRAP_ROLE, "--auth=peer", "--encoding=UTF8",
+                 "--locale-provider=libc", "--locale=C", "--data-checksums", "--no-instructions"],
+                turn,
+            )  # fmt: skip
+            self._run(
+                [programs / "postgres", "--single", "-D", half, "-c", "exit_on_error=on", "postgres"],
+                turn,
+                BOOTSTRAP_SQL.encode(),
+            )
+            half.rename(self._path)
+        except BaseException:
+            shutil.rmtree(half, ignore_errors=True)
+            raise
         fsync_directory(home)
 
     def runs(self) -> bool:
@@ -115,16 +124,19 @@ class Cluster:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, everything committed is on disk. Waits for the end."""
-        asked = False
+        """Fast shutdown: what is committed is on disk, open transactions roll back. Waits for the end."""
+        asked: int | None = None
         while self.runs():
-            pid = self._process.pid if self._process else self._server_pid()
-            if pid is not None and not asked:
-                os.kill(pid, signal.SIGINT)
-                asked = True
+            server = self._server_pid()
+            if server is None and self._process and self._process.poll() is None:
+                server = self._process.pid  # it has not come as far as writing its pid file
+            if server is not None and server != asked:
+                os.kill(server, signal.SIGINT)
+                asked = server
             time.sleep(POLL_SECONDS)
         if self._process:
             self._process.wait()
+        forget_socket_directory(self._place)
 
     def leave_running(self) -> None:
         """Others use the server: it is not ours to wait for any more."""
@@ -132,18 +144,25 @@ class Cluster:
             self._process.returncode = 0
 
     def endpoint(self) -> Endpoint:
-        """How to connect to the running server; the caller's libpq checks whose process answers."""
+        """How to connect to the running server; libpq checks which system user answers."""
         lines = self._pid_file()
-        host = lines[4] if len(lines) > 4 and lines[4] else str(self._path)
-        common = {
-            "host": host, "port": SOCKET_PORT, "dbname": DATABASE, "requirepeer": self._place.account.name,
-        }  # fmt: skip
-        return Endpoint(
-            owner=make_conninfo("", user=OWNER_ROLE, **common), app=make_conninfo("", user=APP_ROLE, **common)
-        )
+        socket = lines[4] if len(lines) > 4 else str(self._path)
+
+        def reach(role: str) -> str:
+            return make_conninfo(
+                host=socket,
+                port=SOCKET_PORT,
+                dbname=DATABASE,
+                user=role,
+                requirepeer=self._place.account.name,
+            )
+
+        return Endpoint(owner=reach(OWNER_ROLE), app=reach(APP_ROLE))
 
     def _spawn(self, program: Path, early_log: IO[bytes]) -> None:
         """In a session of its own, so that Ctrl-C in the terminal does not reach it."""
+        if self._process:
+            self._process.wait()  # a child of ours that was killed
         alive = locks.try_lock(self._place.alive_lock, locks.EXCLUSIVE)
         assert alive is not None, "the turn is ours and no server runs"
         try:
@@ -160,38 +179,37 @@ class Cluster:
     def _why_it_ended(self, early_log: IO[bytes]) -> Unavailable:
         """The end of what the server had to say, before its log was open and in it."""
         early_log.seek(0)
-        said = early_log.read(LOG_TAIL_BYTES).decode(errors="replace")
+        said = early_log.read(LOG_TAIL_BYTES)
         logs = sorted(self._path.glob("log/*.log"), key=lambda path: path.stat().st_mtime)
         for log in logs[-1:]:
             with log.open("rb") as file:
                 file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
-                said += file.read().decode(errors="replace")
+                said += file.read()
         return _failure("PostgreSQL did not start", said)
 
-    def _run(self, command: list[str | Path], stdin: bytes = b"") -> None:
+    def _run(self, command: list[str | Path], turn: int, stdin: bytes = b"") -> None:
         done = subprocess.run(
             command,
-            input=stdin, cwd="/", env=_ENVIRONMENT, umask=0o077, check=False,
+            input=stdin, cwd="/", env=_ENVIRONMENT, umask=0o077, pass_fds=[turn], check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self._place.account.identity(),
         )  # fmt: skip
         if done.returncode != 0:
-            raise _failure("PostgreSQL's cluster cannot be made", done.stdout.decode(errors="replace"))
+            raise _failure("PostgreSQL's cluster cannot be made", done.stdout)
 
     def _write_configuration(self) -> None:
-        """Through a descriptor of the directory and never through a link: as root, the server's user owns it."""
+        """Never through a link: as root we write where the server's user could have put one."""
         account = self._place.account
         directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+        def new_file(path: str, flags: int) -> int:
+            return os.open(path, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+
         try:
             for name, content in configuration(socket_directory(self._place), account).items():
                 half = f"{name}.new"
-                try:
+                with contextlib.suppress(FileNotFoundError):
                     os.unlink(half, dir_fd=directory)
-                except FileNotFoundError:
-                    pass
-                with open(
-                    half, "x", encoding="utf-8",
-                    opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory),
-                ) as file:  # fmt: skip
+                with open(half, "x", encoding="utf-8", opener=new_file) as file:
                     file.write(content)
                     if os.geteuid() == 0:
                         os.fchown(file.fileno(), account.uid, account.gid)
@@ -200,20 +218,19 @@ class Cluster:
             os.close(directory)
 
     def _forget_dead_server(self) -> bool:
-        """Remove the pid file of a server that ended without doing so; its number may be anybody's by now."""
+        """Remove the pid file of a server that was killed: by now its number may be another process's."""
         if not self._pid_file():
             return False
-        pid = self._server_pid()
-        if pid is not None and sys.platform == "linux":
+        if _PROCESSES.exists() and (stranger := self._server_pid()):
             raise Unavailable(
                 "database_started_by_another",
-                f"a PostgreSQL that Farthing did not start runs on {self._path}: {pid}",
+                f"a PostgreSQL that Farthing did not start runs on {self._path} as process {stranger}",
             )
         (self._path / "postmaster.pid").unlink(missing_ok=True)
         return True
 
     def _pid_file(self) -> list[str]:
-        """process id, data directory, start time, port, socket directory, address, shared memory, status"""
+        """Process id, cluster, start time, port, socket directory, address, shared memory, status."""
         try:
             text = (self._path / "postmaster.pid").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -225,18 +242,17 @@ class Cluster:
         return lines[7] if len(lines) > 7 else ""
 
     def _server_pid(self) -> int | None:
-        """The server's process id, if the process with that number is the server of this cluster."""
+        """The server's process id, if the process with that number is this cluster's server."""
         lines = self._pid_file()
         if not lines or not lines[0].isdigit():
             return None
         pid = int(lines[0])
-        if sys.platform == "linux":  # the server works in its cluster's directory
-            try:
-                here = os.path.samefile(f"/proc/{pid}/cwd", self._path)
-            except OSError:
-                return None
-            return pid if here else None
-        return pid
+        if not _PROCESSES.exists():
+            return pid
+        try:  # a server works in its cluster's directory
+            return pid if os.path.samefile(f"/proc/{pid}/cwd", self._path) else None
+        except OSError:
+            return None
 
     def _answers(self) -> bool:
         try:
@@ -248,8 +264,9 @@ class Cluster:
         return True
 
 
-def _failure(what: str, said: str) -> Unavailable:
-    tail = "\n".join(said.strip().splitlines()[-LOG_TAIL_LINES:])
+def _failure(what: str, output: bytes) -> Unavailable:
+    said = output.decode(errors="replace").strip()
+    tail = "\n".join(said.splitlines()[-LOG_TAIL_LINES:])
     if "No space left on device" in said:
         return Unavailable("disk_full", f"{what}: the disk is full\n{tail}")
     return Unavailable("database_unavailable", f"{what}:\n{tail}")

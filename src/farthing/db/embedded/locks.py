@@ -34,12 +34,12 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """One at a time: waits as long as others are at it."""
+def turn(path: Path) -> Iterator[int]:
+    """One at a time: waits while others are at it. Children that are given the descriptor hold it too."""
     descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

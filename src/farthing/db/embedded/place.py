@@ -5,6 +5,7 @@ permissions as they are; otherwise in /var/lib/farthing/<uuid>, and the data dir
 uuid, so that a data directory made anew never meets the books of the one that was removed.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -83,6 +84,16 @@ def remember_place(data_dir: Path, place: Place) -> None:
     fsync_directory(data_dir)
 
 
+def make_home(home: Path) -> None:
+    """The directory and its parents as far as they are missing: passable, as the server's user must pass."""
+    if home.is_dir():
+        return
+    make_home(home.parent)
+    with contextlib.suppress(FileExistsError):
+        home.mkdir()
+        home.chmod(TRAVERSABLE)
+
+
 def fsync_directory(directory: Path) -> None:
     """Make renames in the directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -94,12 +105,26 @@ def fsync_directory(directory: Path) -> None:
 
 def socket_directory(place: Place) -> Path:
     """The cluster itself or, where its path does not do for a socket, a private directory elsewhere."""
-    path = f"{place.cluster}/.s.PGSQL.{SOCKET_PORT}"
-    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX and _PLAIN_PATH.fullmatch(path):
+    if _fits(place.cluster):
         return place.cluster
-    identity = f"{place.cluster}\n{place.cluster.stat().st_ino}".encode()
-    name = f"farthing-{hashlib.blake2b(identity, digest_size=8).hexdigest()}"
-    return _private_directory(_runtime_directory() / name, place.account)
+    return _private_directory(_directory_elsewhere(place), place.account)
+
+
+def forget_socket_directory(place: Place) -> None:
+    """After the server has ended: remove the directory that was made for its socket."""
+    if not _fits(place.cluster):
+        with contextlib.suppress(OSError):
+            _directory_elsewhere(place).rmdir()
+
+
+def _fits(directory: Path) -> bool:
+    path = f"{directory}/.s.PGSQL.{SOCKET_PORT}"
+    return len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX and _PLAIN_PATH.fullmatch(path) is not None
+
+
+def _directory_elsewhere(place: Place) -> Path:
+    identity = os.fsencode(place.cluster) + str(place.cluster.stat().st_ino).encode()
+    return _runtime_directory() / f"farthing-{hashlib.blake2b(identity, digest_size=8).hexdigest()}"
 
 
 def _own_place(data_dir: Path) -> Place:
@@ -107,7 +132,7 @@ def _own_place(data_dir: Path) -> Place:
     if (data_dir / PLACE_FILE).exists() or (cluster.exists() and cluster.stat().st_uid != os.geteuid()):
         raise Unavailable(
             "data_directory_of_another_user",
-            f"the books of {data_dir} belong to another system user: use that user, root, or another directory",
+            f"the books of {data_dir} belong to another system user: use that user, or root",
         )
     return Place(data_dir, account_of(os.geteuid()))
 
@@ -141,10 +166,8 @@ def _account_for(data_dir: Path) -> Account:
 def _runtime_directory() -> Path:
     """Short, local, and there on every system."""
     wanted = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", "/tmp")  # noqa: S108
-    if len(os.fsencode(wanted)) <= SOCKET_PATH_BYTES_MAX // 2 and _PLAIN_PATH.fullmatch(wanted):
-        if os.access(wanted, os.W_OK):
-            return Path(wanted)
-    return Path("/tmp")  # noqa: S108
+    usable = _fits(Path(wanted) / f"farthing-{'0' * 16}") and os.access(wanted, os.W_OK)
+    return Path(wanted if usable else "/tmp")  # noqa: S108
 
 
 def _private_directory(directory: Path, account: Account) -> Path:

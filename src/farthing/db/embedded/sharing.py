@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from farthing.db.embedded import locks
@@ -30,19 +31,21 @@ class _Share:
         self._turn_lock = turn_lock
         self._place = place
         self._cluster = Cluster(place)
-        held = locks.try_lock(place.users_lock, locks.SHARED)
-        assert held is not None, "the users' lock is taken exclusively only by who has the turn"
-        self._held = held
-        self.endpoint: Endpoint
+        self._held = locks.try_lock(place.users_lock, locks.SHARED)
+        assert self._held is not None, (
+            "the users' lock is taken exclusively only in turn, and this is our turn"
+        )
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return replace(self._cluster.endpoint(), wake=self._wake)
 
     def make_sure_it_runs(self, on_wait: OnWait) -> None:
         if self._cluster.runs():  # the server of another user, or of one that was killed
             on_wait("PostgreSQL is about to answer")
             if self._cluster.await_ready():
-                self.endpoint = self._cluster.endpoint()
                 return
         self._cluster.start(on_wait)
-        self.endpoint = self._cluster.endpoint()
 
     def leave(self) -> None:
         with locks.turn(self._turn_lock):
@@ -50,7 +53,9 @@ class _Share:
 
     def leave_in_turn(self) -> None:
         """Give the share back, and stop the server if it was the last one."""
+        assert self._held is not None, "nobody leaves twice"
         os.close(self._held)
+        self._held = None
         last = locks.try_lock(self._place.users_lock, locks.EXCLUSIVE)
         if last is None:
             self._cluster.leave_running()
@@ -60,6 +65,12 @@ class _Share:
         finally:
             os.close(last)
 
+    def _wake(self) -> None:
+        """Start the server again if it was killed under us; nothing once we have left."""
+        with locks.turn(self._turn_lock):
+            if self._held is not None:
+                self.make_sure_it_runs(lambda _message: None)
+
 
 def _join(data_dir: Path, on_wait: OnWait) -> _Share:
     try:
@@ -67,11 +78,11 @@ def _join(data_dir: Path, on_wait: OnWait) -> _Share:
         turn_lock = data_dir / "postgres.start"
         if locks.is_held(turn_lock):
             on_wait("another process starts or stops PostgreSQL")
-        with locks.turn(turn_lock):
+        with locks.turn(turn_lock) as turn:
             place = find_place(data_dir)
             if not Cluster(place).exists():
                 on_wait(f"the books are made in {place.home}")
-                Cluster(place).create()
+                Cluster(place).create(turn)
                 remember_place(data_dir, place)
             share = _Share(turn_lock, place)
             try:
@@ -87,8 +98,4 @@ def _join(data_dir: Path, on_wait: OnWait) -> _Share:
 def _unusable(data_dir: Path, error: OSError) -> Unavailable:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Unavailable("disk_full", f"the disk is full: the books of {data_dir} cannot be opened")
-    if isinstance(error, PermissionError):
-        return Unavailable(
-            "data_directory_denied", f"the data directory {data_dir} is not open to this user: {error}"
-        )
     return Unavailable("data_directory_unusable", f"the data directory {data_dir} cannot be used: {error}")
