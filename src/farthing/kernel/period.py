@@ -32,6 +32,7 @@ from zoneinfo import ZoneInfo
 
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import microseconds, zone_named
+from farthing.kernel.reading import parse_choice, parse_count
 
 CALENDAR: Final = "calendar"
 Anchor = datetime | date | Literal["calendar"]
@@ -59,6 +60,16 @@ class Interval(StrEnum):
 
 _DAYS = {Interval.DAY: 1, Interval.WEEK: 7}
 _MONTHS = {Interval.MONTH: 1, Interval.QUARTER: 3, Interval.HALF_YEAR: 6, Interval.YEAR: 12}
+
+
+def parse_interval(raw: object, path: str) -> Interval:
+    """day, week, month, quarter, half_year or year. Raises InvalidInput `invalid_interval`."""
+    return Interval(parse_choice(raw, path, tuple(Interval), code="invalid_interval"))
+
+
+def parse_interval_count(raw: object, path: str) -> int:
+    """1 to 1000. Raises InvalidInput `invalid_interval_count`."""
+    return parse_count(raw, path, least=1, most=INTERVAL_COUNT_MAX, code="invalid_interval_count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,11 @@ def billing_periods(
         if end > start:  # The zone may have skipped the whole step.
             yield Period(start, end)
             start = end
+
+
+def local_midnight(day: date, timezone: str) -> datetime:
+    """The first instant of a local day, also where the clocks skip midnight."""
+    return _first_instant(datetime.combine(day, time()), zone_named(timezone))
 
 
 @dataclass(frozen=True, slots=True)

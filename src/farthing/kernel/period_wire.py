@@ -5,8 +5,14 @@ from typing import Literal
 
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.instant import format_instant, parse_instant, parse_timezone
-from farthing.kernel.period import CALENDAR, INTERVAL_COUNT_MAX, Anchor, Interval, billing_periods
-from farthing.kernel.reading import Faults, Fields, parse_choice, parse_count
+from farthing.kernel.period import (
+    CALENDAR,
+    Anchor,
+    billing_periods,
+    parse_interval,
+    parse_interval_count,
+)
+from farthing.kernel.reading import Faults, Fields, parse_count
 
 PERIODS_MAX = 10_000
 """Most periods in one answer."""
@@ -48,16 +54,6 @@ def _periods(raw: object) -> list[dict[str, str]]:
 def _parse_anchor(raw: object, path: str) -> Anchor:
     calendar: Literal["calendar"] = CALENDAR
     return calendar if raw == CALENDAR else parse_instant(raw, path)
-
-
-def parse_interval(raw: object, path: str) -> Interval:
-    """day, week, month, quarter, half_year or year. Raises InvalidInput `invalid_interval`."""
-    return Interval(parse_choice(raw, path, tuple(Interval), code="invalid_interval"))
-
-
-def parse_interval_count(raw: object, path: str) -> int:
-    """1 to 1000. Raises InvalidInput `invalid_interval_count`."""
-    return parse_count(raw, path, least=1, most=INTERVAL_COUNT_MAX, code="invalid_interval_count")
 
 
 def _parse_periods_count(raw: object, path: str) -> int:

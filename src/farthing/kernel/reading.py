@@ -24,6 +24,7 @@ KEY_LENGTH_MAX = 128
 TEXT_LENGTH_MAX = 256
 
 _T = TypeVar("_T")
+_D = TypeVar("_D")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
 # Control characters, line and paragraph separators, and halves of surrogate pairs (not UTF-8).
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -34,7 +35,7 @@ class Faults:
 
     def __init__(self, code: str) -> None:
         self.code = code
-        self._codes: set[str] = set()
+        self.codes: set[str] = set()
         self._kept: list[Fault] = []
         self._count = 0
 
@@ -42,7 +43,7 @@ class Faults:
         return self._count
 
     def add(self, path: str, message: str, *, code: str | None = None) -> None:
-        self._codes.add(code or self.code)
+        self.codes.add(code or self.code)
         self._count += 1
         if len(self._kept) < FAULTS_SHOWN_MAX:
             self._kept.append(Fault(path, message))
@@ -56,7 +57,7 @@ class Faults:
         """Raise InvalidInput with all faults, if there is one."""
         if not self._count:
             return
-        code = next(iter(self._codes)) if len(self._codes) == 1 else self.code
+        code = next(iter(self.codes)) if len(self.codes) == 1 else self.code
         rest = self._count - len(self._kept)
         more = [Fault("", f"and {rest} more faults")] if rest else []
         raise InvalidInput.of(code, [*self._kept, *more])
@@ -93,7 +94,7 @@ class Fields:
             return cast(_T, None)
         return self._parsed(name, parse)
 
-    def optional(self, name: str, parse: Callable[[object, str], _T], default: _T) -> _T:
+    def optional(self, name: str, parse: Callable[[object, str], _T], default: _D) -> _T | _D:
         """The parsed field, or `default` where it is absent or null."""
         self._taken.add(name)
         return default if self._raw.get(name) is None else self._parsed(name, parse)
@@ -138,9 +139,23 @@ def parse_list(
     return items
 
 
+def refuse_repeated(raw: object, path: str, faults: Faults, *, name: str = "key") -> None:
+    """Name every item of a list whose key stands earlier in the same list."""
+    first_at: dict[str, int] = {}
+    for index, item in enumerate(raw if isinstance(raw, list) else []):
+        key = item.get(name) if isinstance(item, dict) else None
+        if isinstance(key, str) and first_at.setdefault(key, index) != index:
+            faults.add(f"{path}[{index}].{name}", f"{shown(key)} stands at {path}[{first_at[key]}] already")
+
+
+def is_key(text: str) -> bool:
+    """Whether `parse_key` would let it in."""
+    return _KEY.match(text) is not None
+
+
 def parse_key(raw: object, path: str) -> str:
     """A name in the catalog: a letter or `_`, then letters, digits, `_`, `.` or `-`; at most 128 of them."""
-    if isinstance(raw, str) and _KEY.match(raw):
+    if isinstance(raw, str) and is_key(raw):
         return raw
     raise InvalidInput.of("invalid_key", [Fault(path, f"{shown(raw)} is not a key: use A-Z a-z 0-9 _ . -")])
 

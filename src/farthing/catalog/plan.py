@@ -1,0 +1,142 @@
+"""How a plan is read and written. See DESIGN 5.5 for the shape.
+
+A rate card with a meter prices that meter's usage and is billed in arrears: usage is known when the
+period is over. A rate card without one is a fixed fee: its price model is `flat`.
+"""
+
+from collections.abc import Mapping
+
+from farthing.catalog.model import Meter, Plan, RateCard, RoundingScope, Timing
+from farthing.kernel.money import parse_currency
+from farthing.kernel.period import parse_interval, parse_interval_count
+from farthing.kernel.reading import (
+    Faults,
+    Fields,
+    is_key,
+    parse_choice,
+    parse_key,
+    parse_list,
+    parse_text,
+    refuse_repeated,
+)
+from farthing.kernel.rounding import Rounding
+from farthing.rating import Price, dimensions_of, parse_price, price_json
+from farthing.rating.flat import Flat
+
+RATE_CARDS_MAX = 500
+
+
+def parse_plan(raw: object, path: str = "", known_meters: Mapping[str, Meter] | None = None) -> Plan:
+    """The plan that a definition describes.
+
+    known_meters: where given, each rate card's meter must be one of them, and the dimensions of its
+        price must be dimensions of that meter. A stored plan is read back without: its meters
+        stood when it was published, and meters stay.
+
+    Raises InvalidInput with every fault, each with its full path: `invalid_plan`, or the code of
+    its parts where they are the only ones (invalid_price, unknown_meter, invalid_currency, ...).
+    """
+    faults = Faults("invalid_plan")
+    fields = Fields(raw, path, faults)
+    key = fields.required("key", parse_key)
+    name = fields.required("name", parse_text)
+    currency = fields.required("currency", parse_currency)
+    interval = fields.required("interval", parse_interval)
+    interval_count = fields.optional("interval_count", parse_interval_count, 1)
+    rounding = fields.optional("rounding", _parse_rounding, RoundingScope.INVOICE)
+    rounding_mode = fields.optional("rounding_mode", _parse_rounding_mode, Rounding.HALF_UP)
+    rate_cards = fields.required("rate_cards", lambda raw, path: _parse_rate_cards(raw, path, known_meters))
+    fields.refuse_unknown()
+    faults.refuse()
+    return Plan(key, name, currency, interval, interval_count, rounding, rounding_mode, rate_cards)
+
+
+def meters_mentioned(raw: object) -> set[str]:
+    """The meters that a plan names, before it is known whether the plan is valid."""
+    cards = raw.get("rate_cards") if isinstance(raw, dict) else None
+    named = [card.get("meter") for card in cards if isinstance(card, dict)] if isinstance(cards, list) else []
+    return {meter for meter in named if isinstance(meter, str) and is_key(meter)}
+
+
+def plan_json(plan: Plan) -> dict[str, object]:
+    """The plan in its canonical form, as it is stored and shown; `parse_plan` reads the same plan back."""
+    return {
+        "key": plan.key,
+        "name": plan.name,
+        "currency": plan.currency,
+        "interval": plan.interval.value,
+        "interval_count": plan.interval_count,
+        "rounding": plan.rounding.value,
+        "rounding_mode": plan.rounding_mode.value,
+        "rate_cards": [_rate_card_json(card) for card in plan.rate_cards],
+    }
+
+
+def _rate_card_json(card: RateCard) -> dict[str, object]:
+    named: dict[str, object] = {"key": card.key, "name": card.name}
+    if card.meter is not None:
+        named["meter"] = card.meter
+    return named | {"timing": card.timing.value, "price": price_json(card.price)}
+
+
+def _parse_rounding(raw: object, path: str) -> RoundingScope:
+    return RoundingScope(parse_choice(raw, path, tuple(RoundingScope), code="invalid_rounding"))
+
+
+def _parse_rounding_mode(raw: object, path: str) -> Rounding:
+    return Rounding(parse_choice(raw, path, tuple(Rounding), code="invalid_rounding"))
+
+
+def _parse_timing(raw: object, path: str) -> Timing:
+    return Timing(parse_choice(raw, path, tuple(Timing), code="invalid_timing"))
+
+
+def _parse_rate_cards(
+    raw: object, path: str, known_meters: Mapping[str, Meter] | None
+) -> tuple[RateCard, ...]:
+    faults = Faults("invalid_plan")
+    if raw == []:
+        faults.add(path, "must have at least one item")
+    cards = parse_list(
+        raw,
+        path,
+        lambda card, card_path: _parse_rate_card(card, card_path, known_meters),
+        most=RATE_CARDS_MAX,
+        faults=faults,
+    )
+    refuse_repeated(raw, path, faults)
+    faults.refuse()
+    return tuple(cards)
+
+
+def _parse_rate_card(raw: object, path: str, known_meters: Mapping[str, Meter] | None) -> RateCard:
+    faults = Faults("invalid_plan")
+    fields = Fields(raw, path, faults)
+    key = fields.required("key", parse_key)
+    name = fields.required("name", parse_text)
+    meter = fields.optional("meter", parse_key, None)
+    timing = fields.optional("timing", _parse_timing, Timing.ARREARS)
+    price = fields.required("price", parse_price)
+    fields.refuse_unknown()
+    if "meter" in fields and timing is Timing.ADVANCE:
+        faults.add(fields.at("timing"), "must be arrears: usage is known when the period is over")
+    if "meter" not in fields and price is not None and not isinstance(price.model, Flat):
+        faults.add(f"{fields.at('price')}.model", "must be flat for a rate card without a meter")
+    if meter is not None and known_meters is not None:
+        _check_meter(meter, price, fields, known_meters, faults)
+    faults.refuse()
+    return RateCard(key, name, meter, timing, price)
+
+
+def _check_meter(
+    key: str, price: Price | None, fields: Fields, known_meters: Mapping[str, Meter], faults: Faults
+) -> None:
+    meter = known_meters.get(key)
+    if meter is None:
+        faults.add(fields.at("meter"), f"{key!r} is not a meter of this catalog", code="unknown_meter")
+        return
+    names = {name for name, _ in meter.dimensions}
+    for dimension in dimensions_of(price) if price is not None else ():
+        if dimension not in names:
+            complaint = f"names {dimension!r}, which is not a dimension of the meter {key!r}"
+            faults.add(f"{fields.at('price')}.dimensions", complaint)

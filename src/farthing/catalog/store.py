@@ -1,0 +1,149 @@
+"""SQL of the catalog. Definitions are read back through the same parsers that let them in."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from farthing.catalog.meter import meter_json, parse_meter
+from farthing.catalog.model import Meter, Plan, PlanVersion
+from farthing.catalog.plan import parse_plan, plan_json
+from farthing.db.pool import BooksConnection
+
+_VERSIONS = """
+    SELECT v.plan_version_id, v.version, v.definition, v.published_at
+      FROM plan_versions v JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id
+     WHERE v.tenant_id = %(tenant_id)s
+"""
+_IS_LATEST = """
+       AND v.version = (SELECT max(w.version) FROM plan_versions w
+                         WHERE w.tenant_id = v.tenant_id AND w.plan_id = v.plan_id)
+"""
+_INSERT_VERSIONS = """
+    WITH new AS (
+        SELECT p.tenant_id, p.plan_id, p.key, given.version, given.definition
+          FROM unnest(%(keys)s::text[], %(versions)s::int[], %(definitions)s::jsonb[])
+               AS given (key, version, definition)
+          JOIN plans p ON p.tenant_id = %(tenant_id)s AND p.key = given.key),
+    written AS (
+        INSERT INTO plan_versions (tenant_id, plan_id, version, definition, published_at)
+        SELECT tenant_id, plan_id, version, definition, %(now)s FROM new
+        RETURNING plan_id, plan_version_id)
+    SELECT new.key, written.plan_version_id FROM written JOIN new USING (plan_id)
+"""
+
+
+def lock_catalog(conn: BooksConnection, tenant_id: int) -> None:
+    """Let one transaction at a time change a tenant's catalog and customers; readers are not held up."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('farthing.catalog', %s))", [tenant_id])
+
+
+def select_meters(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> dict[str, Meter]:
+    """The meters of these keys that stand, by key."""
+    rows = conn.execute(
+        "SELECT definition FROM meters WHERE tenant_id = %s AND key = ANY(%s)", [tenant_id, list(keys)]
+    ).fetchall()
+    return {meter.key: meter for meter in map(_meter, rows)}
+
+
+def select_meters_after(
+    conn: BooksConnection, tenant_id: int, after: str | None, limit: int | None
+) -> list[Meter]:
+    """Meters in order of key, those after `after`; all of them where there is no limit."""
+    rows = conn.execute(
+        "SELECT definition FROM meters WHERE tenant_id = %s AND key > %s ORDER BY key LIMIT %s",
+        [tenant_id, after or "", limit],
+    ).fetchall()
+    return [_meter(row) for row in rows]
+
+
+def insert_meters(conn: BooksConnection, tenant_id: int, meters: Sequence[Meter], now: datetime) -> None:
+    """New meters."""
+    conn.execute(
+        "INSERT INTO meters (tenant_id, key, event_type, definition, created_at)"
+        " SELECT %s, new.key, new.event_type, new.definition, %s"
+        "   FROM unnest(%s::text[], %s::text[], %s::jsonb[]) AS new (key, event_type, definition)",
+        [
+            tenant_id,
+            now,
+            [meter.key for meter in meters],
+            [meter.event_type for meter in meters],
+            [Jsonb(meter_json(meter)) for meter in meters],
+        ],
+    )
+
+
+def select_latest_plans(
+    conn: BooksConnection, tenant_id: int, keys: Collection[str]
+) -> dict[str, PlanVersion]:
+    """The latest version of each of these plans that stands, by key."""
+    rows = conn.execute(
+        _VERSIONS + _IS_LATEST + " AND p.key = ANY(%(keys)s)", {"tenant_id": tenant_id, "keys": list(keys)}
+    ).fetchall()
+    return {version.plan.key: version for version in map(_plan_version, rows)}
+
+
+def select_plans_after(
+    conn: BooksConnection, tenant_id: int, after: str | None, limit: int
+) -> list[PlanVersion]:
+    """The latest version of each plan, in order of key, those after `after`."""
+    rows = conn.execute(
+        _VERSIONS + _IS_LATEST + " AND p.key > %(after)s ORDER BY p.key LIMIT %(limit)s",
+        {"tenant_id": tenant_id, "after": after or "", "limit": limit},
+    ).fetchall()
+    return [_plan_version(row) for row in rows]
+
+
+def select_plan_version(conn: BooksConnection, tenant_id: int, key: str, version: int) -> PlanVersion | None:
+    """One version of a plan."""
+    row = conn.execute(
+        _VERSIONS + " AND p.key = %(key)s AND v.version = %(version)s",
+        {"tenant_id": tenant_id, "key": key, "version": version},
+    ).fetchone()
+    return None if row is None else _plan_version(row)
+
+
+def select_plan_versions(
+    conn: BooksConnection, tenant_id: int, plan_version_ids: Collection[int]
+) -> dict[int, PlanVersion]:
+    """These plan versions, by id."""
+    rows = conn.execute(
+        _VERSIONS + " AND v.plan_version_id = ANY(%(ids)s)",
+        {"tenant_id": tenant_id, "ids": list(plan_version_ids)},
+    ).fetchall()
+    return {version.plan_version_id: version for version in map(_plan_version, rows)}
+
+
+def insert_plan_versions(
+    conn: BooksConnection, tenant_id: int, versions: Mapping[int, Sequence[Plan]], now: datetime
+) -> dict[str, int]:
+    """Publish plans, `{version number: plans}`, under names that are made where they are new. Ids by key."""
+    numbered = [(number, plan) for number, plans in versions.items() for plan in plans]
+    keys = [plan.key for _, plan in numbered]
+    conn.execute(
+        "INSERT INTO plans (tenant_id, key, created_at)"
+        " SELECT %s, unnest(%s::text[]), %s ON CONFLICT DO NOTHING",
+        [tenant_id, keys, now],
+    )
+    rows = conn.execute(
+        _INSERT_VERSIONS,
+        {
+            "tenant_id": tenant_id,
+            "keys": keys,
+            "versions": [number for number, _ in numbered],
+            "definitions": [Jsonb(plan_json(plan)) for _, plan in numbered],
+            "now": now,
+        },
+    ).fetchall()
+    return {row["key"]: row["plan_version_id"] for row in rows}
+
+
+def _meter(row: DictRow) -> Meter:
+    return parse_meter(row["definition"])
+
+
+def _plan_version(row: DictRow) -> PlanVersion:
+    return PlanVersion(
+        row["plan_version_id"], row["version"], parse_plan(row["definition"]), row["published_at"]
+    )
