@@ -21,8 +21,12 @@ EVENTS_PER_REQUEST_MAX = 50_000
 REJECTED_RAW_BYTES_MAX = 4096
 """How much of a refused event is kept to show."""
 
-_NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-lines"})
-_JSON_TYPES = frozenset({"application/json", "application/cloudevents+json", "application/cloudevents-batch+json", ""})
+_NDJSON_TYPES = frozenset(
+    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-lines"}
+)
+_JSON_TYPES = frozenset(
+    {"application/json", "application/cloudevents+json", "application/cloudevents-batch+json", ""}
+)
 
 _decoder = msgspec.json.Decoder(Event)
 _batch_decoder = msgspec.json.Decoder(list[Event])
@@ -49,9 +53,13 @@ def decompress(body: bytes, content_encoding: str) -> bytes:
             except zstandard.ZstdError as error:
                 raise InvalidInput("broken_compression", f"the body is not valid zstd: {error}") from None
         case other:
-            raise InvalidInput("unsupported_encoding", f"content-encoding {other[:40]!r} is not gzip, zstd or identity")
+            raise InvalidInput(
+                "unsupported_encoding", f"content-encoding {other[:40]!r} is not gzip, zstd or identity"
+            )
     if len(plain) > BODY_BYTES_MAX:
-        raise LimitExceeded("body_too_large", f"the body is larger than {BODY_BYTES_MAX} bytes after decompression")
+        raise LimitExceeded(
+            "body_too_large", f"the body is larger than {BODY_BYTES_MAX} bytes after decompression"
+        )
     return plain
 
 

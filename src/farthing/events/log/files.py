@@ -115,7 +115,9 @@ class LogWriter:
         self._wake = threading.Condition()
         self._closing = False
         self._failure: str | None = None
-        self._number = max((int(name[:-4]) for name in os.listdir(self._directory) if _FILE_NAME.match(name)), default=0)
+        self._number = max(
+            (int(name[:-4]) for name in os.listdir(self._directory) if _FILE_NAME.match(name)), default=0
+        )
         self._open_next()
         self._thread = threading.Thread(target=self._run, name=f"event-log-{writer}", daemon=True)
         self._thread.start()

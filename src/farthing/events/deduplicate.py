@@ -1,0 +1,56 @@
+"""The one decision about repeats: new, duplicate or conflict.
+
+The first event with an identity stands. A later one with the same content is a duplicate, which is
+success; with other content it is a conflict, which goes to quarantine. "First" means first sealed,
+and within a batch first in the log.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from farthing.events.id_index import Flags, Identities, IdRun, find
+
+
+class Outcome(IntEnum):
+    """What sealing made of an event."""
+
+    COUNTED = 0
+    DUPLICATE = 1
+    CONFLICT = 2
+    FAULTY = 3
+
+
+def deduplicate(runs: Sequence[IdRun], batch: Identities, faulty: Flags) -> npt.NDArray[np.uint8]:
+    """The outcome of each event of a batch, in order.
+
+    A faulty event (no usable value, too late) does not take its identity: the corrected event may
+    come with the same id. A faulty repeat of a counted event is still a repeat.
+    """
+    outcomes = np.where(faulty, np.uint8(Outcome.FAULTY), np.uint8(Outcome.COUNTED))
+    known, contents = find(runs, batch.keys, batch.checks)
+    same = contents == batch.contents
+    outcomes[known & same] = Outcome.DUPLICATE
+    outcomes[known & ~same & ~faulty] = Outcome.CONFLICT
+    _within_batch(outcomes, batch)
+    return outcomes
+
+
+def _within_batch(outcomes: npt.NDArray[np.uint8], batch: Identities) -> None:
+    candidates = np.flatnonzero(outcomes == Outcome.COUNTED)
+    keys = batch.keys[candidates]
+    order = np.argsort(keys, kind="stable")
+    if not np.any(keys[order][1:] == keys[order][:-1]):
+        return
+    # Equal keys exist: order by (key, check, place in the log), so the first of each group leads it.
+    candidates = candidates[np.lexsort((candidates, batch.checks[candidates], keys))]
+    keys, checks, contents = batch.keys[candidates], batch.checks[candidates], batch.contents[candidates]
+    leads = np.ones(len(candidates), dtype=np.bool_)
+    leads[1:] = (keys[1:] != keys[:-1]) | (checks[1:] != checks[:-1])
+    leader = np.maximum.accumulate(np.where(leads, np.arange(len(candidates)), 0))
+    repeats = ~leads
+    same = contents == contents[leader]
+    outcomes[candidates[repeats & same]] = Outcome.DUPLICATE
+    outcomes[candidates[repeats & ~same]] = Outcome.CONFLICT

@@ -1,0 +1,217 @@
+"""The sealer: the one process part that turns the event log into counted events.
+
+One sealer works on a data directory at a time (a file lock says which); it takes a piece of one log
+file, seals it for each tenant in it and commits all of that in one transaction.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from farthing.catalog.service import all_meters
+from farthing.db import Books
+from farthing.db.pool import BooksConnection, bind_tenant
+from farthing.events.id_index import IdRun, merged, open_run, runs_to_merge, write_run
+from farthing.events.log.files import Block, is_finished, list_log_files, read_blocks
+from farthing.events.seal import SealedBatch, run_path, seal_blocks
+from farthing.events.store import books as rows
+from farthing.events.store.books import RunRow, Seal
+from farthing.events.store.duckdb import EventStore, Lateness
+from farthing.kernel.errors import Conflict, Unavailable
+from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
+from farthing.kernel.instant import unix_microseconds
+
+BATCH_BYTES_MAX = 96 * 1024 * 1024
+"""How much of a log file is sealed at once; it bounds the memory of the sealer."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealReport:
+    """What one step of the sealer did."""
+
+    log_file: str
+    log_to: int
+    accepted: int
+    counted: int
+    duplicate: int
+    quarantined: int
+
+
+@contextmanager
+def only_sealer(data_dir: Path) -> Iterator[bool]:
+    """Hold the sealer's place on a data directory. Yields False when another process holds it."""
+    descriptor = os.open(data_dir / "sealer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(slots=True)
+class Sealer:
+    """Seals a data directory's log. Create it only inside `only_sealer`."""
+
+    books: Books
+    store: EventStore
+    log_dir: Path
+    lateness: Lateness
+    _runs: dict[int, dict[str, IdRun]] = field(default_factory=dict)
+    _cursors: dict[str, int] | None = None
+
+    def seal_next(self, now: datetime) -> SealReport | None:
+        """Seal the next piece of the log, whole and committed. None when everything is sealed."""
+        if self._cursors is None:
+            with self.books.operator_transaction() as conn:
+                self._cursors = rows.cursors(conn)
+        for log_file in list_log_files(self.log_dir):
+            done = self._cursors.get(log_file, 0)
+            path = self.log_dir / log_file
+            if path.stat().st_size > done and (blocks := read_blocks(path, done, BATCH_BYTES_MAX)):
+                return self._seal_piece(log_file, done, blocks, now)
+        return None
+
+    def _seal_piece(self, log_file: str, start: int, blocks: Sequence[Block], now: datetime) -> SealReport:
+        by_tenant: dict[int, list[Block]] = {}
+        for block in blocks:
+            by_tenant.setdefault(block.header.tenant, []).append(block)
+        batches = [
+            seal_blocks(
+                self.store,
+                tenant_id,
+                _new_id("seg", now),
+                tenant_blocks,
+                all_meters(self.books, tenant_id),
+                list(self._tenant_runs(tenant_id).values()),
+                self.lateness,
+            )
+            for tenant_id, tenant_blocks in by_tenant.items()
+        ]
+        end = blocks[-1].end
+        with self.books.operator_transaction() as conn:
+            if not rows.move_cursor(conn, log_file, start, end, now):
+                raise Conflict("sealed_elsewhere", f"{log_file} was sealed from {start} by another process")
+            for batch in batches:
+                _commit_batch(conn, batch, log_file, start, end, now)
+        assert self._cursors is not None
+        self._cursors[log_file] = end
+        for batch in batches:
+            if batch.opened_run is not None:
+                self._runs[batch.tenant_id][batch.opened_run.run_id] = batch.opened_run
+                self._merge_runs(batch.tenant_id, now)
+        return SealReport(
+            log_file=log_file,
+            log_to=end,
+            accepted=sum(batch.accepted for batch in batches),
+            counted=sum(batch.counted for batch in batches),
+            duplicate=sum(batch.duplicate for batch in batches),
+            quarantined=sum(len(batch.quarantine) for batch in batches),
+        )
+
+    def _tenant_runs(self, tenant_id: int) -> dict[str, IdRun]:
+        if tenant_id not in self._runs:
+            with self.books.read_only(tenant_id) as conn:
+                in_force = rows.id_runs(conn, tenant_id)
+            self._runs[tenant_id] = {
+                row.run_id: open_run(self.store.data_dir / row.path, row.run_id, row.ids) for row in in_force
+            }
+        return self._runs[tenant_id]
+
+    def _merge_runs(self, tenant_id: int, now: datetime) -> None:
+        """Keep the number of runs, and so the cost of a look-up, logarithmic."""
+        runs = self._runs[tenant_id]
+        while chosen := runs_to_merge([(run.run_id, len(run)) for run in runs.values()]):
+            run_id = _new_id("run", now)
+            path = run_path(tenant_id, run_id)
+            entries = merged([runs[old] for old in chosen])
+            row = RunRow(run_id, path, len(entries.keys), write_run(self.store.data_dir / path, entries))
+            with self.books.transaction(tenant_id) as conn:
+                if rows.delete_runs(conn, tenant_id, chosen) != len(chosen):
+                    raise Conflict("sealed_elsewhere", "another process merged the id runs of this tenant")
+                rows.insert_run(conn, tenant_id, row, now)
+            runs[run_id] = open_run(self.store.data_dir / path, run_id, row.ids)
+            for old in chosen:
+                # Only the sealer reads id runs, so nobody else has these files open.
+                del runs[old]
+                (self.store.data_dir / run_path(tenant_id, old)).unlink(missing_ok=True)
+
+    def remove_sealed_logs(self, now: datetime, keep_seconds: int) -> int:
+        """Remove log files whose writer has gone and whose every block is sealed and old enough."""
+        assert self._cursors is not None, "seal first"
+        removed = 0
+        for log_file in list_log_files(self.log_dir):
+            path = self.log_dir / log_file
+            age_seconds = unix_microseconds(now) / 1_000_000 - path.stat().st_mtime
+            if age_seconds < keep_seconds or not is_finished(path):
+                continue
+            done = self._cursors.get(log_file, 0)
+            if path.stat().st_size > done and read_blocks(path, done, 1):
+                continue
+            path.unlink()
+            with self.books.operator_transaction() as conn:
+                rows.drop_cursor(conn, log_file)
+            self._cursors.pop(log_file, None)
+            removed += 1
+        return removed
+
+
+def sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int) -> int:
+    """Remove segment and id files that no row names: debris of a crash, or replaced and no longer read."""
+    named: set[str] = set()
+    for tenant_id in tenant_ids:
+        with books.read_only(tenant_id) as conn:
+            named.update(segment.path for segment in rows.segments(conn, tenant_id))
+            named.update(run.path for run in rows.id_runs(conn, tenant_id))
+    removed = 0
+    for kind in ("segments", "ids"):
+        for path in (data_dir / kind).glob("*/*"):
+            age_seconds = unix_microseconds(now) / 1_000_000 - path.stat().st_mtime
+            if str(path.relative_to(data_dir)) not in named and age_seconds >= keep_seconds:
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _commit_batch(
+    conn: BooksConnection, batch: SealedBatch, log_file: str, start: int, end: int, now: datetime
+) -> None:
+    bind_tenant(conn, batch.tenant_id)
+    seal = Seal(
+        seal_id=batch.seal_id,
+        log_file=log_file,
+        log_from=start,
+        log_to=end,
+        accepted=batch.accepted,
+        counted=batch.counted,
+        duplicate=batch.duplicate,
+        quarantined=len(batch.quarantine),
+    )
+    rows.insert_seal(conn, batch.tenant_id, seal, now)
+    if batch.segment is not None and batch.run is not None:
+        rows.insert_segment(conn, batch.tenant_id, batch.seal_id, batch.segment_path, batch.segment, now)
+        rows.insert_run(conn, batch.tenant_id, batch.run, now)
+    if batch.quarantine:
+        rows.insert_quarantine(conn, batch.tenant_id, batch.seal_id, batch.quarantine)
+    for progress in batch.imports:
+        rows.put_import(conn, batch.tenant_id, progress.file_key, progress.read_to, progress.complete, now)
+
+
+def _new_id(prefix: str, now: datetime) -> str:
+    return time_ordered_id(prefix, unix_microseconds(now) // 1000, os.urandom(ENTROPY_BYTES))
+
+
+def wait_until_sealed(books: Books, log_file: str, offset: int) -> bool:
+    """Whether another process's sealer has passed a place in the log."""
+    with books.operator_transaction() as conn:
+        return rows.cursor_of(conn, log_file) >= offset
+
+
+__all__ = ["SealReport", "Sealer", "Unavailable", "only_sealer", "sweep", "wait_until_sealed"]

@@ -1,0 +1,1 @@
+"""The event store: immutable columnar segments, and what the books know about them."""

@@ -1,0 +1,452 @@
+"""Segments in Parquet, decoded and queried in columns by DuckDB.
+
+A segment is one immutable file of one tenant's events, sorted by type, subject and time:
+
+    source, id, type, subject, time, received_at     the envelope
+    data                                             the bytes that the client wrote
+    num:<path>                                       DECIMAL(18,0) where all are whole, else DECIMAL(38,12)
+    dim:<path>                                       text
+
+JSON numbers are read by DuckDB through binary floating point, which keeps 15 digits. A number that
+is written with more, or with an exponent, is therefore found by its spelling and read again exactly
+(`_read_long_numbers`); no float stands between an event and a quantity.
+"""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from farthing.catalog.expression import paths
+from farthing.catalog.model import Aggregation, Meter
+from farthing.events.deduplicate import Outcome
+from farthing.events.id_index import Identities
+from farthing.events.log.files import sync_directory
+from farthing.events.store.meter_sql import EXACT_NUMBER, MACROS, Bound, filter_sql, identifier, value_sql
+from farthing.events.typed_columns import (
+    NUMBER_DIGITS_AFTER_POINT_MAX,
+    NUMBER_DIGITS_BEFORE_POINT_MAX,
+    TypedColumns,
+    number_column,
+    text_column,
+    value_paths,
+)
+from farthing.kernel.errors import InvalidInput
+from farthing.kernel.quantity import parse_decimal
+
+_WHOLE_NUMBER = "DECIMAL(18,0)"
+_NUMBER_LIMIT = 10**NUMBER_DIGITS_BEFORE_POINT_MAX
+# A JSON number (what follows a colon, comma, bracket or space) of more than 15 digits, of more than
+# 12 after the point, or with an exponent.
+_LONG_NUMBER = r"[:,\[ ]-?[0-9]([0-9.]{15}|[0-9]*\.[0-9]{13}|[0-9.]*[eE])"
+_NUMBER_IN_STRING = r'"-?[0-9]{1,18}(\.[0-9]{1,12})?"'
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How far an event's time may lie from its receipt before it is quarantined."""
+
+    too_late_seconds: int
+    too_early_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """What was written: the facts that the books keep about a segment."""
+
+    events: int
+    size_bytes: int
+    checksum: bytes
+    event_types: list[str]
+    min_time_us: int
+    max_time_us: int
+    columns: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyEvent:
+    """An event that goes to quarantine: its line in the batch, why, and where in it."""
+
+    row: int
+    reason: str
+    detail: str
+    line: bytes
+    received_us: int
+
+
+class EventStore:
+    """One DuckDB database in memory whose tables are files below the data directory."""
+
+    def __init__(self, data_dir: Path, *, threads: int, memory_limit: str) -> None:
+        self.data_dir = data_dir
+        self._database = duckdb.connect(
+            config={
+                "threads": threads,
+                "memory_limit": memory_limit,
+                "preserve_insertion_order": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "temp_directory": str(data_dir / "tmp"),
+            }
+        )
+        self._database.execute("SET TimeZone = 'UTC'")
+        for macro in MACROS:
+            self._database.execute(macro)
+        self._lock = threading.Lock()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own, with its own temporary tables. Close it after use."""
+        with self._lock:
+            cursor = self._database.cursor()
+        cursor.execute("SET TimeZone = 'UTC'")
+        return cursor
+
+    def close(self) -> None:
+        """Let everything go."""
+        self._database.close()
+
+
+# -------------------------------------------------------------------------------------------------
+# From log lines to a decoded batch
+
+
+def load_lines(
+    cursor: duckdb.DuckDBPyConnection, payloads: Sequence[bytes], received_us: Sequence[int]
+) -> int:
+    """Make the lines of some blocks the table `lines (row, line, received_us)`. Returns how many there are."""
+    buffer = b"".join(payloads)
+    ends = np.flatnonzero(np.frombuffer(buffer, dtype=np.uint8) == ord("\n")) + 1
+    offsets = np.concatenate((np.zeros(1, dtype=np.int64), ends))
+    counts = [payload.count(b"\n") for payload in payloads]
+    lines = pa.Array.from_buffers(
+        pa.large_utf8(), len(ends), [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(buffer)]
+    )
+    table = pa.table(
+        {
+            "row": np.arange(len(ends), dtype=np.int64),
+            "line": lines,
+            "received_us": np.repeat(np.asarray(received_us, dtype=np.int64), counts),
+        }
+    )
+    cursor.register("lines", table)
+    return len(ends)
+
+
+def decode(
+    cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, meters: Sequence[Meter], lateness: Lateness
+) -> None:
+    """Make the table `decoded` from `lines`: envelope, hashes and typed columns; and `faults` beside it.
+
+    A line that is no JSON at all has every column NULL but `row` and `received_us`.
+    """
+    envelope = ("id", "source", "type", "subject", "time")
+    cursor.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE decoded AS
+        WITH found AS (
+            SELECT row, received_us, json_valid(line) AS valid,
+                   CASE WHEN valid THEN json_extract(line, ?)::VARCHAR[] END AS found,
+                   CASE WHEN contains(line, ',"data":') THEN line[instr(line, ',"data":') + 8 : -3]
+                        ELSE 'null' END AS data
+              FROM lines
+        ), named AS (
+            SELECT row, received_us, valid, data, {_text_sql("found[1]")} AS id, {_text_sql("found[2]")} AS source,
+                   {_text_sql("found[3]")} AS type, {_text_sql("found[4]")} AS subject,
+                   {_text_sql("found[5]")} AS time_text, {_typed_sql(columns, len(envelope))}
+              FROM found
+        )
+        SELECT *, make_timestamp(coalesce(epoch_us(TRY_CAST(time_text AS TIMESTAMPTZ)), received_us)) AS time,
+               md5_number(length(source) || ':' || source || id)::UHUGEINT AS identity,
+               md5_number(concat_ws(chr(31), type, coalesce('s' || subject, ''), coalesce(time_text, ''), data)
+                   )::UHUGEINT AS content
+          FROM named
+        """,
+        [[json_path(path) for path in (*envelope, *columns.numbers, *columns.texts)], _LONG_NUMBER],
+    )
+    _read_long_numbers(cursor, "decoded", columns.numbers)
+    _find_faults(cursor, meters, lateness)
+
+
+def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: TypedColumns) -> None:
+    """Make the table `segment_rows` from segments in force, with these typed columns taken from `data` anew."""
+    cursor.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE segment_rows AS
+        WITH found AS (
+            SELECT source, id, type, subject, time, received_at, data,
+                   json_extract('{{"data":' || data || '}}', ?)::VARCHAR[] AS found
+              FROM read_parquet(?, union_by_name = true)
+        )
+        SELECT row_number() OVER () AS row, source, id, type, subject, time, received_at, data,
+               {_typed_sql(columns, 0)}
+          FROM found
+        """,
+        [
+            [json_path(path) for path in (*columns.numbers, *columns.texts)],
+            [str(path) for path in paths],
+            _LONG_NUMBER,
+        ],
+    )
+    _read_long_numbers(cursor, "segment_rows", columns.numbers)
+
+
+def _typed_sql(columns: TypedColumns, skipped: int) -> str:
+    """The typed columns out of the list `found`, whose first `skipped` members are something else."""
+    first_text = skipped + len(columns.numbers) + 1
+    numbers = [
+        f"{_number_sql(f'found[{place}]')} AS {identifier(number_column(path))}, "
+        f"found[{place}] AS {identifier('raw:' + path)}"
+        for place, path in enumerate(columns.numbers, start=skipped + 1)
+    ]
+    texts = [
+        f"{_text_sql(f'found[{place}]')} AS {identifier(text_column(path))}"
+        for place, path in enumerate(columns.texts, start=first_text)
+    ]
+    return ", ".join([*numbers, *texts, "regexp_matches(data, ?) AS has_long_number"])
+
+
+def json_path(path: str) -> str:
+    """`data.input_tokens` as a JSON path with quoted names."""
+    return "$" + "".join(f'."{name}"' for name in path.split("."))
+
+
+def _text_sql(found: str) -> str:
+    """A JSON string's content; other scalars as they are spelt; NULL for null and for what is absent."""
+    return (
+        f"CASE WHEN {found}[1] = '\"' THEN "
+        f"CASE WHEN contains({found}, chr(92)) THEN json_extract_string({found}, '$') ELSE {found}[2:-2] END "
+        f"WHEN {found} = 'null' THEN NULL ELSE {found}::VARCHAR END"
+    )
+
+
+def _number_sql(found: str) -> str:
+    """An exact number from JSON text of at most 15 digits, or from a string of plain digits; else NULL."""
+    number = (
+        f"CASE WHEN {found}[1] = '\"' THEN CASE WHEN regexp_full_match({found}, '{_NUMBER_IN_STRING}') "
+        f"THEN TRY_CAST({found}[2:-2] AS {EXACT_NUMBER}) END ELSE TRY_CAST({found} AS {EXACT_NUMBER}) END"
+    )
+    return f"CASE WHEN abs({number}) < {_NUMBER_LIMIT} THEN {number} END"
+
+
+def _read_long_numbers(cursor: duckdb.DuckDBPyConnection, table: str, paths: Sequence[str]) -> None:
+    """Read the numbers of suspicious rows again from their own digits."""
+    if not paths:
+        return
+    suspects = cursor.execute(
+        f"SELECT row, data FROM {identifier(table)} WHERE has_long_number AND id IS NOT NULL"
+    ).fetchall()
+    if not suspects:
+        return
+    values: dict[str, list[Decimal | None]] = {number_column(path): [] for path in paths}
+    for _, data in suspects:
+        content = {"data": read_json_exactly(data)}
+        for path in paths:
+            values[number_column(path)].append(exact_number(at_path(content, path)))
+    exact = pa.table(
+        {"row": pa.array([row for row, _ in suspects], pa.int64())}
+        | {
+            name: pa.array(column, pa.decimal128(38, NUMBER_DIGITS_AFTER_POINT_MAX))
+            for name, column in values.items()
+        }
+    )
+    cursor.register("exact", exact)
+    assignments = ", ".join(f"{identifier(name)} = exact.{identifier(name)}" for name in values)
+    cursor.execute(
+        f"UPDATE {identifier(table)} SET {assignments} FROM exact WHERE {identifier(table)}.row = exact.row"
+    )
+    cursor.unregister("exact")
+
+
+def read_json_exactly(text: str) -> object:
+    """JSON with every number as the text it was written with, and the first of equal keys (as DuckDB reads it)."""
+    return json.loads(
+        text,
+        parse_float=_Digits,
+        parse_int=_Digits,
+        object_pairs_hook=lambda pairs: dict(reversed(pairs)),
+    )
+
+
+class _Digits(str):
+    """A JSON number as its digits; told apart from a JSON string by its type."""
+
+    __slots__ = ()
+
+
+def at_path(content: object, path: str) -> object:
+    """What stands at `data.a.b`, None where nothing does."""
+    for name in path.split("."):
+        if not isinstance(content, dict):
+            return None
+        content = content.get(name)
+    return content
+
+
+def exact_number(raw: object) -> Decimal | None:
+    """A JSON number or numeric string with at most 18 digits before and 12 after the point; else None."""
+    try:
+        number = parse_decimal(raw, "")
+    except InvalidInput:
+        return None
+    if isinstance(raw, str) and not isinstance(raw, _Digits) and ("e" in raw or "E" in raw):
+        return None
+    exponent = number.normalize().as_tuple().exponent
+    assert isinstance(exponent, int)
+    if abs(number) >= _NUMBER_LIMIT or exponent < -NUMBER_DIGITS_AFTER_POINT_MAX:
+        return None
+    return number
+
+
+def _find_faults(cursor: duckdb.DuckDBPyConnection, meters: Sequence[Meter], lateness: Lateness) -> None:
+    """Make `faults (row, fault)`: the first thing that keeps an event from being counted."""
+    bound = Bound()
+    cases = [
+        "WHEN NOT valid THEN 'malformed_json|the event is not valid JSON'",
+        f"WHEN epoch_us(time) < received_us - {bound.bind(lateness.too_late_seconds * 1_000_000)} THEN "
+        "'too_late|time lies further back than events are accepted'",
+        f"WHEN epoch_us(time) > received_us + {bound.bind(lateness.too_early_seconds * 1_000_000)} THEN "
+        "'too_early|time lies further ahead than clocks may differ'",
+    ]
+    for meter in meters:
+        if (case := _unusable_sql(meter, bound)) is not None:
+            cases.append(case)
+    cursor.execute(
+        f"CREATE OR REPLACE TEMP TABLE faults AS SELECT row, fault FROM "
+        f"(SELECT row, CASE {' '.join(cases)} END AS fault FROM decoded) WHERE fault IS NOT NULL",
+        bound.values,
+    )
+
+
+def _unusable_sql(meter: Meter, bound: Bound) -> str | None:
+    """The case in which an event that the meter is for has no value that the meter can use."""
+    if meter.value is None:
+        return None
+    applies = f"type = {bound.bind(meter.event_type)} AND {filter_sql(meter, bound)}"
+    if meter.aggregation is Aggregation.UNIQUE:
+        (path,) = paths(meter.value)
+        missing = bound.bind(f"missing_value|{path} is missing; the meter {meter.key} needs it")
+        return f"WHEN {applies} AND {identifier(text_column(path))} IS NULL THEN {missing}"
+    usable = value_sql(meter.value, bound)
+    missing = " ".join(
+        f"WHEN {identifier('raw:' + path)} IS NULL OR {identifier('raw:' + path)} = 'null' "
+        f"THEN {bound.bind(f'missing_value|{path} is missing; the meter {meter.key} needs it')}"
+        for path in value_paths(meter)
+    )
+    invalid = " ".join(
+        f"WHEN {identifier(number_column(path))} IS NULL THEN {bound.bind(f'invalid_value|{path} is ')} || "
+        f"left({identifier('raw:' + path)}, 60) || {bound.bind(_NOT_USABLE)}"
+        for path in value_paths(meter)
+    )
+    beyond = bound.bind(f"invalid_value|the value of the meter {meter.key} has too many digits to be exact")
+    return f"WHEN {applies} AND ({usable}) IS NULL THEN CASE {missing} {invalid} ELSE {beyond} END"
+
+
+_NOT_USABLE = (
+    f", which is not a number of at most {NUMBER_DIGITS_BEFORE_POINT_MAX} digits before "
+    f"and {NUMBER_DIGITS_AFTER_POINT_MAX} after the point"
+)
+
+
+# -------------------------------------------------------------------------------------------------
+# From a decoded batch to a segment
+
+
+def identities(cursor: duckdb.DuckDBPyConnection) -> tuple[Identities, npt.NDArray[np.bool_]]:
+    """The hashes of the batch in log order, and which rows have a fault."""
+    columns = cursor.execute(
+        """
+        SELECT (identity >> 64)::UBIGINT AS key, (identity & 18446744073709551615::UHUGEINT)::UBIGINT AS check_bits,
+               (content >> 64)::UBIGINT AS content, faults.row IS NOT NULL AS faulty
+          FROM decoded LEFT JOIN faults USING (row) ORDER BY row
+        """
+    ).fetchnumpy()
+    # Lines that are no JSON have no identity; they are faulty, so the zeros are never compared.
+    keys, checks, contents = (
+        np.ma.filled(columns[name], 0).astype(np.uint64, copy=False)
+        for name in ("key", "check_bits", "content")
+    )
+    return Identities(keys, checks, contents), np.asarray(columns["faulty"], dtype=np.bool_)
+
+
+def faulty_events(cursor: duckdb.DuckDBPyConnection, outcomes: npt.NDArray[np.uint8]) -> list[FaultyEvent]:
+    """The events of the batch that go to quarantine, in log order."""
+    rows = np.flatnonzero((outcomes == Outcome.FAULTY) | (outcomes == Outcome.CONFLICT))
+    if not len(rows):
+        return []
+    cursor.register("wanted", pa.table({"row": rows}))
+    found = cursor.execute(
+        """
+        SELECT row, coalesce(fault, 'conflict|another event with the same source and id was counted before'), line,
+               received_us
+          FROM wanted JOIN lines USING (row) LEFT JOIN faults USING (row) ORDER BY row
+        """
+    ).fetchall()
+    cursor.unregister("wanted")
+    events = []
+    for row, fault, line, received_us in found:
+        reason, _, detail = fault.partition("|")
+        events.append(FaultyEvent(row, reason, detail, line.rstrip("\n").encode(), received_us))
+    return events
+
+
+def write_counted(
+    cursor: duckdb.DuckDBPyConnection, path: Path, columns: TypedColumns, outcomes: npt.NDArray[np.uint8]
+) -> SegmentFile:
+    """Write the counted rows of the decoded batch as a segment."""
+    cursor.register("counted", pa.table({"row": np.flatnonzero(outcomes == Outcome.COUNTED)}))
+    cursor.execute(
+        """
+        CREATE OR REPLACE TEMP VIEW segment_rows AS
+        SELECT * EXCLUDE (time), time, make_timestamp(received_us) AS received_at FROM decoded JOIN counted USING (row)
+        """
+    )
+    written = write_segment(cursor, path, columns)
+    cursor.unregister("counted")
+    return written
+
+
+def write_segment(cursor: duckdb.DuckDBPyConnection, path: Path, columns: TypedColumns) -> SegmentFile:
+    """Write the view `segment_rows` as a segment, sorted, durable and checksummed."""
+    checks = ", ".join(
+        f"coalesce(bool_and({identifier(name)} = floor({identifier(name)})), TRUE)"
+        for name in map(number_column, columns.numbers)
+    )
+    facts = cursor.execute(
+        "SELECT count(*), list_sort(list(DISTINCT type)), epoch_us(min(time)), epoch_us(max(time))"
+        f"{', ' + checks if checks else ''} FROM segment_rows"
+    ).fetchone()
+    assert facts is not None
+    types = {
+        number_column(numeric): _WHOLE_NUMBER if whole else EXACT_NUMBER
+        for numeric, whole in zip(columns.numbers, facts[4:], strict=True)
+    } | {text_column(text): "VARCHAR" for text in columns.texts}
+    typed = "".join(f", {identifier(name)}::{kind} AS {identifier(name)}" for name, kind in types.items())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cursor.execute(
+        f"""
+        COPY (SELECT source, id, type, subject, time, received_at, data{typed}
+                FROM segment_rows ORDER BY type, subject, time, source, id)
+          TO ? (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 100000)
+        """,
+        [str(path)],
+    )
+    size, checksum = seal_file(path)
+    return SegmentFile(facts[0], size, checksum, facts[1], facts[2], facts[3], types)
+
+
+def seal_file(path: Path) -> tuple[int, bytes]:
+    """Make a finished file durable. Returns its size and checksum (blake2b, 128 bits)."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    sync_directory(path.parent)
+    return path.stat().st_size, digest.digest()

@@ -1,0 +1,171 @@
+"""Use cases of usage: ask for a meter's usage, for billing or for people; show the events behind it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from farthing.catalog.model import Meter
+from farthing.catalog.service import get_meter
+from farthing.db import Books
+from farthing.events.rewrite import back_fill
+from farthing.events.store import books as event_rows
+from farthing.events.store.duckdb import EventStore
+from farthing.kernel.errors import Fault, InvalidInput, LimitExceeded, NotFound
+from farthing.kernel.instant import format_instant
+from farthing.kernel.period import local_midnight
+from farthing.kernel.quantity import trimmed
+from farthing.usage import store as columns
+from farthing.usage.model import (
+    GROUPS_MAX,
+    ROWS_MAX,
+    WINDOWS_MAX,
+    Span,
+    UsageGroup,
+    UsageQuery,
+    UsageRow,
+    Window,
+)
+from farthing.usage.store import Connection
+
+EVENTS_SHOWN_MAX = 1000
+
+_ENVELOPE_GROUPS = ("customer", "subject", "source")
+_WINDOW_SECONDS = {Window.MINUTE: 60, Window.HOUR: 3600, Window.DAY: 86_400, Window.MONTH: 28 * 86_400}
+
+
+def query_usage(
+    books: Books, store: EventStore, tenant_id: int, query: UsageQuery, now: datetime
+) -> list[UsageGroup]:
+    """Answer a usage question exactly, from every event sealed so far.
+
+    Raises:
+        NotFound: `meter_not_found`, `customer_not_found`.
+        InvalidInput: `invalid_usage_query` with every fault.
+        LimitExceeded: `too_many_rows`.
+    """
+    meter = get_meter(books, tenant_id, query.meter)
+    _check(query, meter)
+    back_fill(books, store, tenant_id, now)
+    with books.read_only(tenant_id) as conn:
+        customer_id = None
+        if query.customer is not None:
+            customer_id = columns.customer_id_of(conn, tenant_id, query.customer)
+            if customer_id is None:
+                raise NotFound(
+                    "customer_not_found", f"there is no customer {query.customer!r}", path="customer"
+                )
+        known = columns.subjects(conn, tenant_id, customer_id)
+        keys = columns.customer_keys(conn, tenant_id) if "customer" in query.group_by else {}
+        segments = event_rows.segments(
+            conn, tenant_id, event_type=meter.event_type, start=query.start, end=query.end
+        )
+        rows = columns.usage_groups(store, segments, known, meter, query)
+    if len(rows) > ROWS_MAX:
+        raise LimitExceeded(
+            "too_many_rows", f"the answer has more than {ROWS_MAX} rows; ask for less at once"
+        )
+    return [_group(query, meter, row, keys) for row in rows if row[-1]]
+
+
+def billable_usage(
+    store: EventStore,
+    conn: Connection,
+    tenant_id: int,
+    meter: Meter,
+    group_by: tuple[str, ...],
+    spans: Sequence[Span],
+) -> list[UsageRow]:
+    """The usage of every span (a customer over a period) in one query, for the billing run.
+
+    `prepare_usage` must have run before. Aliases count as they stand now, so events of a customer
+    that was created after them are included.
+    """
+    if not spans:
+        return []
+    segments = event_rows.segments(
+        conn,
+        tenant_id,
+        event_type=meter.event_type,
+        start=min(span.start for span in spans),
+        end=max(span.end for span in spans),
+    )
+    return columns.usage_by_span(store, segments, columns.subjects(conn, tenant_id), meter, group_by, spans)
+
+
+def prepare_usage(books: Books, store: EventStore, tenant_id: int, now: datetime) -> None:
+    """Give the events that were sealed before a meter existed the columns that it needs."""
+    back_fill(books, store, tenant_id, now)
+
+
+def events_behind(
+    store: EventStore,
+    conn: Connection,
+    tenant_id: int,
+    meter: Meter,
+    customer_id: int,
+    start: datetime,
+    end: datetime,
+    dimensions: Mapping[str, str | None],
+    limit: int,
+) -> tuple[int, list[dict[str, Any]]]:
+    """The events that make up a quantity: how many there are, and the first `limit` by time.
+
+    dimensions: the values that the events must have; None for events without the dimension.
+    Each event: source, id, subject, time (RFC 3339), value (decimal text).
+    """
+    segments = event_rows.segments(conn, tenant_id, event_type=meter.event_type, start=start, end=end)
+    known = columns.subjects(conn, tenant_id, customer_id)
+    total, found = columns.event_rows(
+        store, segments, known, meter, start, end, dimensions, min(limit, EVENTS_SHOWN_MAX)
+    )
+    return total, [
+        event
+        | {
+            "time": format_instant(event["time"].replace(tzinfo=start.tzinfo)),
+            "value": _shown(event["value"]),
+        }
+        for event in found
+    ]
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else trimmed(Decimal(value))
+
+
+def _check(query: UsageQuery, meter: Meter) -> None:
+    names = [*_ENVELOPE_GROUPS, *(name for name, _ in meter.dimensions)]
+    faults = []
+    if query.end <= query.start:
+        faults.append(Fault("to", "must be later than from"))
+    if len(query.group_by) > GROUPS_MAX:
+        faults.append(Fault("group_by", f"has more than {GROUPS_MAX} names"))
+    for field, used, allowed in (
+        ("group_by", query.group_by, names),
+        ("filter", query.filter or {}, names[1:]),
+    ):
+        unknown = sorted(set(used) - set(allowed))
+        faults += [Fault(field, f"{name[:80]!r} is not one of {', '.join(allowed)}") for name in unknown]
+    if len(set(query.group_by)) != len(query.group_by):
+        faults.append(Fault("group_by", "names something twice"))
+    if (
+        query.window
+        and (query.end - query.start).total_seconds() > _WINDOW_SECONDS[query.window] * WINDOWS_MAX
+    ):
+        faults.append(Fault("window", f"would give more than {WINDOWS_MAX} windows"))
+    if faults:
+        raise InvalidInput.of("invalid_usage_query", faults)
+
+
+def _group(query: UsageQuery, meter: Meter, row: tuple[Any, ...], keys: Mapping[int, str]) -> UsageGroup:
+    group = dict(zip(query.group_by, row, strict=False))
+    if group.get("customer") is not None:
+        group["customer"] = keys[group["customer"]]
+    window_start = None
+    if query.window is not None:
+        window_start = row[len(query.group_by)]
+        if query.window in (Window.DAY, Window.MONTH):
+            window_start = local_midnight(window_start.date(), query.timezone)
+        else:
+            window_start = window_start.replace(tzinfo=query.start.tzinfo)
+    return UsageGroup(group, window_start, columns.exact_quantity(meter, row[-2]), row[-1])

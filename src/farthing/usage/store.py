@@ -1,0 +1,274 @@
+"""Usage in columns: one query over the segments for any number of customers. Only SQL (DuckDB).
+
+Segments differ in how they type a number (whole or with decimals); those of one shape are read by
+one scan, and the scans are put together.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+from psycopg import Connection as PsycopgConnection
+
+from farthing.catalog.expression import Path
+from farthing.catalog.model import Aggregation, Meter
+from farthing.events.store.books import Segment
+from farthing.events.store.duckdb import EventStore
+from farthing.events.store.meter_sql import Bound, filter_sql, identifier, value_sql
+from farthing.events.typed_columns import number_column, text_column, wanted_columns
+from farthing.kernel.instant import unix_microseconds
+from farthing.kernel.quantity import trimmed
+from farthing.kernel.rounding import quotient
+from farthing.usage.model import ROWS_MAX, Span, UsageQuery, UsageRow, Window
+
+Connection = PsycopgConnection[dict[str, Any]]
+
+
+def subjects(conn: Connection, tenant_id: int, customer_id: int | None = None) -> pa.Table:
+    """Every subject that means a customer, as columns (subject, customer_id)."""
+    found = conn.execute(
+        """
+        SELECT subject, customer_id FROM customer_subjects
+         WHERE tenant_id = %(tenant)s AND (%(customer)s::bigint IS NULL OR customer_id = %(customer)s)
+        """,
+        {"tenant": tenant_id, "customer": customer_id},
+    ).fetchall()
+    return pa.table(
+        {
+            "subject": pa.array([row["subject"] for row in found], pa.string()),
+            "customer_id": pa.array([row["customer_id"] for row in found], pa.int64()),
+        }
+    )
+
+
+def customer_keys(conn: Connection, tenant_id: int) -> dict[int, str]:
+    """The key of each customer."""
+    found = conn.execute("SELECT customer_id, key FROM customers WHERE tenant_id = %s", [tenant_id])
+    return {row["customer_id"]: row["key"] for row in found}
+
+
+def customer_id_of(conn: Connection, tenant_id: int, key: str) -> int | None:
+    """The customer with this key."""
+    found = conn.execute(
+        "SELECT customer_id FROM customers WHERE tenant_id = %s AND key = %s", [tenant_id, key]
+    ).fetchone()
+    return None if found is None else int(found["customer_id"])
+
+
+def usage_by_span(
+    store: EventStore,
+    segments: Sequence[Segment],
+    known_subjects: pa.Table,
+    meter: Meter,
+    group_by: Sequence[str],
+    spans: Sequence[Span],
+) -> list[UsageRow]:
+    """The usage of every span, grouped by dimensions, in one query."""
+    if not segments or not spans:
+        return []
+    bound = Bound()
+    start = min(span.start for span in spans)
+    end = max(span.end for span in spans)
+    events = _events_sql(store, segments, meter, start, end, bound)
+    by_name = dict(meter.dimensions)
+    groups = [identifier(text_column(by_name[name])) for name in group_by]
+    keys = ", ".join(["span_id", *groups])
+    statement = f"""
+        SELECT span_id{"".join(f", {group}" for group in groups)}, {_aggregate_sql(meter)}, count(*)
+          FROM ({events}) AS events
+          JOIN known_subjects USING (subject)
+          JOIN spans ON spans.customer_id = known_subjects.customer_id
+                    AND events.time >= spans.span_start AND events.time < spans.span_end
+         GROUP BY {keys} ORDER BY {keys}
+    """
+    cursor = store.cursor()
+    try:
+        cursor.register("known_subjects", known_subjects)
+        cursor.register("spans", _spans_table(spans))
+        rows = cursor.execute(statement, bound.values).fetchall()
+    finally:
+        cursor.close()
+    return [
+        UsageRow(
+            span_id=row[0],
+            dimensions={
+                name: value
+                for name, value in zip(group_by, row[1 : 1 + len(groups)], strict=True)
+                if value is not None
+            },
+            quantity=exact_quantity(meter, row[-2]),
+            events=row[-1],
+        )
+        for row in rows
+    ]
+
+
+def usage_groups(
+    store: EventStore, segments: Sequence[Segment], known_subjects: pa.Table, meter: Meter, query: UsageQuery
+) -> list[tuple[Any, ...]]:
+    """Rows of (group values..., window start in local time or nothing, quantity, events), in order.
+
+    The group "customer" is given as a customer id, NULL for events of unknown subjects.
+    """
+    if not segments:
+        return []
+    bound = Bound()
+    events = _events_sql(store, segments, meter, query.start, query.end, bound)
+    columns = {"customer": "customer_id", "subject": "subject", "source": "source"} | {
+        name: identifier(text_column(path)) for name, path in meter.dimensions
+    }
+    joined = "LEFT JOIN" if query.customer is None else "JOIN"
+    conditions = [
+        f"{columns[name]} = {bound.bind(value)}" for name, value in sorted((query.filter or {}).items())
+    ]
+    groups = [columns[name] for name in query.group_by]
+    window = _window_sql(query, bound)
+    shown = [*groups, *([f"{window} AS window_start"] if window else [])]
+    order = ", ".join(str(place) for place in range(len(shown), 0, -1))
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    statement = f"""
+        SELECT {"".join(f"{column}, " for column in shown)}{_aggregate_sql(meter)}, count(*)
+          FROM ({events}) AS events {joined} known_subjects USING (subject) {where}
+         {"GROUP BY ALL ORDER BY " + order if shown else ""} LIMIT {ROWS_MAX + 1}
+    """
+    cursor = store.cursor()
+    try:
+        cursor.register("known_subjects", known_subjects)
+        return cursor.execute(statement, bound.values).fetchall()
+    finally:
+        cursor.close()
+
+
+def event_rows(
+    store: EventStore,
+    segments: Sequence[Segment],
+    known_subjects: pa.Table,
+    meter: Meter,
+    start: datetime,
+    end: datetime,
+    dimensions: Mapping[str, str | None],
+    limit: int,
+) -> tuple[int, list[dict[str, Any]]]:
+    """The events behind a quantity: how many, and the first of them by time."""
+    if not segments:
+        return 0, []
+    bound = Bound()
+    events = _events_sql(store, segments, meter, start, end, bound)
+    by_name = dict(meter.dimensions)
+    conditions = [
+        f"{identifier(text_column(by_name[name]))} IS NOT DISTINCT FROM {bound.bind(value)}"
+        for name, value in sorted(dimensions.items())
+    ]
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    cursor = store.cursor()
+    try:
+        cursor.register("known_subjects", known_subjects)
+        rows = cursor.execute(
+            f"""
+            SELECT count(*) OVER (), source, id, subject, time, {_event_value_sql(meter)}
+              FROM ({events}) AS events JOIN known_subjects USING (subject) {where}
+             ORDER BY time, source, id LIMIT {bound.bind(limit)}
+            """,
+            bound.values,
+        ).fetchall()
+    finally:
+        cursor.close()
+    behind = [
+        {"source": source, "id": event_id, "subject": subject, "time": time, "value": value}
+        for _, source, event_id, subject, time, value in rows
+    ]
+    return (rows[0][0] if rows else 0), behind
+
+
+def _events_sql(
+    store: EventStore, segments: Sequence[Segment], meter: Meter, start: datetime, end: datetime, bound: Bound
+) -> str:
+    """The events that count for the meter in [start, end), with `value` and the typed columns."""
+    names = wanted_columns([meter]).names()
+    shapes: dict[tuple[str, ...], list[str]] = {}
+    for segment in segments:
+        shape = tuple(segment.columns[name] for name in names)
+        shapes.setdefault(shape, []).append(str(store.data_dir / segment.path))
+    typed = "".join(f", {identifier(name)}" for name in names)
+    scans = []
+    for _, files in sorted(shapes.items()):
+        value = _scanned_value_sql(meter, bound)
+        scans.append(
+            f"SELECT source, id, subject, time, received_at{typed}, {value} AS value "
+            f"FROM read_parquet({bound.bind(files)}) WHERE type = {bound.bind(meter.event_type)} "
+            f"AND time >= make_timestamp({bound.bind(unix_microseconds(start))}) "
+            f"AND time < make_timestamp({bound.bind(unix_microseconds(end))}) AND {filter_sql(meter, bound)}"
+        )
+    together = " UNION ALL ".join(scans)
+    return together if meter.value is None else f"SELECT * FROM ({together}) WHERE value IS NOT NULL"
+
+
+def _scanned_value_sql(meter: Meter, bound: Bound) -> str:
+    match meter.value:
+        case None:
+            return "NULL"
+        case Path(path) if meter.aggregation is Aggregation.UNIQUE:
+            return identifier(text_column(path))
+        case Path(path):
+            return identifier(number_column(path))  # as the segment types it: whole numbers are summed faster
+        case expression:
+            assert meter.aggregation is not Aggregation.UNIQUE
+            return value_sql(expression, bound)
+
+
+def _aggregate_sql(meter: Meter) -> str:
+    match meter.aggregation:
+        case Aggregation.COUNT:
+            return "count(*)"
+        case Aggregation.SUM:
+            return "sum(value)"
+        case Aggregation.MAX:
+            return "max(value)"
+        case Aggregation.MIN:
+            return "min(value)"
+        case Aggregation.AVG:
+            return "{'total': sum(value), 'values': count(value)}"
+        case Aggregation.UNIQUE:
+            return "count(DISTINCT value)"
+        case Aggregation.LATEST:
+            # Events of one moment are told apart by receipt, then by identity, so the answer never varies.
+            return "arg_max(value, {'time': time, 'received_at': received_at, 'source': source, 'id': id})"
+
+
+def exact_quantity(meter: Meter, raw: Any) -> Decimal:
+    """What the aggregate says, as the quantity it means; no events are a quantity of zero."""
+    if raw is None:
+        return Decimal(0)
+    if meter.aggregation is Aggregation.AVG:
+        if raw["total"] is None:
+            return Decimal(0)
+        return quotient(Decimal(raw["total"]), Decimal(raw["values"]))
+    return Decimal(trimmed(Decimal(raw)))
+
+
+def _event_value_sql(meter: Meter) -> str:
+    return "1" if meter.value is None else "value"
+
+
+def _window_sql(query: UsageQuery, bound: Bound) -> str:
+    """The start of the local window an event lies in: an instant for minutes and hours, a local day or month else."""
+    if query.window is None:
+        return ""
+    local = f"timezone({bound.bind(query.timezone)}, events.time::TIMESTAMPTZ)"
+    if query.window in (Window.DAY, Window.MONTH):
+        return f"date_trunc('{query.window.value}', {local})"
+    # Truncate in local time, then take the zone's offset off again: two hours of one name stay apart.
+    return f"(events.time - ({local} - date_trunc('{query.window.value}', {local})))"
+
+
+def _spans_table(spans: Sequence[Span]) -> pa.Table:
+    return pa.table(
+        {
+            "span_id": pa.array([span.span_id for span in spans], pa.int64()),
+            "customer_id": pa.array([span.customer_id for span in spans], pa.int64()),
+            "span_start": pa.array([unix_microseconds(span.start) for span in spans], pa.timestamp("us")),
+            "span_end": pa.array([unix_microseconds(span.end) for span in spans], pa.timestamp("us")),
+        }
+    )
