@@ -15,7 +15,7 @@ from pathlib import Path
 
 from farthing.db.endpoint import Endpoint, OnWait
 from farthing.db.external import given_postgres
-from farthing.db.migrate import migrate
+from farthing.db.migration import migrate
 from farthing.db.pool import POOL_SIZE, Books
 from farthing.db.tenants import ensure_default_tenant
 

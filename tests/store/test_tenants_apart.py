@@ -1,0 +1,222 @@
+"""Law 12: tenants are apart, in every table, and the application cannot change that."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from farthing.db import Books
+from farthing.db.tenants import create_tenant
+
+NO_TENANT = 0
+
+TENANT_TABLES = """
+    SELECT c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS forced
+      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+"""
+
+Row = Mapping[str, object]
+
+
+def one_row_of_each(now: datetime) -> dict[str, Row]:
+    """Each tenant table with a row for it, in an order that its references allow."""
+    later = now + timedelta(days=30)
+    ids: Row = {"meter_id": 1, "plan_id": 1, "plan_version_id": 1, "customer_id": 1, "subscription_id": 1}
+    definition = Jsonb({})
+    return {
+        "api_keys": {"api_key_id": "ak", "secret_hash": b"h", "name": "n", "created_at": now},
+        "idempotent_writes": {
+            "idempotency_key": "k", "operation": "o", "input_hash": b"h", "status": 200, "response": "{}",
+            "created_at": now,
+        },
+        "meters": {"meter_id": 1, "key": "m", "event_type": "t", "definition": definition, "created_at": now},
+        "plans": {"plan_id": 1, "key": "p", "created_at": now},
+        "plan_versions": {
+            "plan_version_id": 1, "plan_id": 1, "version": 1, "definition": definition, "published_at": now,
+        },
+        "seals": {
+            "seal_id": "s", "log_file": "a/1.log", "log_from": 0, "log_to": 9, "accepted": 2, "counted": 1,
+            "duplicate": 1, "quarantined": 0, "sealed_at": now,
+        },
+        "segments": {
+            "segment_id": "s", "path": "p", "events": 1, "bytes": 1, "checksum": b"c", "event_types": ["t"],
+            "min_time": now, "max_time": now, "columns": definition, "sealed_at": now,
+        },
+        "id_runs": {"run_id": "r", "path": "p", "ids": 1, "checksum": b"c", "created_at": now},
+        "quarantine": {
+            "quarantine_id": 1, "seal_id": "s", "reason": "r", "detail": "d", "origin": "o", "raw": b"r",
+            "received_at": now,
+        },
+        "imports": {"file_key": "f", "read_to": 1, "updated_at": now},
+        "customers": {
+            "customer_id": 1, "key": "c", "name": "n", "currency": "USD", "timezone": "UTC", "created_at": now,
+            "updated_at": now,
+        },
+        "customer_subjects": {"subject": "c", "customer_id": 1, "is_key": True},
+        "subscriptions": {
+            "subscription_id": 1, "key": "s", "customer_id": 1, "plan_version_id": 1, "anchor": "calendar",
+            "start_at": now, "created_at": now,
+        },
+        "invoice_counters": {"last_number": 1},
+        "invoices": {
+            "invoice_id": 1, "number": "INV-1", **{key: ids[key] for key in
+            ("customer_id", "subscription_id", "plan_version_id")}, "status": "issued", "reason": "period",
+            "currency": "USD", "period_start": now, "period_end": later, "subtotal": 5, "tax": 0, "total": 5,
+            "total_exact": 5, "issued_at": later, "document": "{}",
+        },
+        "invoice_lines": {
+            "invoice_id": 1, "line": 1, "rate_card": "r", "dimensions": definition, "service_start": now,
+            "service_end": later, "quantity": 5, "amount_exact": 5, "amount": 5,
+        },
+    }  # fmt: skip
+
+
+def insert(conn: psycopg.Connection, table: str, tenant_id: int, row: Row) -> None:
+    columns = {"tenant_id": tenant_id, **row}
+    statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+    )
+    conn.execute(statement, list(columns.values()))
+
+
+def counts(conn: psycopg.Connection, tables: Mapping[str, object]) -> dict[str, int]:
+    found = {}
+    for table in tables:
+        row = conn.execute(sql.SQL("SELECT count(*) AS n FROM {}").format(sql.Identifier(table))).fetchone()
+        found[table] = row["n"] if isinstance(row, dict) else row[0]
+    return found
+
+
+@pytest.fixture
+def filled(books: Books, tenant_id: int, now: datetime) -> dict[str, Row]:
+    """A tenant with one row in every tenant table."""
+    rows = one_row_of_each(now)
+    rows["api_keys"] = {**rows["api_keys"], "api_key_id": f"ak-{tenant_id}"}  # unique over all tenants
+    with books.transaction(tenant_id) as conn:
+        for table, row in rows.items():
+            insert(conn, table, tenant_id, row)
+    return rows
+
+
+def test_row_level_security_is_forced_on_every_tenant_table(books: Books, now: datetime) -> None:
+    with books.operator_transaction() as conn:
+        forced = {row["name"]: row["forced"] for row in conn.execute(TENANT_TABLES)}
+    assert set(forced) == {"tenants", *one_row_of_each(now)}, "a new tenant table needs a row in this test"
+    assert all(forced.values()), forced
+
+
+def test_every_policy_asks_for_the_tenant(books: Books) -> None:
+    with books.operator_transaction() as conn:
+        found = conn.execute("SELECT tablename, policyname, qual, with_check FROM pg_policies").fetchall()
+    asking = {row["tablename"] for row in found if row["policyname"] == "tenant_only"}
+    assert all(
+        row["qual"] == row["with_check"] == "(tenant_id = current_tenant())"
+        for row in found
+        if row["policyname"] == "tenant_only"
+    )
+    others = {(row["tablename"], row["policyname"]) for row in found if row["policyname"] != "tenant_only"}
+    assert others == {("tenants", "operator"), ("api_keys", "presented_key")}
+    assert "invoices" in asking
+
+
+def test_a_tenant_sees_its_own_rows(books: Books, tenant_id: int, filled: dict[str, Row]) -> None:
+    with books.read_only(tenant_id) as conn:
+        assert counts(conn, filled) == dict.fromkeys(filled, 1)
+
+
+def test_another_tenant_sees_none_of_them(books: Books, filled: dict[str, Row], now: datetime) -> None:
+    other = create_tenant(books, "an-onlooker", "Onlooker Inc.", now)
+    with books.read_only(other) as conn:
+        assert counts(conn, filled) == dict.fromkeys(filled, 0)
+        assert counts(conn, {"tenants": None}) == {"tenants": 1}
+
+
+def test_without_a_tenant_nothing_is_seen(books: Books, filled: dict[str, Row]) -> None:
+    with books.operator_transaction() as conn:
+        assert counts(conn, filled) == dict.fromkeys(filled, 0)
+        conn.execute("SELECT set_config('farthing.operator', '', true)")
+        assert counts(conn, {"tenants": None}) == {"tenants": 0}
+
+
+def test_not_even_the_owner_sees_a_row_without_its_tenant(
+    owner: psycopg.Connection, filled: dict[str, Row]
+) -> None:
+    assert counts(owner, {**filled, "tenants": None}) == dict.fromkeys([*filled, "tenants"], 0)
+
+
+@pytest.mark.parametrize("table", list(one_row_of_each(datetime(2026, 1, 1))))
+def test_nobody_inserts_for_another_tenant(books: Books, tenant_id: int, now: datetime, table: str) -> None:
+    with (
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"),
+        books.transaction(NO_TENANT) as conn,
+    ):
+        insert(conn, table, tenant_id, one_row_of_each(now)[table])
+
+
+def test_nobody_moves_a_row_to_another_tenant(books: Books, tenant_id: int, filled: dict[str, Row]) -> None:
+    with (
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"),
+        books.transaction(tenant_id) as conn,
+    ):
+        conn.execute("UPDATE imports SET tenant_id = 1")
+
+
+def test_nobody_points_at_another_tenants_row(
+    books: Books, tenant_id: int, filled: dict[str, Row], now: datetime
+) -> None:
+    other = create_tenant(books, "a-neighbour", "Neighbour Inc.", now)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation), books.transaction(other) as conn:
+        insert(conn, "customer_subjects", other, {"subject": "theirs", "customer_id": 1, "is_key": True})
+
+
+def test_a_presented_key_finds_itself_and_nothing_else(
+    books: Books, tenant_id: int, filled: dict[str, Row]
+) -> None:
+    with books.operator_transaction() as conn:
+        conn.execute("SELECT set_config('farthing.presented_key', %s, true)", [f"ak-{tenant_id}"])
+        assert conn.execute("SELECT tenant_id FROM api_keys").fetchall() == [{"tenant_id": tenant_id}]
+        assert conn.execute("UPDATE api_keys SET revoked_at = now()").rowcount == 0
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "SET ROLE farthing_owner",
+        "SET ROLE farthing_bootstrap",
+        "SET SESSION AUTHORIZATION farthing_owner",
+        "SET session_replication_role = replica",
+        "ALTER ROLE farthing_app BYPASSRLS",
+        "ALTER ROLE farthing_app SUPERUSER",
+        "CREATE ROLE mine",
+        "ALTER TABLE invoices DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE invoices NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE invoices DISABLE TRIGGER ALL",
+        "DROP POLICY tenant_only ON invoices",
+        "CREATE POLICY mine ON invoices USING (true)",
+        "CREATE OR REPLACE FUNCTION current_tenant() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+        "CREATE SCHEMA mine",
+        "COPY tenants TO '/tmp/tenants'",
+        "SET row_security = off; SELECT * FROM invoices",
+    ],
+)
+def test_the_application_cannot_free_itself(books: Books, tenant_id: int, attempt: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), books.transaction(tenant_id) as conn:
+        conn.execute(attempt)
+
+
+def test_the_roles_have_no_powers(books: Books) -> None:
+    with books.operator_transaction() as conn:
+        roles = conn.execute(
+            "SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles"
+            " WHERE rolname IN ('farthing_app', 'farthing_owner') ORDER BY 1"
+        ).fetchall()
+    powers = dict.fromkeys(
+        ["rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication"], False
+    )
+    assert roles == [{"rolname": "farthing_app", **powers}, {"rolname": "farthing_owner", **powers}]
