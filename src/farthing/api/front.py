@@ -1,7 +1,9 @@
 """The front of a worker: every request is identified here, once, before any route sees it."""
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 from farthing.api.authenticator import Authenticator
 from farthing.api.body import ClientGone, Receive
@@ -11,6 +13,8 @@ from farthing.kernel.errors import InvalidInput
 
 OPEN_PATHS = frozenset({"/v1/health", "/v1/health/live", "/v1/health/ready", "/openapi.json"})
 """What may be asked without a key."""
+
+_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
@@ -37,6 +41,9 @@ class Front:
                 return
             if "\x00" in path or b"%00" in scope["query_string"]:
                 raise InvalidInput("invalid_path", "the address holds a NUL character")
+            # A slash inside a key must not look like one between parts of the path.
+            if _SLASH.search(scope["raw_path"]):
+                scope["path"] = unquote(_SLASH.sub(b"%00", scope["raw_path"]).decode("ascii"))
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is a problem and the log has the rest

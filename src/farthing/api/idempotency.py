@@ -9,7 +9,7 @@ moment, also while the first is still running and after a crash in the middle. W
 second caller comes between reserve and answer, the effect runs again, which is safe because every
 write here is idempotent by the key of what it makes: creating the same customer, publishing the
 same plan, billing up to the same day again changes nothing. Making an API key is not, so there
-reservation, effect and answer are one transaction (`api_key_routes.py`).
+record and effect are one transaction (`keys.py`).
 
 A request that was refused (4xx) changed nothing and gives its key back. Answered keys are kept for good.
 """
@@ -92,21 +92,17 @@ def once(books: Books, request: Request, now: datetime, effect: Callable[[], Ans
     return answer
 
 
-def earlier_answer(conn: BooksConnection, request: Request) -> Answer | None:
-    """The answer that stands under this key, None where it is not known yet; conflict for another input."""
+def earlier_write(conn: BooksConnection, request: Request) -> IdempotentWrite | None:
+    """What stands under this idempotency key. Raises the conflict where that is another input."""
     assert request.idempotency_key is not None
     write = store.find_write(conn, request.tenant_id, request.idempotency_key)
-    if write is None:
-        return None
-    if write.input_hash != request.input_hash:
+    if write is not None and write.input_hash != request.input_hash:
         raise Conflict(
             "idempotency_conflict",
             f"this Idempotency-Key was used for another input ({write.operation})",
             path="Idempotency-Key",
         )
-    if not write.status:
-        return None
-    return Answer(write.status, msgspec.Raw(write.response.encode()), {"idempotent-replayed": "true"})
+    return write
 
 
 def _reserve(books: Books, request: Request, now: datetime) -> tuple[bool, Answer | None]:
@@ -116,7 +112,10 @@ def _reserve(books: Books, request: Request, now: datetime) -> tuple[bool, Answe
     with books.transaction(request.tenant_id) as conn:
         if store.insert_write(conn, request.tenant_id, request.idempotency_key, opened, now):
             return True, None
-        return False, earlier_answer(conn, request)
+        write = earlier_write(conn, request)
+    if write is None or not write.status:
+        return False, None
+    return False, Answer(write.status, msgspec.Raw(write.response.encode()), {"idempotent-replayed": "true"})
 
 
 def _settle(books: Books, request: Request, answer: Answer | None, now: datetime) -> None:

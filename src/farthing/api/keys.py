@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from farthing.api import store
-from farthing.api.key_format import ID_BITS, PEPPER_BYTES, SECRET_BITS, key_id, mint, secret_hash
-from farthing.api.store import ApiKey
+from farthing.api.idempotency import Request, earlier_write
+from farthing.api.key_format import ID_BITS, PEPPER_BYTES, SECRET_BITS, Minted, key_id, mint, secret_hash
+from farthing.api.store import ApiKey, IdempotentWrite
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.events.log.files import sync_directory
@@ -52,32 +53,54 @@ def _create_pepper(path: Path) -> None:
 
 def create_key(books: Books, pepper: bytes, tenant_id: int, name: str, now: datetime) -> str:
     """Make a key for a tenant and return it. This is the only time that it can be read."""
+    minted = _mint(pepper)
     with books.transaction(tenant_id) as conn:
-        return add_key(conn, pepper, tenant_id, name, now)[0]
+        store.insert_key(conn, tenant_id, _record(minted, name, now), minted.secret_hash)
+    return minted.text
 
 
-def add_key(
-    conn: BooksConnection, pepper: bytes, tenant_id: int, name: str, now: datetime
-) -> tuple[str, ApiKey]:
-    """The same inside a transaction that is open: the key itself, and its record."""
-    minted = mint(os.urandom((ID_BITS + SECRET_BITS) // 8), pepper)
-    store.insert_key(
-        conn,
-        tenant_id=tenant_id,
-        api_key_id=minted.api_key_id,
-        secret_hash=minted.secret_hash,
-        name=name,
-        now=now,
-    )
-    return minted.text, ApiKey(minted.api_key_id, name, now, None)
+def create_key_once(
+    books: Books, pepper: bytes, request: Request, name: str, now: datetime
+) -> tuple[ApiKey, str | None]:
+    """The same under an idempotency key: repeated, it gives the record of the first time and no key.
+
+    Key and idempotency record are one transaction, because making a key twice makes two.
+    """
+    minted = _mint(pepper)
+    record = _record(minted, name, now)
+    with books.transaction(request.tenant_id) as conn:
+        if request.idempotency_key is not None:
+            done = IdempotentWrite(request.operation, request.input_hash, 201, minted.api_key_id)
+            if not store.insert_write(conn, request.tenant_id, request.idempotency_key, done, now):
+                return _made_before(conn, request), None
+        store.insert_key(conn, request.tenant_id, record, minted.secret_hash)
+    return record, minted.text
+
+
+def _made_before(conn: BooksConnection, request: Request) -> ApiKey:
+    write = earlier_write(conn, request)
+    assert write is not None
+    made = store.select_key(conn, request.tenant_id, write.response)
+    assert made is not None, "a key and the record of its making are one transaction"
+    return made
 
 
 def create_first_key(books: Books, pepper: bytes, tenant_id: int, now: datetime) -> str | None:
     """A key for a tenant that never had one; None where it has, even if all of them are revoked."""
+    minted = _mint(pepper)
     with books.transaction(tenant_id) as conn:
         if store.any_key(conn, tenant_id):
             return None
-        return add_key(conn, pepper, tenant_id, "first key", now)[0]
+        store.insert_key(conn, tenant_id, _record(minted, "first key", now), minted.secret_hash)
+    return minted.text
+
+
+def _mint(pepper: bytes) -> Minted:
+    return mint(os.urandom((ID_BITS + SECRET_BITS) // 8), pepper)
+
+
+def _record(minted: Minted, name: str, now: datetime) -> ApiKey:
+    return ApiKey(minted.api_key_id, name, now, None)
 
 
 def list_keys(books: Books, tenant_id: int, after: str, limit: int) -> Sequence[ApiKey]:

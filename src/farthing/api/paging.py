@@ -6,6 +6,7 @@ It is opaque: base64 of the list's name and that item's key.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -15,10 +16,11 @@ PAGE_ITEMS_MAX = 100
 PAGE_ITEMS_DEFAULT = 20
 CURSOR_LENGTH_MAX = 1024
 
+_ID = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _T = TypeVar("_T")
 
 
-def read_cursor(cursor: str | None, list_name: str) -> str | None:
+def read_cursor(cursor: str | None, list_name: str, *, numeric: bool = False) -> str | None:
     """The key after which the page begins, or None for the first page. Raises `invalid_cursor`."""
     if cursor is None:
         return None
@@ -27,7 +29,7 @@ def read_cursor(cursor: str | None, list_name: str) -> str | None:
         name, _, after = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         name, after = "", ""
-    if name != list_name or not after or "\x00" in after:
+    if name != list_name or not after or "\x00" in after or (numeric and not _ID.match(after)):
         raise InvalidInput.of("invalid_cursor", [Fault("cursor", "is not a next_cursor of this list")])
     return after
 

@@ -9,6 +9,7 @@ failure. The body is always
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import msgspec
 import psycopg
@@ -57,6 +58,7 @@ _BY_CODE: Mapping[str, int] = {
     "unsupported_media_type": 415,
     "unsupported_encoding": 415,
     "log_busy": 429,
+    "too_many_rows": 422,
     "internal_error": 500,
 }
 
@@ -95,7 +97,7 @@ def problem(error: BaseException, *, headers: Mapping[str, str] | None = None, *
         detail = _BROKEN
     document: dict[str, object] = {
         "type": f"urn:farthing:problem:{known.code}",
-        "title": _class_row(known)[1],
+        "title": HTTPStatus(status).phrase if known.code in _BY_CODE else _class_row(known)[1],
         "status": status,
         "code": known.code,
         "detail": _shown(detail),

@@ -35,14 +35,20 @@ class IdempotentWrite:
     response: str
 
 
-def insert_key(
-    conn: BooksConnection, *, tenant_id: int, api_key_id: str, secret_hash: bytes, name: str, now: datetime
-) -> None:
+def insert_key(conn: BooksConnection, tenant_id: int, key: ApiKey, secret_hash: bytes) -> None:
     conn.execute(
         "INSERT INTO api_keys (tenant_id, api_key_id, secret_hash, name, created_at)"
         " VALUES (%s, %s, %s, %s, %s)",
-        (tenant_id, api_key_id, secret_hash, name, now),
+        (tenant_id, key.api_key_id, secret_hash, key.name, key.created_at),
     )
+
+
+def select_key(conn: BooksConnection, tenant_id: int, api_key_id: str) -> ApiKey | None:
+    row = conn.execute(
+        "SELECT api_key_id, name, created_at, revoked_at FROM api_keys WHERE tenant_id = %s AND api_key_id = %s",
+        (tenant_id, api_key_id),
+    ).fetchone()
+    return ApiKey(**row) if row else None
 
 
 def find_presented_key(conn: BooksConnection, api_key_id: str) -> StoredKey | None:
@@ -115,3 +121,8 @@ def delete_open_write(conn: BooksConnection, tenant_id: int, idempotency_key: st
         " WHERE tenant_id = %s AND idempotency_key = %s AND input_hash = %s AND status = 0",
         (tenant_id, idempotency_key, input_hash),
     )
+
+
+def ping(conn: BooksConnection) -> None:
+    """Ask the books anything at all."""
+    conn.execute("SELECT 1")

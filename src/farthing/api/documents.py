@@ -1,0 +1,260 @@
+"""The shapes of bodies and answers, for the OpenAPI description and the clients made from it.
+
+These describe and decide nothing: what a body may hold is decided by the room that reads it.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from farthing.catalog.model import Aggregation, Operator, Outcome, RoundingScope, Timing
+from farthing.kernel.period import Interval
+from farthing.kernel.rounding import Rounding
+from farthing.rating.models import MODELS
+
+Key = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")]
+Subject = Annotated[str, Field(min_length=1, max_length=256)]
+Text = Annotated[str, Field(min_length=1, max_length=256)]
+Exact = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="A decimal number, exactly.")]
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Body(BaseModel):
+    """What a client sends; a field that is not named here is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# ---- Problems
+
+
+class FaultDocument(BaseModel):
+    """One thing that is wrong, and where."""
+
+    path: str = Field(examples=["rate_cards[2].price.tiers[1].up_to"])
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457 problem details. `code` is stable; `detail` is for people."""
+
+    type: str = Field(examples=["urn:farthing:problem:invalid_price"])
+    title: str
+    status: int
+    code: str = Field(examples=["invalid_price"])
+    detail: str
+    path: str | None = Field(None, description="Where in the input, if it is known.")
+    faults: list[FaultDocument] = Field([], description="Everything that is wrong with the input.")
+
+
+# ---- Events
+
+
+class EventBody(BaseModel):
+    """A CloudEvent. (source, id) is its identity: however often it is sent, it counts once."""
+
+    id: Text
+    source: Text
+    type: Text
+    specversion: Literal["1.0"] = "1.0"
+    subject: Text | None = Field(None, description="The key of a customer, or an alias.")
+    time: Instant | None = Field(None, description="When it happened; absent means when it was received.")
+    data: Any = Field(None, description="Whatever meters read.")
+
+
+class EventOutcome(BaseModel):
+    """What became of one event of the request."""
+
+    status: Literal["accepted", "rejected"]
+    index: Count | None = Field(None, description="Its place in the request, from zero.")
+    code: str | None = None
+    message: str | None = None
+    path: str | None = None
+
+
+class EventsAccepted(BaseModel):
+    """The accepted events are on disk. Outcomes stand in the order of the request."""
+
+    accepted: Count
+    rejected: Count
+    outcomes: list[EventOutcome]
+
+
+class QuarantinedEvent(BaseModel):
+    """An event that was accepted and is not counted, and why."""
+
+    quarantine_id: int
+    reason: str = Field(examples=["conflict"])
+    detail: str
+    origin: str = Field(description="Where it came from: `http`, or a file and its line.")
+    received_at: Instant
+    raw: str = Field(description="Its bytes as they were received, in UTF-8 with replacements.")
+
+
+class QuarantinePage(BaseModel):
+    items: list[QuarantinedEvent]
+    next_cursor: str | None
+
+
+class AccountDocument(BaseModel):
+    """Law 3: accepted = counted + duplicate + quarantined + waiting, at every moment."""
+
+    accepted: Count
+    counted: Count
+    duplicate: Count
+    quarantined: Count
+    waiting: Count = Field(description="On disk and not sealed yet.")
+    quarantined_by_reason: dict[str, int]
+
+
+# ---- Catalog
+
+
+class ConditionBody(Body):
+    field: str = Field(examples=["data.status"])
+    op: Operator
+    value: Any = None
+
+
+class MeterBody(Body):
+    """How events become a quantity."""
+
+    key: Key
+    event_type: Text = Field(examples=["llm.completion"])
+    aggregation: Aggregation
+    value: str | None = Field(
+        None,
+        description="A path, or arithmetic over paths.",
+        examples=["data.input_tokens + 4 * data.output_tokens"],
+    )
+    dimensions: dict[str, str] = Field({}, examples=[{"model": "data.model"}])
+    filter: list[ConditionBody] = []
+
+
+class MeterDocument(MeterBody):
+    """A meter as it stands; it never changes."""
+
+
+class MeterPage(BaseModel):
+    items: list[MeterDocument]
+    next_cursor: str | None
+
+
+class PriceBody(BaseModel):
+    """What a quantity costs. Which further fields there are depends on `model`; amounts are decimal text."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {"model": "per_unit", "unit_price": "0.0000025"},
+                {
+                    "model": "graduated",
+                    "tiers": [{"up_to": "1000", "unit_price": "0.01"}, {"unit_price": "0.005"}],
+                },
+            ]
+        },
+    )
+
+    model: str = Field(json_schema_extra={"enum": list(MODELS)})
+
+
+class RateCardBody(Body):
+    """One thing that a plan charges for: the usage of a meter, or without one a fixed fee."""
+
+    key: Key
+    name: Text
+    meter: Key | None = None
+    timing: Timing = Timing.ARREARS
+    price: PriceBody
+
+
+class PlanBody(Body):
+    """What a subscription is charged, and how often."""
+
+    key: Key
+    name: Text
+    currency: str = Field(pattern="^[A-Z]{3}$", examples=["USD"])
+    interval: Interval
+    interval_count: int = Field(1, ge=1)
+    rounding: RoundingScope = RoundingScope.INVOICE
+    rounding_mode: Rounding = Rounding.HALF_UP
+    rate_cards: list[RateCardBody] = Field(min_length=1)
+
+
+class PlanDocument(PlanBody):
+    """A published version of a plan. It never changes; another definition is another version."""
+
+    version: int = Field(ge=1)
+    published_at: Instant
+    outcome: Outcome | None = Field(
+        None, description="What publishing did; absent where nothing was asked to be."
+    )
+
+
+class PlanPage(BaseModel):
+    items: list[PlanDocument]
+    next_cursor: str | None
+
+
+# ---- Usage
+
+
+class UsageGroupDocument(BaseModel):
+    """One row: the group, the start of its window, how much and from how many events."""
+
+    group: dict[str, str | None]
+    window_start: Instant | None
+    quantity: Exact
+    events: Count
+
+
+class UsageDocument(BaseModel):
+    """How much of a meter was used in [from, to), from every event that is sealed."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    meter: Key
+    from_: Instant = Field(alias="from")
+    to: Instant
+    rows: list[UsageGroupDocument]
+
+
+# ---- API keys
+
+
+class ApiKeyBody(Body):
+    name: Text = Field(description="Whose key it is, for the list.")
+
+
+class ApiKeyDocument(BaseModel):
+    """A key as it can be seen after it was made: not the key itself."""
+
+    api_key_id: str
+    name: str
+    created_at: Instant
+    revoked_at: Instant | None
+
+
+class NewApiKeyDocument(ApiKeyDocument):
+    """The one answer in which the key can be read. Repeated with its Idempotency-Key, it is null."""
+
+    key: str | None
+
+
+class ApiKeyPage(BaseModel):
+    items: list[ApiKeyDocument]
+    next_cursor: str | None
+
+
+# ---- Health
+
+
+class HealthDocument(BaseModel):
+    status: Literal["ok", "failing"]
+    checks: dict[str, str] = Field({}, description="`ok`, or what is wrong, for each thing that was checked.")
+
+
+BODIES: tuple[type[BaseModel], ...] = (EventBody, MeterBody, PlanBody, ApiKeyBody)
+"""What is sent, and so stands in no route's answer."""

@@ -1,0 +1,140 @@
+"""The OpenAPI 3.1 description, at /openapi.json: made from the routes, finished here.
+
+Routes read their bodies themselves (exactly, see `json_body.py`), so their schemas are named in
+`openapi_extra` and added to the components here, together with the ingest door, which is no
+framework route, and the API key.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from farthing.api.documents import BODIES, EventsAccepted, ProblemDocument
+from farthing.api.events_route import EVENTS_PATH
+from farthing.api.front import OPEN_PATHS
+from farthing.api.web import problems, reference
+
+OPENAPI_PATH = "/openapi.json"
+
+_DESCRIPTION = """\
+Send events, read usage, publish plans, bill, and check every invoice down to the event.
+
+Amounts and quantities are decimal strings; numbers in a body are read exactly. Times are RFC 3339
+with an offset. Errors are RFC 9457 problem details with a stable `code`. Every write takes an
+`Idempotency-Key`: a repeat with the same input is answered as the first time, one with another
+input is refused with 409 `idempotency_conflict`. Lists come in pages: pass `next_cursor` as
+`cursor` until it is null.
+"""
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Names this write, so that it can be sent again without being done again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"},
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Serve the description of an application's routes."""
+
+    @lru_cache(maxsize=1)
+    def description() -> bytes:
+        return msgspec.json.encode(_description(app))
+
+    @app.get(OPENAPI_PATH, include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(description(), media_type="application/json")
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=_DESCRIPTION,
+        routes=app.routes,
+        openapi_version="3.1.0",
+    )
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas.update(_schemas([*BODIES, EventsAccepted, ProblemDocument]))
+    # The framework describes its own error bodies, which no route of ours answers with.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    components["securitySchemes"] = {
+        "api_key": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer fk_...`"}
+    }
+    document["security"] = [{"api_key": []}]
+    document["paths"] = {EVENTS_PATH: {"post": _EVENTS}, **document["paths"]}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            _finish(path, method, operation)
+    return document
+
+
+def _finish(path: str, method: str, operation: dict[str, Any]) -> None:
+    if path in OPEN_PATHS:
+        operation["security"] = []
+    if method in ("post", "patch") and path != EVENTS_PATH:
+        operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+    refused = operation["responses"].get("422", {}).get("content", {})
+    if "application/json" in refused:
+        operation["responses"].pop("422")
+
+
+def _schemas(models: list[type[BaseModel]]) -> dict[str, Any]:
+    _, document = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    return dict(document["$defs"])
+
+
+_EVENTS: dict[str, Any] = {
+    "tags": ["Events"],
+    "summary": "Send events",
+    "operationId": "send_events",
+    "description": (
+        "One CloudEvent, an array of them, or NDJSON; gzip and zstd are taken. 202 means that the accepted "
+        "events are on disk. Repeating a request is safe: an event counts once by (source, id)."
+    ),
+    "parameters": [
+        {
+            "name": "Prefer",
+            "in": "header",
+            "description": "`return=minimal` leaves accepted events out of `outcomes`.",
+            "schema": {"type": "string"},
+        },
+        {
+            "name": "Content-Encoding",
+            "in": "header",
+            "schema": {"type": "string", "enum": ["identity", "gzip", "zstd"]},
+        },
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/cloudevents+json": {"schema": reference("EventBody")},
+            "application/cloudevents-batch+json": {
+                "schema": {"type": "array", "items": reference("EventBody")}
+            },
+            "application/json": {
+                "schema": {
+                    "anyOf": [reference("EventBody"), {"type": "array", "items": reference("EventBody")}]
+                }
+            },
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    },
+    "responses": {
+        "202": {
+            "description": "The accepted events are on disk.",
+            "content": {"application/json": {"schema": reference("EventsAccepted")}},
+        },
+        **{str(status): answer for status, answer in problems(400, 408, 413, 415, 429).items()},
+    },
+}

@@ -1,0 +1,77 @@
+"""Health: three questions that are easily confused.
+
+live    is this process able to answer (restart it if not)
+ready   should requests be sent here (route them elsewhere if not)
+health  does everything that Farthing stands on work (wake somebody if not)
+"""
+
+import shutil
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from farthing.api import store
+from farthing.api.documents import HealthDocument
+from farthing.api.idempotency import Answer
+from farthing.api.keys import NO_TENANT
+from farthing.api.services import Services
+from farthing.api.web import House, answered
+from farthing.kernel.errors import FarthingError
+
+DISK_FREE_PERCENT_MIN = 5
+
+_FAILING: dict[int | str, dict[str, Any]] = {
+    503: {"model": HealthDocument, "description": "Something does not work; `checks` says what."}
+}
+
+router = APIRouter(prefix="/v1/health", tags=["Health"])
+
+
+@router.get("", response_model=None, responses={200: {"model": HealthDocument}, **_FAILING}, summary="Health")
+def health(services: House) -> Response:
+    """Whether books, event log and disk work."""
+    checks = {
+        "books": _books(services),
+        "event_log": services.door.failure or "ok",
+        "disk": _disk(services),
+    }
+    return _judged(checks)
+
+
+@router.get("/live", response_model=None, responses={200: {"model": HealthDocument}}, summary="Liveness")
+async def live() -> Response:
+    """Whether this process can answer."""
+    return _judged({})
+
+
+@router.get(
+    "/ready", response_model=None, responses={200: {"model": HealthDocument}, **_FAILING}, summary="Readiness"
+)
+async def ready(services: House) -> Response:
+    """Whether requests should be sent here: not while stopping, nor when the event log has failed.
+
+    The books are no part of it: events are taken without them.
+    """
+    stopping = "stopping" if services.draining.begun else "ok"
+    return _judged({"server": stopping, "event_log": services.door.failure or "ok"})
+
+
+def _judged(checks: dict[str, str]) -> Response:
+    good = all(said == "ok" for said in checks.values())
+    document = {"status": "ok" if good else "failing", "checks": checks}
+    return answered(Answer(200 if good else 503, document))
+
+
+def _books(services: Services) -> str:
+    try:
+        with services.books.read_only(NO_TENANT) as conn:
+            store.ping(conn)
+    except FarthingError as error:
+        return error.message
+    return "ok"
+
+
+def _disk(services: Services) -> str:
+    usage = shutil.disk_usage(services.data_dir)
+    percent = usage.free * 100 // usage.total
+    return "ok" if percent >= DISK_FREE_PERCENT_MIN else f"only {percent} % of the disk is free"

@@ -1,0 +1,262 @@
+"""The server: one supervisor that owns the listening socket, and the processes that it keeps alive.
+
+    supervisor   owns socket and PostgreSQL, starts, restarts, replaces and stops the others
+    api-1 ...    workers: answer requests on the inherited socket (`worker.py`)
+    engine       seals the event log (`engine.py`)
+
+Because the socket stays open in the supervisor, a connection that arrives while a worker is being
+replaced waits in the queue instead of being refused.
+
+    SIGTERM, SIGINT   stop accepting, finish requests, exit; a second one stops at once
+    SIGHUP            replace every process, each new worker ready before the old one is told to go
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from farthing.api.keys import create_first_key, load_pepper
+from farthing.api.process import READY, Orders, ServerSettings, write_orders
+from farthing.db import open_books
+from farthing.db.tenants import DEFAULT_TENANT_ID
+from farthing.kernel.errors import Unavailable
+
+READY_SECONDS_MAX = 60.0
+"""How long a process may take to be ready to work."""
+STEADY_SECONDS = 10.0
+"""A process that lived this long is replaced at once when it dies; a younger one after a pause."""
+PAUSE_SECONDS_MIN = 0.1
+PAUSE_SECONDS_MAX = 5.0
+KILL_AFTER_SECONDS = 5.0
+"""Past the drain time, a process that still lives is killed."""
+BACKLOG = 2048
+WORKER_ENTRY = "farthing.api.worker:run"
+
+Announce = Callable[[str], None]
+
+_log = logging.getLogger("farthing.server")
+
+
+def serve(settings: ServerSettings, announce: Announce) -> int:
+    """Serve until told to stop; returns the exit code. `announce` gets the lines meant for people.
+
+    Raises:
+        Unavailable: `address_in_use`, or the books cannot be opened.
+    """
+    now = datetime.now(UTC)
+    with (
+        _listen(settings) as listener,
+        open_books(settings.data_dir, settings.database_url, now=now) as books,
+    ):
+        first_key = create_first_key(books, load_pepper(settings.data_dir), DEFAULT_TENANT_ID, now)
+        return asyncio.run(_Supervisor(settings, listener, announce, first_key).run())
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    """The one socket that all workers accept on. It may be bound again at once after a stop."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        place = f"{settings.host}:{settings.port}"
+        raise Unavailable("address_in_use", f"cannot listen on {place}: {error.strerror}") from error
+    return listener
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    """One process of ours. `leaving` once it was told to go."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    born: float
+    leaving: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """A place that is always taken: a name, what runs there, and who does so now."""
+
+    name: str
+    entry: str
+    listens: bool
+    child: _Child | None = None
+    pause_seconds: float = 0.0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class _Supervisor:
+    """Keeps one process in every slot until told to stop."""
+
+    def __init__(
+        self, settings: ServerSettings, listener: socket.socket, announce: Announce, first_key: str | None
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._announce = announce
+        self._first_key = first_key
+        self._workers = [
+            _Slot(f"api-{n}", WORKER_ENTRY, listens=True) for n in range(1, settings.workers + 1)
+        ]
+        self._engines = [_Slot("engine", settings.engine, listens=False)] if settings.engine else []
+        self._children: set[_Child] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._stops_heard = 0
+
+    async def run(self) -> int:
+        """Start everything, say so, and stand by until a signal comes."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._hear_stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._replace_all()))
+        try:
+            started = await asyncio.gather(*(self._fill(slot) for slot in self._slots))
+            if self._stop.is_set():
+                return 0
+            if not all(started):
+                _log.error("the server could not start; its log above says why")
+                return 1
+            self._say_hello()
+            await self._stop.wait()
+            return 0
+        finally:
+            self._stop.set()
+            self._listener.close()
+            await self._dismiss([slot.child for slot in self._workers])
+            await self._dismiss([slot.child for slot in self._engines])
+            await self._dismiss([*self._children])
+            for task in self._tasks:
+                task.cancel()
+
+    @property
+    def _slots(self) -> list[_Slot]:
+        return [*self._workers, *self._engines]
+
+    def _say_hello(self) -> None:
+        host, port = self._listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        self._announce(f"Farthing is listening on http://{shown}:{port}")
+        if self._first_key is not None:
+            self._announce(f"API key (shown only once): {self._first_key}")
+
+    def _hear_stop(self) -> None:
+        self._stop.set()
+        self._stops_heard += 1
+        if self._stops_heard > 1:
+            for child in self._children:
+                _signal(child, signal.SIGKILL)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fill(self, slot: _Slot) -> bool:
+        """Put a new, ready process into a slot. False where it did not become ready."""
+        child = await self._launch(slot)
+        if child is None:
+            return False
+        slot.child = child
+        self._spawn(self._watch(slot, child))
+        return True
+
+    async def _launch(self, slot: _Slot) -> _Child | None:
+        descriptor = self._listener.fileno() if slot.listens else None
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "farthing.api.process"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=() if descriptor is None else (descriptor,),
+            # Ctrl-C in a terminal is for the supervisor, which then stops the others in order.
+            start_new_session=True,
+        )
+        child = _Child(slot.name, process, asyncio.get_running_loop().time())
+        self._children.add(child)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        orders = Orders(entry=slot.entry, name=slot.name, settings=self._settings, listener=descriptor)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            process.stdin.write(write_orders(orders))
+            await process.stdin.drain()
+            said = await asyncio.wait_for(process.stdout.readline(), READY_SECONDS_MAX)
+            if said == READY and not self._stop.is_set():
+                return child
+        await self._dismiss([child])
+        return None
+
+    async def _watch(self, slot: _Slot, child: _Child) -> None:
+        """Wait for a process to end; unless it was told to, put another in its place."""
+        status = await child.process.wait()
+        self._children.discard(child)
+        lived = asyncio.get_running_loop().time() - child.born
+        if child.leaving or self._stop.is_set():
+            return
+        _log.error(
+            "%s (process %d) ended with status %d; starting another", child.name, child.process.pid, status
+        )
+        slot.pause_seconds = 0.0 if lived >= STEADY_SECONDS else _longer(slot.pause_seconds)
+        async with slot.turn:
+            if slot.child is child:  # It may have died while its successor was already on the way.
+                await self._refill(slot)
+
+    async def _refill(self, slot: _Slot) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), slot.pause_seconds)
+            if self._stop.is_set() or await self._fill(slot):
+                return
+            slot.pause_seconds = _longer(slot.pause_seconds)
+
+    async def _replace_all(self) -> None:
+        """SIGHUP: new processes for old. A worker goes when its successor is ready; the engine goes first."""
+        for slot in self._workers:
+            async with slot.turn:
+                old = slot.child
+                if self._stop.is_set() or not await self._fill(slot):
+                    _log.error("%s was not replaced: the new process did not become ready", slot.name)
+                    return
+                await self._dismiss([old])
+        for slot in self._engines:
+            async with slot.turn:
+                await self._dismiss([slot.child])
+                await self._refill(slot)
+        _log.warning("all processes were replaced")
+
+    async def _dismiss(self, children: list[_Child | None]) -> None:
+        """Tell processes to stop, and see to it that they do."""
+        leaving = [child for child in children if child is not None]
+        for child in leaving:
+            child.leaving = True
+            _signal(child, signal.SIGTERM)
+        ends = [asyncio.ensure_future(child.process.wait()) for child in leaving]
+        if not ends:
+            return
+        _, late = await asyncio.wait(ends, timeout=self._settings.drain_seconds + KILL_AFTER_SECONDS)
+        for child in leaving:
+            if child.process.returncode is None:
+                _log.error("%s (process %d) did not stop and was killed", child.name, child.process.pid)
+                _signal(child, signal.SIGKILL)
+        await asyncio.gather(*late)
+        self._children.difference_update(leaving)
+
+
+def _longer(pause_seconds: float) -> float:
+    return min(max(2 * pause_seconds, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX)
+
+
+def _signal(child: _Child, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child.process.pid, number)

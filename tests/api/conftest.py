@@ -1,0 +1,98 @@
+"""A worker's ASGI application in this process, and clients for it."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from farthing.api.asgi import build_asgi
+from farthing.api.front import Front
+from farthing.api.keys import create_key, load_pepper
+from farthing.api.services import Services, log_dir
+from farthing.db import Books
+from farthing.db.tenants import create_tenant
+from farthing.events.door import Door
+from farthing.events.store.duckdb import EventStore
+
+
+@pytest.fixture(scope="session")
+def pepper(books_dir: Path) -> bytes:
+    return load_pepper(books_dir)
+
+
+@pytest.fixture
+def services(books: Books, tmp_path: Path, pepper: bytes, now: datetime) -> Iterator[Services]:
+    """What a worker holds: the shared books, and an event log and store of this test alone."""
+    door = Door(log_dir(tmp_path), "test")
+    store = EventStore(tmp_path, threads=1, memory_limit="512MB")
+    yield Services(books=books, data_dir=tmp_path, door=door, store=store, pepper=pepper, now=lambda: now)
+    store.close()
+    door.close()
+
+
+@pytest.fixture
+def app(services: Services) -> Front:
+    return build_asgi(services)
+
+
+@pytest.fixture
+def key(books: Books, pepper: bytes, tenant_id: int, now: datetime) -> str:
+    """An API key of this test's tenant."""
+    return create_key(books, pepper, tenant_id, "test", now)
+
+
+@dataclass(frozen=True)
+class Client:
+    """Sends requests to the application in this process, with a key or without."""
+
+    app: Front
+    runner: asyncio.Runner
+    key: str | None = None
+
+    def __call__(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = httpx.Headers(options.pop("headers", None))
+        if self.key is not None:
+            headers.setdefault("authorization", f"Bearer {self.key}")
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)  # type: ignore[arg-type]
+            async with httpx.AsyncClient(transport=transport, base_url="http://farthing.test") as client:
+                return await client.request(method, path, headers=headers, **options)
+
+        return self.runner.run(send())
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self("GET", path, **options)
+
+    def post(self, path: str, body: object = None, **options: Any) -> httpx.Response:
+        return self("POST", path, **({} if body is None else {"json": body}), **options)
+
+    def patch(self, path: str, body: object, **options: Any) -> httpx.Response:
+        return self("PATCH", path, json=body, **options)
+
+    def with_key(self, key: str | None) -> "Client":
+        return replace(self, key=key)
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def client(app: Front, runner: asyncio.Runner, key: str) -> Client:
+    """A client of this test's tenant."""
+    return Client(app, runner, key)
+
+
+@pytest.fixture
+def other_client(client: Client, books: Books, pepper: bytes, now: datetime, tenant_id: int) -> Client:
+    """A client of another tenant."""
+    other = create_tenant(books, f"other-{tenant_id}", "Other", now)
+    return client.with_key(create_key(books, pepper, other, "other", now))
