@@ -1,6 +1,6 @@
 """What the books know about events: seals, segments, id runs, quarantine, cursors, imports. Only SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -243,24 +243,31 @@ def quarantine_page(
     ).fetchall()
 
 
-def quarantine_reasons(conn: Connection, tenant_id: int) -> dict[str, int]:
-    """How many events stand in quarantine for each reason."""
+def quarantine_reasons(
+    conn: Connection, tenant_id: int, log_files: Collection[str] | None = None
+) -> dict[str, int]:
+    """How many events stand in quarantine for each reason, of all or of these log files."""
     rows = conn.execute(
-        "SELECT reason, count(*) AS events FROM quarantine WHERE tenant_id = %s GROUP BY reason ORDER BY reason",
-        [tenant_id],
+        """
+        SELECT reason, count(*) AS events FROM quarantine JOIN seals USING (tenant_id, seal_id)
+         WHERE tenant_id = %(tenant)s AND (%(files)s::text[] IS NULL OR log_file = ANY(%(files)s))
+         GROUP BY reason ORDER BY reason
+        """,
+        {"tenant": tenant_id, "files": None if log_files is None else list(log_files)},
     )
     return {row["reason"]: row["events"] for row in rows}
 
 
-def tally(conn: Connection, tenant_id: int) -> dict[str, int]:
-    """What was accepted by sealed batches, and what became of it."""
+def tally(conn: Connection, tenant_id: int, log_files: Collection[str] | None = None) -> dict[str, int]:
+    """What sealed batches accepted, and what became of it: of all of them, or of these log files."""
     row = conn.execute(
         """
         SELECT coalesce(sum(accepted), 0)::bigint AS accepted, coalesce(sum(counted), 0)::bigint AS counted,
                coalesce(sum(duplicate), 0)::bigint AS duplicate, coalesce(sum(quarantined), 0)::bigint AS quarantined
-          FROM seals WHERE tenant_id = %s
+          FROM seals
+         WHERE tenant_id = %(tenant)s AND (%(files)s::text[] IS NULL OR log_file = ANY(%(files)s))
         """,
-        [tenant_id],
+        {"tenant": tenant_id, "files": None if log_files is None else list(log_files)},
     ).fetchone()
     assert row is not None
     return dict(row)

@@ -309,16 +309,14 @@ def exact_number(raw: object) -> Decimal | None:
 def _find_faults(cursor: duckdb.DuckDBPyConnection, meters: Sequence[Meter], lateness: Lateness) -> None:
     """Make `faults (row, fault)`: the first thing that keeps an event from being counted."""
     bound = Bound()
+    too_late = bound.bind("too_late|time lies further back than events are accepted")
+    too_early = bound.bind("too_early|time lies further ahead than clocks may differ")
     cases = [
         "WHEN NOT valid THEN 'malformed_json|the event is not valid JSON'",
-        f"WHEN epoch_us(time) < received_us - {bound.bind(lateness.too_late_seconds * 1_000_000)} THEN "
-        "'too_late|time lies further back than events are accepted'",
-        f"WHEN epoch_us(time) > received_us + {bound.bind(lateness.too_early_seconds * 1_000_000)} THEN "
-        "'too_early|time lies further ahead than clocks may differ'",
+        f"WHEN epoch_us(time) < received_us - {bound.bind(lateness.too_late_seconds * 1_000_000)} THEN {too_late}",
+        f"WHEN epoch_us(time) > received_us + {bound.bind(lateness.too_early_seconds * 1_000_000)} THEN {too_early}",
     ]
-    for meter in meters:
-        if (case := _unusable_sql(meter, bound)) is not None:
-            cases.append(case)
+    cases += [case for meter in meters if (case := _unusable_sql(meter, bound)) is not None]
     cursor.execute(
         f"CREATE OR REPLACE TEMP TABLE faults AS SELECT row, fault FROM "
         f"(SELECT row, CASE {' '.join(cases)} END AS fault FROM decoded) WHERE fault IS NOT NULL",

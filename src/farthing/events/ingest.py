@@ -1,0 +1,343 @@
+"""The door for files: read, append to the event log, seal, and say what became of every line.
+
+An import takes responsibility for each line of the file: it is counted, a duplicate, or in
+quarantine with its place in the file. It can be stopped anywhere and started again; how far it came
+is committed together with the events themselves.
+"""
+
+import gzip
+import hashlib
+import os
+import sys
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import zstandard
+
+from farthing.db import Books
+from farthing.events import files
+from farthing.events.files import Piece
+from farthing.events.log.files import BlockHeader, LogPosition, LogWriter, encode_block
+from farthing.events.mapping import parse_mapping
+from farthing.events.sealer import Sealer, only_sealer, wait_until_sealed
+from farthing.events.store import books as rows
+from farthing.events.store.duckdb import EventStore, Lateness
+from farthing.kernel.errors import InvalidInput, NotFound
+from farthing.kernel.instant import unix_microseconds
+
+APPENDS_IN_FLIGHT_MAX = 8
+_POLL_SECONDS = 0.05
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestProgress:
+    """Where an import stands. bytes_total is None where it cannot be known."""
+
+    bytes_read: int
+    bytes_total: int | None
+    events_read: int
+    events_sealed: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of a file: accepted = counted + duplicate + quarantined."""
+
+    file: str
+    accepted: int
+    counted: int
+    duplicate: int
+    quarantined: int
+    by_reason: dict[str, int]
+    resumed_at: int
+    seconds: float
+    events_per_second: int
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Shared between the reading and the sealing thread; each field has one writer."""
+
+    raw: IO[bytes] | None = None
+    bytes_total: int | None = None
+    events_read: int = 0
+    events_sealed: int = 0
+    log_files: set[str] = field(default_factory=set)
+
+
+def ingest_file(
+    books: Books,
+    store: EventStore,
+    tenant_id: int,
+    path: Path | None,
+    *,
+    mapping: str | None = None,
+    file_format: str | None = None,
+    source: str | None = None,
+    lateness: Lateness,
+    clock: Clock,
+    progress: Callable[[IngestProgress], None] | None = None,
+) -> IngestReport:
+    """Bring a file (or standard input, `path=None`) in through the event log and have it sealed.
+
+    Raises:
+        NotFound: `file_not_found`.
+        InvalidInput: the format, the map or the file as a whole is wrong; what was read before is kept.
+        Unavailable: the disk is full or the log failed; run it again to go on.
+    """
+    started = time.monotonic()
+    counts = _Counts()
+    file_key, resumed_at = "", 0
+    with ExitStack() as leaving:
+        sealing = leaving.enter_context(_sealing(books, store, lateness, clock, counts))
+        if path is not None:
+            if not path.is_file():
+                raise NotFound("file_not_found", f"there is no file {path}", path=str(path))
+            file_key = _file_key(path, mapping or "")
+            sealing.catch_up()  # What an import that was killed left in the log says how far it came.
+            resumed_at = _resume_at(books, tenant_id, file_key)
+        sealing.start()
+        pieces = _pieces(path, mapping, file_format, source, store, resumed_at, counts, leaving)
+        name = "stdin" if path is None else path.name
+        last = _append_all(store.data_dir / "log", tenant_id, name, pieces, file_key, clock, counts, progress)
+        sealing.wait(last, lambda: progress and progress(_snapshot(counts)))
+    return _report(books, tenant_id, name, counts, resumed_at, time.monotonic() - started)
+
+
+def _pieces(
+    path: Path | None,
+    mapping: str | None,
+    file_format: str | None,
+    source: str | None,
+    store: EventStore,
+    skip: int,
+    counts: _Counts,
+    leaving: ExitStack,
+) -> Iterator[Piece]:
+    kind = file_format or ("ndjson" if path is None else files.guess_format(path))
+    name = "stdin" if path is None else files.file_name(path)
+    if kind == "ndjson":
+        if mapping is not None:
+            raise InvalidInput(
+                "unexpected_map", "a map is for tables; NDJSON lines are events already", path="map"
+            )
+        return _readable(files.read_ndjson(_open(path, counts, leaving), name, skip), name)
+    if kind == "csv":
+        if mapping is None:
+            raise InvalidInput(
+                "missing_map", "say with --map which column is what: id=#,type='...',...", path="map"
+            )
+        fields = parse_mapping(mapping)
+        stream = _open(path, counts, leaving)
+        delimiter = "\t" if name.endswith(".tsv") else ","
+        return _readable(
+            files.read_csv(stream, name, delimiter, fields, source or fields.source(name), store, skip), name
+        )
+    if kind == "parquet":
+        if path is None:
+            raise InvalidInput("unsupported_input", "Parquet cannot be read from standard input")
+        columns = None if mapping is None else parse_mapping(mapping)
+        fixed = source or (f"file:{name}" if columns is None else columns.source(name))
+        return files.read_parquet(path, name, columns, fixed, store, skip)
+    raise InvalidInput("unknown_file_format", f"{kind[:40]!r} is not ndjson, csv or parquet", path="format")
+
+
+def _open(path: Path | None, counts: _Counts, leaving: ExitStack) -> IO[bytes]:
+    if path is None:
+        return sys.stdin.buffer
+    counts.bytes_total = path.stat().st_size
+    raw = counts.raw = leaving.enter_context(path.open("rb"))
+    return files.decompressed(raw, path, leaving)
+
+
+def _readable(pieces: Iterator[Piece], name: str) -> Iterator[Piece]:
+    """The same pieces; broken compression becomes an error that names the file."""
+    try:
+        yield from pieces
+    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise InvalidInput(
+            "broken_compression", f"{name} cannot be decompressed: {error}", path=name
+        ) from None
+
+
+def _append_all(
+    log_dir: Path,
+    tenant_id: int,
+    origin: str,
+    pieces: Iterator[Piece],
+    file_key: str,
+    clock: Clock,
+    counts: _Counts,
+    progress: Callable[[IngestProgress], None] | None,
+) -> LogPosition | None:
+    """Append every piece; the last block of a file says that the file is complete."""
+    log = LogWriter(log_dir, f"import-{os.getpid()}-{os.urandom(4).hex()}")
+    in_flight: deque[Future[LogPosition]] = deque()
+    last: LogPosition | None = None
+    try:
+        held: Piece | None = None
+        for piece in pieces:
+            if held is not None:
+                in_flight.append(log.append(_blocks(held, tenant_id, origin, file_key, False, clock())))
+            held = piece
+            counts.events_read += piece.events + len(piece.refused)
+            while len(in_flight) > APPENDS_IN_FLIGHT_MAX:
+                last = in_flight.popleft().result()
+                counts.log_files.add(last.log_file)
+            if progress:
+                progress(_snapshot(counts))
+        if held is not None:
+            in_flight.append(log.append(_blocks(held, tenant_id, origin, file_key, True, clock())))
+        for future in in_flight:
+            last = future.result()
+            counts.log_files.add(last.log_file)
+    finally:
+        log.close()
+    return last
+
+
+def _blocks(piece: Piece, tenant_id: int, origin: str, file_key: str, complete: bool, now: datetime) -> bytes:
+    """A piece as log blocks. Only the last of them moves the import on, so that none of the piece can be skipped."""
+    header = BlockHeader(
+        block=1,
+        tenant=tenant_id,
+        kind="events",
+        received_us=unix_microseconds(now),
+        events=0,
+        bytes=0,
+        origin=origin,
+    )
+    headers = [(msgspec.structs.replace(header, events=piece.events), piece.lines)] if piece.events else []
+    if piece.refused or not headers:
+        lines = msgspec.json.Encoder().encode_lines(piece.refused)
+        headers.append((msgspec.structs.replace(header, kind="refused", events=len(piece.refused)), lines))
+    if file_key:
+        last, payload = headers[-1]
+        last = msgspec.structs.replace(
+            last, import_key=file_key, import_read_to=piece.read_to, import_complete=complete
+        )
+        headers[-1] = (last, payload)
+    return b"".join(encode_block(*block) for block in headers)
+
+
+class _Sealing:
+    """Whoever seals: a thread of this process, or the engine of a running server."""
+
+    def __init__(self, books: Books, sealer: Sealer | None, clock: Clock, counts: _Counts) -> None:
+        self._books = books
+        self._sealer = sealer
+        self._clock = clock
+        self._counts = counts
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def catch_up(self) -> None:
+        """Seal what earlier processes left, then go on sealing beside the reader."""
+        if self._sealer is None:
+            return
+        while self._sealer.seal_next(self._clock()):
+            pass
+
+    def start(self) -> None:
+        """Seal in a thread of its own, beside the reader."""
+        if self._sealer is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="sealer", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        assert self._sealer is not None
+        try:
+            while True:
+                finished = self._stop.is_set()  # Read before looking, so that what came before it is seen.
+                report = self._sealer.seal_next(self._clock())
+                if report is not None:
+                    self._counts.events_sealed += report.accepted
+                elif finished:
+                    return
+                else:
+                    self._stop.wait(_POLL_SECONDS)
+        except BaseException as error:  # noqa: BLE001  it is raised again in the thread that waits
+            self._failure = error
+
+    def wait(self, last: LogPosition | None, tick: Callable[[], object]) -> None:
+        """Return when everything up to `last` is sealed."""
+        if last is None:
+            return
+        self._stop.set()
+        if self._thread is not None:
+            while self._thread.is_alive():
+                self._thread.join(_POLL_SECONDS)
+                tick()
+            if self._failure is not None:
+                raise self._failure
+            return
+        while not wait_until_sealed(self._books, last.log_file, last.offset):
+            time.sleep(_POLL_SECONDS)
+            tick()
+
+    def close(self) -> None:
+        """Let the thread finish what it is at."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+@contextmanager
+def _sealing(
+    books: Books, store: EventStore, lateness: Lateness, clock: Clock, counts: _Counts
+) -> Iterator[_Sealing]:
+    """Take the sealer's place where it is free; where it is not, the server that holds it seals for us."""
+    with only_sealer(store.data_dir) as free:
+        sealer = Sealer(books, store, store.data_dir / "log", lateness) if free else None
+        sealing = _Sealing(books, sealer, clock, counts)
+        try:
+            yield sealing
+        finally:
+            sealing.close()
+
+
+def _resume_at(books: Books, tenant_id: int, file_key: str) -> int:
+    with books.read_only(tenant_id) as conn:
+        read_to, complete = rows.import_progress(conn, tenant_id, file_key)
+    return 0 if complete else read_to
+
+
+def _file_key(path: Path, mapping: str) -> str:
+    """The same file, unchanged, read the same way."""
+    status = path.stat()
+    facts = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{mapping}"
+    return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
+
+
+def _snapshot(counts: _Counts) -> IngestProgress:
+    at = counts.raw.tell() if counts.raw is not None and not counts.raw.closed else counts.bytes_total or 0
+    return IngestProgress(at, counts.bytes_total, counts.events_read, counts.events_sealed)
+
+
+def _report(
+    books: Books, tenant_id: int, name: str, counts: _Counts, resumed_at: int, seconds: float
+) -> IngestReport:
+    with books.read_only(tenant_id) as conn:
+        account = rows.tally(conn, tenant_id, counts.log_files)
+        reasons = rows.quarantine_reasons(conn, tenant_id, counts.log_files)
+    return IngestReport(
+        file=name,
+        **account,
+        by_reason=reasons,
+        resumed_at=resumed_at,
+        seconds=round(seconds, 3),
+        events_per_second=int(account["accepted"] / seconds) if seconds else 0,
+    )
