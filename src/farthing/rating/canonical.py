@@ -22,13 +22,13 @@ def price_json(price: Price) -> dict[str, object]:
 
 
 def _fields_json(value: object) -> dict[str, object]:
-    """The fields of a dataclass are named as in JSON; those that hold their default are left out."""
+    """The fields of a dataclass, named as in JSON; what holds its default, or nothing, is left out."""
     assert is_dataclass(value)
+    held = ((field, getattr(value, field.name)) for field in fields(value) if field.init)
     return {
-        field.name: _json(getattr(value, field.name))
-        for field in fields(value)
-        if field.init
-        and (field.default is MISSING or getattr(value, field.name) not in (None, field.default))
+        field.name: _json(content)
+        for field, content in held
+        if content is not None and (field.default is MISSING or content != field.default)
     }
 
 

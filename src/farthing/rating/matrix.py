@@ -105,7 +105,7 @@ def _read_when(
         raise refused(path, f"must be an object, not {kind(raw)}")
     if not raw:
         raise refused(path, "must name at least one dimension; a price for everything else is the default")
-    if dimensions is None:  # They could not be read; that fault is noted already.
+    if not dimensions:  # They could not be read; that fault is noted already.
         return ()
     fields = sheet.fields(raw, path)
     values = [(name, fields.required(name, parse_text)) for name in dimensions if name in raw]

@@ -141,7 +141,9 @@ def _rate_matrix(
             for span in spans
         ]
         one = convert.finer(one)
-    groups, freed = _without_free_units(_groups_of(matrix, spans), modifiers.free_units * one)
+    groups, freed = _groups_of(matrix, spans), ZERO
+    if modifiers.free_units:
+        groups, freed = _without_free_units(groups, modifiers.free_units * one)
     lines = _rate_groups(groups, one, final=final)
     charges = free_charges(divided(freed, one))
     if modifiers.change_amount:

@@ -19,7 +19,7 @@ class Tier:
     """A step of the ladder: what a unit in it costs, and what entering it costs."""
 
     up_to: Decimal | None
-    unit_price: Decimal = ZERO
+    unit_price: Decimal
     flat_fee: Decimal = ZERO
 
 

@@ -11,7 +11,7 @@ Example, 0.01 up to 1000, then 0.005:
     rate(quantity=1000)                     10       1000 x 0.01, tier 1
     rate(quantity=1001)                      5.005   1001 x 0.005, tier 2
     rate(before=1000, quantity=1)           -4.995   1001 x 0.005, tier 2
-                                                    -1000 x 0.01, tier 1 charged before
+                                                    -1000 x 0.01, tier 1 re-priced
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Volume:
         if old == new:
             return [charge(end - start, self.tiers[new].unit_price, f"tier {new + 1}")]
         return self._total(end, new, one) + [
-            reversed_charge(owed, f"{owed.reason} charged before") for owed in self._total(start, old, one)
+            reversed_charge(owed, f"{owed.reason} re-priced") for owed in self._total(start, old, one)
         ]
 
     def charges_at_zero(self, one: Decimal) -> list[Charge]:
