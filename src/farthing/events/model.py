@@ -17,11 +17,11 @@ DATA_DEPTH_MAX = 32
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH_MAX)]
 
 
-class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """An event as it crosses the door; `data` stays the bytes that the client wrote.
 
-    The field order is the order in which the event log writes them: `data` last, so that its
-    bytes can be cut from the line without parsing it (`events/store/duckdb.py`).
+    The field order is the order in which the event log writes them, all of them: `data` always and
+    last, so that its bytes can be cut from the line without parsing it (`events/store/duckdb.py`).
     """
 
     id: Name

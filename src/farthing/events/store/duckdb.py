@@ -1,6 +1,6 @@
 """Segments in Parquet, decoded and queried in columns by DuckDB.
 
-A segment is one immutable file of one tenant's events, sorted by type, subject and time:
+A segment is one immutable file of one tenant's events, sorted by type and subject:
 
     source, id, type, subject, time, received_at     the envelope
     data                                             the bytes that the client wrote
@@ -48,7 +48,7 @@ _NUMBER_LIMIT = 10**NUMBER_DIGITS_BEFORE_POINT_MAX
 # A JSON number (what follows a colon, comma, bracket or space) of more than 15 digits, of more than
 # 12 after the point, or with an exponent.
 _LONG_NUMBER = r"[:,\[ ]-?[0-9]([0-9.]{15}|[0-9]*\.[0-9]{13}|[0-9.]*[eE])"
-_NUMBER_IN_STRING = r'"-?[0-9]{1,18}(\.[0-9]{1,12})?"'
+_PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +123,25 @@ def load_lines(
     cursor: duckdb.DuckDBPyConnection, payloads: Sequence[bytes], received_us: Sequence[int]
 ) -> int:
     """Make the lines of some blocks the table `lines (row, line, received_us)`. Returns how many there are."""
-    buffer = b"".join(payloads)
-    ends = np.flatnonzero(np.frombuffer(buffer, dtype=np.uint8) == ord("\n")) + 1
-    offsets = np.concatenate((np.zeros(1, dtype=np.int64), ends))
-    counts = [payload.count(b"\n") for payload in payloads]
-    lines = pa.Array.from_buffers(
-        pa.large_utf8(), len(ends), [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(buffer)]
-    )
-    table = pa.table(
-        {
-            "row": np.arange(len(ends), dtype=np.int64),
-            "line": lines,
-            "received_us": np.repeat(np.asarray(received_us, dtype=np.int64), counts),
-        }
-    )
-    cursor.register("lines", table)
-    return len(ends)
+    batches = []
+    row = 0
+    for payload, received in zip(payloads, received_us, strict=True):
+        ends = np.flatnonzero(np.frombuffer(payload, dtype=np.uint8) == ord("\n"))
+        offsets = np.zeros(len(ends) + 1, dtype=np.int32)
+        np.add(ends, 1, out=offsets[1:], casting="unsafe")
+        lines = pa.Array.from_buffers(
+            pa.utf8(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(payload)]
+        )
+        rows = np.arange(row, row + len(ends), dtype=np.int64)
+        received_column = np.full(len(ends), received, dtype=np.int64)
+        batches.append(pa.record_batch([pa.array(rows), lines, pa.array(received_column)], _LINES))
+        row += len(ends)
+    # One batch for each block: DuckDB scans batches in parallel.
+    cursor.register("lines", pa.Table.from_batches(batches))
+    return row
+
+
+_LINES = pa.schema([("row", pa.int64()), ("line", pa.utf8()), ("received_us", pa.int64())])
 
 
 def decode(
@@ -153,22 +156,16 @@ def decode(
         f"""
         CREATE OR REPLACE TEMP TABLE decoded AS
         WITH found AS (
-            SELECT row, received_us, json_valid(line) AS valid,
-                   CASE WHEN valid THEN json_extract(line, ?)::VARCHAR[] END AS found,
-                   CASE WHEN contains(line, ',"data":') THEN line[instr(line, ',"data":') + 8 : -3]
-                        ELSE 'null' END AS data
+            SELECT row, received_us, md5_number(line)::UHUGEINT AS content, json_valid(line) AS valid,
+                   CASE WHEN valid THEN json_extract_string(line, ?) END AS found,
+                   line[instr(line, ',"data":') + 8 : -3] AS data
               FROM lines
-        ), named AS (
-            SELECT row, received_us, valid, data, {_text_sql("found[1]")} AS id, {_text_sql("found[2]")} AS source,
-                   {_text_sql("found[3]")} AS type, {_text_sql("found[4]")} AS subject,
-                   {_text_sql("found[5]")} AS time_text, {_typed_sql(columns, len(envelope))}
-              FROM found
         )
-        SELECT *, make_timestamp(coalesce(epoch_us(TRY_CAST(time_text AS TIMESTAMPTZ)), received_us)) AS time,
-               md5_number(length(source) || ':' || source || id)::UHUGEINT AS identity,
-               md5_number(concat_ws(chr(31), type, coalesce('s' || subject, ''), coalesce(time_text, ''), data)
-                   )::UHUGEINT AS content
-          FROM named
+        SELECT row, received_us, content, valid, data, found[1] AS id, found[2] AS source, found[3] AS type,
+               found[4] AS subject, {_typed_sql(columns, len(envelope))},
+               make_timestamp(coalesce(epoch_us(TRY_CAST(found[5] AS TIMESTAMPTZ)), received_us)) AS time,
+               md5_number(length(found[2]) || ':' || found[2] || found[1])::UHUGEINT AS identity
+          FROM found
         """,
         [[json_path(path) for path in (*envelope, *columns.numbers, *columns.texts)], _LONG_NUMBER],
     )
@@ -183,7 +180,7 @@ def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Ty
         CREATE OR REPLACE TEMP TABLE segment_rows AS
         WITH found AS (
             SELECT source, id, type, subject, time, received_at, data,
-                   json_extract('{{"data":' || data || '}}', ?)::VARCHAR[] AS found
+                   json_extract_string('{{"data":' || data || '}}', ?) AS found
               FROM read_parquet(?, union_by_name = true)
         )
         SELECT row_number() OVER () AS row, source, id, type, subject, time, received_at, data,
@@ -200,41 +197,31 @@ def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Ty
 
 
 def _typed_sql(columns: TypedColumns, skipped: int) -> str:
-    """The typed columns out of the list `found`, whose first `skipped` members are something else."""
+    """The typed columns out of the list `found`, whose first `skipped` members are something else.
+
+    `found` holds a string's content, the spelling of any other value, and NULL for null and for what
+    is absent. Numbers that DuckDB had to spell with an exponent are suspicious too.
+    """
     first_text = skipped + len(columns.numbers) + 1
     numbers = [
-        f"{_number_sql(f'found[{place}]')} AS {identifier(number_column(path))}, "
+        f"CASE WHEN regexp_full_match(found[{place}], '{_PLAIN_NUMBER}') "
+        f"THEN found[{place}]::{EXACT_NUMBER} END AS {identifier(number_column(path))}, "
         f"found[{place}] AS {identifier('raw:' + path)}"
         for place, path in enumerate(columns.numbers, start=skipped + 1)
     ]
     texts = [
-        f"{_text_sql(f'found[{place}]')} AS {identifier(text_column(path))}"
+        f"found[{place}] AS {identifier(text_column(path))}"
         for place, path in enumerate(columns.texts, start=first_text)
     ]
-    return ", ".join([*numbers, *texts, "regexp_matches(data, ?) AS has_long_number"])
+    exponents = "".join(
+        f" OR contains(found[{skipped + 1 + place}], 'e')" for place in range(len(columns.numbers))
+    )
+    return ", ".join([*numbers, *texts, f"(regexp_matches(data, ?){exponents}) AS has_long_number"])
 
 
 def json_path(path: str) -> str:
     """`data.input_tokens` as a JSON path with quoted names."""
     return "$" + "".join(f'."{name}"' for name in path.split("."))
-
-
-def _text_sql(found: str) -> str:
-    """A JSON string's content; other scalars as they are spelt; NULL for null and for what is absent."""
-    return (
-        f"CASE WHEN {found}[1] = '\"' THEN "
-        f"CASE WHEN contains({found}, chr(92)) THEN json_extract_string({found}, '$') ELSE {found}[2:-2] END "
-        f"WHEN {found} = 'null' THEN NULL ELSE {found}::VARCHAR END"
-    )
-
-
-def _number_sql(found: str) -> str:
-    """An exact number from JSON text of at most 15 digits, or from a string of plain digits; else NULL."""
-    number = (
-        f"CASE WHEN {found}[1] = '\"' THEN CASE WHEN regexp_full_match({found}, '{_NUMBER_IN_STRING}') "
-        f"THEN TRY_CAST({found}[2:-2] AS {EXACT_NUMBER}) END ELSE TRY_CAST({found} AS {EXACT_NUMBER}) END"
-    )
-    return f"CASE WHEN abs({number}) < {_NUMBER_LIMIT} THEN {number} END"
 
 
 def _read_long_numbers(cursor: duckdb.DuckDBPyConnection, table: str, paths: Sequence[str]) -> None:
@@ -335,7 +322,7 @@ def _unusable_sql(meter: Meter, bound: Bound) -> str | None:
         return f"WHEN {applies} AND {identifier(text_column(path))} IS NULL THEN {missing}"
     usable = value_sql(meter.value, bound)
     missing = " ".join(
-        f"WHEN {identifier('raw:' + path)} IS NULL OR {identifier('raw:' + path)} = 'null' "
+        f"WHEN {identifier('raw:' + path)} IS NULL "
         f"THEN {bound.bind(f'missing_value|{path} is missing; the meter {meter.key} needs it')}"
         for path in value_paths(meter)
     )
@@ -432,7 +419,7 @@ def write_segment(cursor: duckdb.DuckDBPyConnection, path: Path, columns: TypedC
     cursor.execute(
         f"""
         COPY (SELECT source, id, type, subject, time, received_at, data{typed}
-                FROM segment_rows ORDER BY type, subject, time, source, id)
+                FROM segment_rows ORDER BY type, subject)
           TO ? (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 100000)
         """,
         [str(path)],

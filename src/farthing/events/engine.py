@@ -1,0 +1,129 @@
+"""The engine: seals the event log as it grows, and keeps what is sealed in good order.
+
+It runs beside the doors in a process of its own. It may be killed at any moment: what it had not
+committed it does again (law 4), and the doors go on acknowledging without it.
+"""
+
+import errno
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from farthing.db import Books
+from farthing.events.rewrite import back_fill, compact
+from farthing.events.sealer import Sealer, only_sealer, sweep
+from farthing.events.store.duckdb import EventStore, Lateness
+from farthing.kernel.errors import Corrupt, FarthingError
+from farthing.kernel.instant import format_instant
+
+IDLE_SECONDS = 0.2
+"""How long it sleeps when everything is sealed: about the time from an event to its being counted."""
+UPKEEP_SECONDS = 10
+"""How often typed columns are filled in and small segments put together."""
+CLEANING_SECONDS = 60
+"""How often files that nobody needs are removed."""
+DEBRIS_KEPT_SECONDS = 3600
+"""How old a file without a row must be to be removed; whoever may still read or commit it is done by then."""
+PAUSE_SECONDS_MAX = 10.0
+"""Longest pause after a failure; the first is IDLE_SECONDS, each further one twice as long."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+Clock = Callable[[], datetime]
+
+
+def run_engine(
+    books: Books,
+    store: EventStore,
+    lateness: Lateness,
+    stop: threading.Event,
+    clock: Clock,
+    tenant_ids: Callable[[], Sequence[int]],
+    keep_log_seconds: int,
+) -> None:
+    """Seal until `stop` is set. While another process seals (an import), wait for its place.
+
+    Raises:
+        Corrupt: stored bytes are not what was written. Nothing may be computed from them.
+        OSError: the disk failed at a write or a sync, after which nothing is known about the file.
+            (A full disk is waited out.)
+    """
+    engine = _Engine(books, store, lateness, stop, clock, tenant_ids, keep_log_seconds)
+    while not stop.is_set():
+        with only_sealer(store.data_dir) as alone:
+            if alone:
+                engine.work()
+        stop.wait(IDLE_SECONDS)
+
+
+@dataclass(slots=True)
+class _Engine:
+    books: Books
+    store: EventStore
+    lateness: Lateness
+    stop: threading.Event
+    clock: Clock
+    tenant_ids: Callable[[], Sequence[int]]
+    keep_log_seconds: int
+    _upkeep_due: datetime | None = None
+    _cleaning_due: datetime | None = None
+
+    def work(self) -> None:
+        """Seal until told to stop; after a failure pause, and begin again from what the books say."""
+        pause_seconds = IDLE_SECONDS
+        while not self.stop.is_set():
+            sealer = Sealer(self.books, self.store, self.store.data_dir / "log", self.lateness)
+            try:
+                while not self.stop.is_set():
+                    if sealer.seal_next(self.clock()) is None:
+                        self.stop.wait(IDLE_SECONDS)
+                    pause_seconds = IDLE_SECONDS
+                    self._keep_up(sealer)
+            except Exception as error:  # noqa: BLE001  the log must be sealed whatever happened; it says what did
+                _raise_if_fatal(error)
+                _report("sealing", error, self.clock())
+                self.stop.wait(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
+
+    def _keep_up(self, sealer: Sealer) -> None:
+        now = self.clock()
+        if self._upkeep_due is None or now >= self._upkeep_due:
+            self._for_each_tenant("back fill", lambda tenant: back_fill(self.books, self.store, tenant, now))
+            self._for_each_tenant("compaction", lambda tenant: compact(self.books, self.store, tenant, now))
+            self._upkeep_due = now + timedelta(seconds=UPKEEP_SECONDS)
+        if self._cleaning_due is None or now >= self._cleaning_due:
+            sweep(self.books, self.store.data_dir, self.tenant_ids(), now, DEBRIS_KEPT_SECONDS)
+            sealer.remove_sealed_logs(now, self.keep_log_seconds)
+            self._cleaning_due = now + timedelta(seconds=CLEANING_SECONDS)
+
+    def _for_each_tenant(self, task: str, work: Callable[[int], object]) -> None:
+        """One tenant's trouble is written down and does not keep the work of the others."""
+        for tenant_id in self.tenant_ids():
+            if self.stop.is_set():
+                return
+            try:
+                work(tenant_id)
+            except Exception as error:  # noqa: BLE001
+                _raise_if_fatal(error)
+                _report(task, error, self.clock(), tenant_id)
+
+
+def _raise_if_fatal(error: Exception) -> None:
+    """After damage or a failed disk this process ends; whoever started it decides whether to try again."""
+    if isinstance(error, Corrupt) or (isinstance(error, OSError) and error.errno not in _FULL):
+        raise error
+
+
+def _report(task: str, error: Exception, now: datetime, tenant_id: int | None = None) -> None:
+    """One line of JSON for whoever reads the log."""
+    line: dict[str, object] = {"at": format_instant(now), "level": "error", "task": task}
+    if tenant_id is not None:
+        line["tenant_id"] = tenant_id
+    line["code"] = error.code if isinstance(error, FarthingError) else type(error).__name__
+    line["message"] = str(error)
+    sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stderr.flush()
