@@ -130,3 +130,12 @@ class PlanVersion:
     plan: Plan
     published_at: datetime
     outcome: Outcome = Outcome.UNCHANGED
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRef:
+    """What a subscription needs to know of a plan version, which may be one that is about to be published."""
+
+    key: str
+    version: int
+    currency: str

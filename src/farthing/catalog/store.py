@@ -7,7 +7,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from farthing.catalog.meter import meter_json, parse_meter
-from farthing.catalog.model import Meter, Plan, PlanVersion
+from farthing.catalog.model import Meter, Plan, PlanRef, PlanVersion
 from farthing.catalog.plan import parse_plan, plan_json
 from farthing.db.pool import BooksConnection
 
@@ -113,6 +113,17 @@ def select_plan_versions(
         {"tenant_id": tenant_id, "ids": list(plan_version_ids)},
     ).fetchall()
     return {version.plan_version_id: version for version in map(_plan_version, rows)}
+
+
+def select_plan_refs(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> list[PlanRef]:
+    """Every version of these plans, the latest of each plan last."""
+    rows = conn.execute(
+        "SELECT p.key, v.version, v.definition ->> 'currency' AS currency"
+        "  FROM plan_versions v JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id"
+        " WHERE v.tenant_id = %s AND p.key = ANY(%s) ORDER BY p.key, v.version",
+        [tenant_id, list(keys)],
+    ).fetchall()
+    return [PlanRef(row["key"], row["version"], row["currency"]) for row in rows]
 
 
 def insert_plan_versions(

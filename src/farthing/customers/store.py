@@ -1,0 +1,306 @@
+"""SQL of customers and subscriptions. Every write takes many rows in one statement."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from farthing.customers.changes import CustomerChange, SubscriptionChange
+from farthing.customers.content import address_json, anchor_of, anchor_text
+from farthing.customers.model import Address, Customer, CustomerContent, Subscription
+from farthing.db.pool import BooksConnection
+
+_CUSTOMERS = """
+    SELECT c.customer_id, c.key, c.name, c.currency, c.timezone, c.email, c.address,
+           ARRAY(SELECT s.subject::text FROM customer_subjects s
+                  WHERE s.tenant_id = c.tenant_id AND s.customer_id = c.customer_id AND NOT s.is_key
+                  ORDER BY s.subject) AS aliases
+      FROM customers c
+     WHERE c.tenant_id = %(tenant_id)s
+"""
+_SUBSCRIPTIONS = """
+    SELECT s.subscription_id, s.key, s.customer_id, c.key AS customer, s.plan_version_id, p.key AS plan,
+           v.version, s.anchor, s.start_at, s.end_at
+      FROM subscriptions s
+      JOIN customers c ON c.tenant_id = s.tenant_id AND c.customer_id = s.customer_id
+      JOIN plan_versions v ON v.tenant_id = s.tenant_id AND v.plan_version_id = s.plan_version_id
+      JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id
+     WHERE s.tenant_id = %(tenant_id)s
+"""
+
+
+def select_customers(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> dict[str, Customer]:
+    """The customers of these keys that exist, by key."""
+    rows = conn.execute(
+        _CUSTOMERS + " AND c.key = ANY(%(keys)s)", {"tenant_id": tenant_id, "keys": list(keys)}
+    ).fetchall()
+    return {row["key"]: _customer(row) for row in rows}
+
+
+def select_customers_by_id(
+    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
+) -> dict[int, Customer]:
+    """These customers, by id."""
+    rows = conn.execute(
+        _CUSTOMERS + " AND c.customer_id = ANY(%(ids)s)", {"tenant_id": tenant_id, "ids": list(customer_ids)}
+    ).fetchall()
+    return {row["customer_id"]: _customer(row) for row in rows}
+
+
+def select_customers_after(
+    conn: BooksConnection, tenant_id: int, after: str | None, limit: int
+) -> list[Customer]:
+    """Customers in order of key, those after `after`."""
+    rows = conn.execute(
+        _CUSTOMERS + " AND c.key > %(after)s ORDER BY c.key LIMIT %(limit)s",
+        {"tenant_id": tenant_id, "after": after or "", "limit": limit},
+    ).fetchall()
+    return [_customer(row) for row in rows]
+
+
+def select_holders(conn: BooksConnection, tenant_id: int, subjects: Collection[str]) -> dict[str, str]:
+    """For each of these subjects that is taken: the key of the customer that it means."""
+    rows = conn.execute(
+        "SELECT s.subject, c.key FROM customer_subjects s"
+        "  JOIN customers c ON c.tenant_id = s.tenant_id AND c.customer_id = s.customer_id"
+        " WHERE s.tenant_id = %s AND s.subject = ANY(%s)",
+        [tenant_id, list(subjects)],
+    ).fetchall()
+    return {row["subject"]: row["key"] for row in rows}
+
+
+def select_subscribed(conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]) -> set[int]:
+    """Those of these customers that have or had a subscription."""
+    rows = conn.execute(
+        "SELECT DISTINCT customer_id FROM subscriptions WHERE tenant_id = %s AND customer_id = ANY(%s)",
+        [tenant_id, list(customer_ids)],
+    ).fetchall()
+    return {row["customer_id"] for row in rows}
+
+
+def select_currencies(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> dict[str, str]:
+    """What these customers are billed in, by key."""
+    rows = conn.execute(
+        "SELECT key, currency FROM customers WHERE tenant_id = %s AND key = ANY(%s)", [tenant_id, list(keys)]
+    ).fetchall()
+    return {row["key"]: row["currency"] for row in rows}
+
+
+def insert_customers(
+    conn: BooksConnection, tenant_id: int, contents: Sequence[CustomerContent], now: datetime
+) -> dict[str, int]:
+    """New customers, each with its key as its first subject. Their ids, by key."""
+    rows = conn.execute(
+        """
+        WITH new AS (
+            INSERT INTO customers (tenant_id, key, name, currency, timezone, email, address, created_at, updated_at)
+            SELECT %(tenant_id)s, key, name, currency, timezone, email, address, %(now)s, %(now)s
+              FROM unnest(%(keys)s::text[], %(names)s::text[], %(currencies)s::text[], %(timezones)s::text[],
+                          %(emails)s::text[], %(addresses)s::jsonb[])
+                   AS given (key, name, currency, timezone, email, address)
+            RETURNING customer_id, key),
+        subjects AS (
+            INSERT INTO customer_subjects (tenant_id, subject, customer_id, is_key)
+            SELECT %(tenant_id)s, key, customer_id, true FROM new)
+        SELECT key, customer_id FROM new
+        """,
+        {"tenant_id": tenant_id, "now": now} | _columns(contents),
+    ).fetchall()
+    return {row["key"]: row["customer_id"] for row in rows}
+
+
+def update_customers(
+    conn: BooksConnection, tenant_id: int, contents: Sequence[CustomerContent], now: datetime
+) -> None:
+    """What customers are now; their subjects are written apart."""
+    conn.execute(
+        """
+        UPDATE customers c
+           SET name = given.name, currency = given.currency, timezone = given.timezone,
+               email = given.email, address = given.address, updated_at = %(now)s
+          FROM unnest(%(keys)s::text[], %(names)s::text[], %(currencies)s::text[], %(timezones)s::text[],
+                      %(emails)s::text[], %(addresses)s::jsonb[])
+               AS given (key, name, currency, timezone, email, address)
+         WHERE c.tenant_id = %(tenant_id)s AND c.key = given.key
+        """,
+        {"tenant_id": tenant_id, "now": now} | _columns(contents),
+    )
+
+
+def delete_aliases(conn: BooksConnection, tenant_id: int, aliases: Collection[str]) -> None:
+    """These subjects mean nobody any more."""
+    conn.execute(
+        "DELETE FROM customer_subjects WHERE tenant_id = %s AND subject = ANY(%s) AND NOT is_key",
+        [tenant_id, list(aliases)],
+    )
+
+
+def insert_aliases(conn: BooksConnection, tenant_id: int, aliases: Sequence[tuple[str, int]]) -> None:
+    """These subjects mean these customers: pairs of alias and customer id."""
+    conn.execute(
+        "INSERT INTO customer_subjects (tenant_id, subject, customer_id, is_key)"
+        " SELECT %s, subject, customer_id, false FROM unnest(%s::text[], %s::bigint[]) AS given (subject, customer_id)",
+        [tenant_id, [alias for alias, _ in aliases], [customer_id for _, customer_id in aliases]],
+    )
+
+
+def write_customers(
+    conn: BooksConnection, tenant_id: int, changes: Sequence[CustomerChange], now: datetime
+) -> dict[str, int]:
+    """Write what was decided. The ids of the customers that are written, by key."""
+    created = [change.content for change in changes if change.before is None]
+    changed = [change for change in changes if change.outcome == "changed"]
+    ids = insert_customers(conn, tenant_id, created, now) if created else {}
+    ids |= {change.content.key: change.before.customer_id for change in changed if change.before}
+    if changed:
+        update_customers(conn, tenant_id, [change.content for change in changed], now)
+    gone: list[str] = []
+    come: list[tuple[str, int]] = []
+    for change in changes:
+        before = set(change.before.aliases) if change.before else set()
+        gone += before - set(change.aliases)
+        come += [(alias, ids[change.content.key]) for alias in change.aliases if alias not in before]
+    if gone:
+        delete_aliases(conn, tenant_id, gone)
+    if come:
+        insert_aliases(conn, tenant_id, come)
+    return ids
+
+
+def lock_subscriptions(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> None:
+    """Keep these subscriptions from being invoiced until this transaction is over."""
+    conn.execute(
+        "SELECT 1 FROM subscriptions WHERE tenant_id = %s AND key = ANY(%s) ORDER BY subscription_id FOR UPDATE",
+        [tenant_id, list(keys)],
+    )
+
+
+def select_subscriptions(
+    conn: BooksConnection, tenant_id: int, keys: Collection[str]
+) -> dict[str, Subscription]:
+    """The subscriptions of these keys that exist, by key."""
+    rows = conn.execute(
+        _SUBSCRIPTIONS + " AND s.key = ANY(%(keys)s)", {"tenant_id": tenant_id, "keys": list(keys)}
+    ).fetchall()
+    return {row["key"]: _subscription(row) for row in rows}
+
+
+def select_subscriptions_after(
+    conn: BooksConnection, tenant_id: int, after: str | None, limit: int, customer: str | None
+) -> list[Subscription]:
+    """Subscriptions in order of key, those after `after`, of one customer where one is named."""
+    rows = conn.execute(
+        _SUBSCRIPTIONS + " AND s.key > %(after)s AND (%(customer)s::text IS NULL OR c.key = %(customer)s)"
+        " ORDER BY s.key LIMIT %(limit)s",
+        {"tenant_id": tenant_id, "after": after or "", "customer": customer, "limit": limit},
+    ).fetchall()
+    return [_subscription(row) for row in rows]
+
+
+def select_subscriptions_begun(conn: BooksConnection, tenant_id: int, until: datetime) -> list[Subscription]:
+    """Every subscription that begins before `until`, in order of key."""
+    rows = conn.execute(
+        _SUBSCRIPTIONS + " AND s.start_at < %(until)s ORDER BY s.key",
+        {"tenant_id": tenant_id, "until": until},
+    ).fetchall()
+    return [_subscription(row) for row in rows]
+
+
+def select_invoiced_until(
+    conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int]
+) -> dict[str, datetime]:
+    """For each of these subscriptions that was invoiced: the end of its last invoiced period, by key."""
+    rows = conn.execute(
+        "SELECT s.key, max(i.period_end) AS period_end FROM subscriptions s"
+        "  JOIN invoices i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id"
+        " WHERE s.tenant_id = %s AND s.subscription_id = ANY(%s) GROUP BY s.key",
+        [tenant_id, list(subscription_ids)],
+    ).fetchall()
+    return {row["key"]: row["period_end"] for row in rows}
+
+
+def write_subscriptions(
+    conn: BooksConnection, tenant_id: int, changes: Sequence[SubscriptionChange], now: datetime
+) -> None:
+    """Write what was decided: new subscriptions, and new ends."""
+    created = [change for change in changes if change.before is None]
+    changed = [change for change in changes if change.outcome == "changed"]
+    if created:
+        conn.execute(
+            """
+            INSERT INTO subscriptions
+                   (tenant_id, key, customer_id, plan_version_id, anchor, start_at, end_at, created_at)
+            SELECT %(tenant_id)s, given.key, c.customer_id, v.plan_version_id, given.anchor, given.start_at,
+                   given.end_at, %(now)s
+              FROM unnest(%(keys)s::text[], %(customers)s::text[], %(plans)s::text[], %(versions)s::int[],
+                          %(anchors)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+                   AS given (key, customer, plan, version, anchor, start_at, end_at)
+              JOIN customers c ON c.tenant_id = %(tenant_id)s AND c.key = given.customer
+              JOIN plans p ON p.tenant_id = %(tenant_id)s AND p.key = given.plan
+              JOIN plan_versions v ON v.tenant_id = p.tenant_id AND v.plan_id = p.plan_id
+                                  AND v.version = given.version
+            """,
+            {
+                "tenant_id": tenant_id,
+                "now": now,
+                "keys": [change.content.key for change in created],
+                "customers": [change.content.customer for change in created],
+                "plans": [change.plan.key for change in created],
+                "versions": [change.plan.version for change in created],
+                "anchors": [anchor_text(change.content.anchor) for change in created],
+                "starts": [change.content.start for change in created],
+                "ends": [change.content.end for change in created],
+            },
+        )
+    if changed:
+        update_ends(conn, tenant_id, [(change.content.key, change.content.end) for change in changed])
+
+
+def update_ends(conn: BooksConnection, tenant_id: int, ends: Sequence[tuple[str, datetime | None]]) -> None:
+    """When subscriptions end: pairs of key and end."""
+    conn.execute(
+        "UPDATE subscriptions s SET end_at = given.end_at"
+        "  FROM unnest(%s::text[], %s::timestamptz[]) AS given (key, end_at)"
+        " WHERE s.tenant_id = %s AND s.key = given.key",
+        [[key for key, _ in ends], [end for _, end in ends], tenant_id],
+    )
+
+
+def _columns(contents: Sequence[CustomerContent]) -> dict[str, object]:
+    return {
+        "keys": [content.key for content in contents],
+        "names": [content.name for content in contents],
+        "currencies": [content.currency for content in contents],
+        "timezones": [content.timezone for content in contents],
+        "emails": [content.email for content in contents],
+        "addresses": [Jsonb(address_json(content.address)) for content in contents],
+    }
+
+
+def _customer(row: DictRow) -> Customer:
+    return Customer(
+        customer_id=row["customer_id"],
+        key=row["key"],
+        name=row["name"],
+        currency=row["currency"],
+        timezone=row["timezone"],
+        email=row["email"],
+        address=Address(**row["address"]),
+        aliases=tuple(row["aliases"]),
+    )
+
+
+def _subscription(row: DictRow) -> Subscription:
+    return Subscription(
+        subscription_id=row["subscription_id"],
+        key=row["key"],
+        customer_id=row["customer_id"],
+        customer=row["customer"],
+        plan_version_id=row["plan_version_id"],
+        plan=row["plan"],
+        version=row["version"],
+        anchor=anchor_of(row["anchor"]),
+        start=row["start_at"],
+        end=row["end_at"],
+    )
