@@ -8,13 +8,15 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from farthing.db import Books
+from farthing.db import Books, open_books
 from farthing.db.embedded import embedded_postgres
 from farthing.db.embedded.account import Account, account_of, server_account
 from farthing.db.embedded.binaries import programs_for
@@ -45,13 +47,38 @@ def owner(books: Books, books_dir: Path) -> Iterator[psycopg.Connection]:
         connection.close()
 
 
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """A data directory of one test's own, not made yet: short, and passable for the server's user."""
+@contextmanager
+def _passable_directory() -> Iterator[Path]:
+    """Short enough for a socket, and passable for the server's user when root runs the tests."""
     directory = Path(tempfile.mkdtemp(prefix="farthing-"))
     directory.chmod(0o711)
-    yield directory / "data"
-    shutil.rmtree(directory)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A data directory of one test's own, not made yet."""
+    with _passable_directory() as directory:
+        yield directory / "data"
+
+
+@pytest.fixture(scope="session")
+def books_at_rest(session_now: datetime) -> Iterator[Path]:
+    """A data directory with books that nobody uses."""
+    with _passable_directory() as directory:
+        with open_books(directory / "data", None, now=session_now):
+            pass
+        yield directory / "data"
+
+
+@pytest.fixture
+def used_dir(data_dir: Path, books_at_rest: Path) -> Path:
+    """A data directory of one test's own, in which the books were open before."""
+    subprocess.run(["cp", "-a", books_at_rest, data_dir], check=True)
+    return data_dir
 
 
 # ---------------------------------------------------------------------------------------------
@@ -144,6 +171,7 @@ def given_version(request: pytest.FixtureRequest) -> Iterator[GivenServer]:
 _USER_OF_BOOKS = """
 import sys
 from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from farthing.db import open_books
 from farthing.db.tenants import create_tenant, list_tenants

@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from farthing.db import Books
+from farthing.db import Books, open_books
 from farthing.db.tenants import DEFAULT_TENANT_ID, create_tenant, list_tenants
 from farthing.db.tenants import tenant_id as tenant_id_of
 from farthing.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -66,13 +67,14 @@ def test_read_only_sees_one_moment(books: Books, tenant_id: int) -> None:
     assert last_numbers(books, tenant_id) == [7]
 
 
-def test_the_tenant_does_not_outlive_its_transaction(books: Books, tenant_id: int) -> None:
-    with books.transaction(tenant_id) as conn:
-        pid = conn.info.backend_pid
-        assert conn.execute("SELECT current_tenant() AS t").fetchone() == {"t": tenant_id}
-    with books.operator_transaction() as conn:
-        assert conn.info.backend_pid == pid, "the same connection, from the pool"
-        assert conn.execute("SELECT current_tenant() AS t").fetchone() == {"t": None}
+def test_the_tenant_does_not_outlive_its_transaction(books_dir: Path, tenant_id: int, now: datetime) -> None:
+    with open_books(books_dir, None, now=now, pool_size=1) as books:
+        with books.transaction(tenant_id) as conn:
+            pid = conn.info.backend_pid
+            assert conn.execute("SELECT current_tenant() AS t").fetchone() == {"t": tenant_id}
+        with books.operator_transaction() as conn:
+            assert conn.info.backend_pid == pid, "the same connection, from the pool"
+            assert conn.execute("SELECT current_tenant() AS t").fetchone() == {"t": None}
 
 
 def test_numbers_in_json_are_read_exactly(books: Books, tenant_id: int) -> None:

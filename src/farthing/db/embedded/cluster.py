@@ -45,6 +45,8 @@ _NOT_YET = (  # what a server says, or its missing socket, while it comes or goe
     "server closed the connection",
 )
 
+_DISK_FULL = ("No space left on device", "Disk quota exceeded", "Check free disk space")
+
 
 class Cluster:
     """The cluster at a place."""
@@ -136,7 +138,8 @@ class Cluster:
             time.sleep(POLL_SECONDS)
         if self._process:
             self._process.wait()
-        forget_socket_directory(self._place)
+        if asked is not None:
+            forget_socket_directory(self._place)
 
     def leave_running(self) -> None:
         """Others use the server: it is not ours to wait for any more."""
@@ -267,6 +270,6 @@ class Cluster:
 def _failure(what: str, output: bytes) -> Unavailable:
     said = output.decode(errors="replace").strip()
     tail = "\n".join(said.splitlines()[-LOG_TAIL_LINES:])
-    if "No space left on device" in said:
+    if any(text in said for text in _DISK_FULL):
         return Unavailable("disk_full", f"{what}: the disk is full\n{tail}")
     return Unavailable("database_unavailable", f"{what}:\n{tail}")
