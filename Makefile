@@ -1,0 +1,46 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up what it needs first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types imports bench example clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Farthing needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (about half a minute, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY)   ## a month of LLM traffic: metered, billed, explained, in a minute
+	@$(BIN)/farthing demo
+
+test: $(READY)   ## every test
+	@$(BIN)/pytest
+
+lint: $(READY)   ## style and formatting
+	@$(BIN)/ruff check src tests benchmarks examples
+	@$(BIN)/ruff format --check src tests benchmarks examples
+
+types: $(READY)  ## mypy, strict
+	@$(BIN)/mypy
+
+imports: $(READY) ## the order of the rooms and the purity of kernel and rating
+	@$(BIN)/lint-imports
+
+check: lint types imports test ## what CI runs
+
+bench: $(READY)  ## measure, and print one table
+	@$(BIN)/python -m benchmarks
+
+example: $(READY) ## the real traces of ../shared/data, billed to the last digit
+	@$(BIN)/python examples/azure_llm_trace.py
+
+clean:           ## remove what the commands above made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
