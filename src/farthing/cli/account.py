@@ -1,0 +1,33 @@
+"""`farthing account`: where every accepted event stands."""
+
+from dataclasses import asdict
+
+from farthing.api.accounting import account as account_of
+from farthing.cli.commands import new_app
+from farthing.cli.options import AsJson, Data, Tenant, opened
+from farthing.cli.output import Column, number, print_json, print_table
+
+app = new_app()
+
+
+@app.command(epilog="\b\nExample:\n  $ farthing account")
+def account(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) -> None:
+    """Say what became of every accepted event.
+
+    accepted = counted + duplicate + quarantined + waiting, always. Waiting events stand in the log and
+    are counted as soon as they are sealed: by a running server, or by the next `farthing ingest`.
+    """
+    with opened(data, tenant, make=False) as house:
+        found = account_of(house.books, house.log_dir, house.tenant_id)
+    if as_json:
+        print_json(asdict(found))
+        return
+    rows = [
+        ["accepted", number(found.accepted)],
+        ["  counted", number(found.counted)],
+        ["  duplicate", number(found.duplicate)],
+        ["  quarantined", number(found.quarantined)],
+        *([f"    {reason}", number(count)] for reason, count in found.quarantined_by_reason.items()),
+        ["  waiting to be sealed", number(found.waiting)],
+    ]
+    print_table([Column(""), Column("events", "right")], rows)

@@ -1,0 +1,96 @@
+"""How answers are printed: tables for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from farthing.kernel.instant import format_instant
+from farthing.kernel.quantity import trimmed
+
+_NOT_TERMINAL_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. Numbers stand right; `fold` lets long text go over several lines."""
+
+    title: str
+    align: Literal["left", "right"] = "left"
+    fold: bool = False
+
+
+def print_json(document: object) -> None:
+    """One JSON document: indented for a person at a terminal, one line for a program."""
+    indent = 2 if sys.stdout.isatty() else None
+    print(json.dumps(document, ensure_ascii=False, indent=indent, default=_text))
+
+
+def _text(value: object) -> str:
+    """Decimals keep every digit, and never become binary floating point."""
+    if isinstance(value, Decimal):
+        return trimmed(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under headings, no wider than the terminal; 100 characters where there is none."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        overflow: Literal["fold", "ellipsis"] = "fold" if column.fold else "ellipsis"
+        table.add_column(column.title, justify=column.align, overflow=overflow, no_wrap=not column.fold)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    # A table in a file or a pipe has a fixed width, so that it looks the same everywhere.
+    width = None if sys.stdout.isatty() else _NOT_TERMINAL_WIDTH
+    console = Console(width=width, highlight=False, emoji=False, markup=False)
+    with console.capture() as drawn:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Names and values under each other."""
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name:<{width}}  {printable(value)}".rstrip())
+
+
+def number(value: Decimal | int | str) -> str:
+    """A number for a person: `18,059,974.5`. Every digit is kept."""
+    whole, point, fraction = trimmed(Decimal(value)).partition(".")
+    return f"{int(whole):,}{point}{fraction}" if whole != "-0" else f"-0{point}{fraction}"
+
+
+def money(amount: str, currency: str) -> str:
+    """An amount for a person, with the digits it was given: `1,047.60 USD`."""
+    whole, point, fraction = amount.partition(".")
+    sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
+    return f"{sign}{int(digits):,}{point}{fraction} {currency}"
+
+
+def moment(at: datetime) -> str:
+    """A time for a person: in UTC, at whole seconds."""
+    return format_instant(at.replace(microsecond=0))
+
+
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """`1 invoice`, `2,000 invoices`."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """The text with whatever could steer a terminal shown as an escape: keys and events may hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or (lines and char == "\n") else repr(char)[1:-1] for char in text
+    )
