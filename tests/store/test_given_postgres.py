@@ -67,6 +67,13 @@ def test_a_role_above_the_policies_is_refused(given_server, now: datetime) -> No
     assert refused(url, now).code == "database_role_unbound"
 
 
+def test_a_database_that_is_closed_to_the_public_works(given_server, now: datetime) -> None:
+    name, url = given_server.new_database()
+    given_server.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC", database=name)
+    with open_books(NOWHERE, url, now=now) as books:
+        assert [tenant.key for tenant in list_tenants(books)] == ["default"]
+
+
 def test_a_database_with_other_tables_is_refused_and_left_alone(given_server, now: datetime) -> None:
     name, url = given_server.new_database()
     given_server.execute("CREATE TABLE payroll (salary numeric)", database=name)

@@ -2,25 +2,31 @@
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from farthing.db.endpoint import APP_ROLE, Endpoint, outages_named
 from farthing.kernel.errors import InvalidInput
 
 OLDEST_SERVER_VERSION = 150000
+CONNECT_TIMEOUT_SECONDS = 10
+
+_UNLESS_GIVEN = {"connect_timeout": str(CONNECT_TIMEOUT_SECONDS), "application_name": "farthing"}
 
 
 def given_postgres(database_url: str) -> Endpoint:
     """The endpoint at `database_url`, after making sure that it can serve: version, role, rights."""
     try:
-        with outages_named(), psycopg.connect(database_url) as conn:
-            _check_version(conn)
-            _ensure_app_role(conn)
+        given = conninfo_to_dict(database_url)
     except psycopg.ProgrammingError as error:
-        if isinstance(error, psycopg.errors.Error) and error.sqlstate is not None:
-            raise
         raise InvalidInput("invalid_database_url", f"the database URL cannot be read: {error}") from error
-    return Endpoint(owner=database_url, app=database_url, app_role=APP_ROLE)
+    where = make_conninfo(
+        database_url, **{key: value for key, value in _UNLESS_GIVEN.items() if key not in given}
+    )
+    with outages_named(), psycopg.connect(where) as conn:
+        _check_version(conn)
+        _ensure_app_role(conn)
+    return Endpoint(owner=where, app=where, app_role=APP_ROLE)
 
 
 def _check_version(conn: psycopg.Connection[TupleRow]) -> None:

@@ -1,6 +1,5 @@
 """One cluster: make it, start it, wait for it, stop it. Whoever calls holds the data directory's turn."""
 
-import contextlib
 import os
 import shutil
 import signal
@@ -17,13 +16,13 @@ from psycopg.conninfo import make_conninfo
 from farthing.db.embedded import locks
 from farthing.db.embedded.binaries import MAJOR_VERSION, programs_for
 from farthing.db.embedded.config import BOOTSTRAP_ROLE, BOOTSTRAP_SQL, DATABASE, configuration
+from farthing.db.embedded.files import fsync_directory, replace_files
 from farthing.db.embedded.place import (
     CLUSTER_DIRECTORY,
     PRIVATE,
     SOCKET_PORT,
     Place,
     forget_socket_directory,
-    fsync_directory,
     make_home,
     socket_directory,
 )
@@ -84,7 +83,7 @@ class Cluster:
         try:
             half.mkdir(mode=PRIVATE)
             if os.geteuid() == 0:
-                os.chown(half, account.uid, account.gid)
+                os.chown(half, account.uid, account.gid, follow_symlinks=False)
             self._run(
                 [programs / "initdb", "-D", half, "-U", BOOTSTRAP_ROLE, "--auth=peer", "--encoding=UTF8",
                  "--locale-provider=libc", "--locale=C", "--data-checksums", "--no-instructions"],
@@ -108,8 +107,9 @@ class Cluster:
     def start(self, on_wait: OnWait) -> None:
         """Start the server and wait until it answers."""
         crashed = self._forget_dead_server()
-        self._write_configuration()
-        programs = programs_for(self._place.account)
+        account = self._place.account
+        replace_files(self._path, configuration(socket_directory(self._place), account), account)
+        programs = programs_for(account)
         on_wait("PostgreSQL recovers from a crash" if crashed else "PostgreSQL starts")
         with tempfile.TemporaryFile() as early_log:
             self._spawn(programs / "postgres", early_log)
@@ -198,27 +198,6 @@ class Cluster:
         )  # fmt: skip
         if done.returncode != 0:
             raise _failure("PostgreSQL's cluster cannot be made", done.stdout)
-
-    def _write_configuration(self) -> None:
-        """Never through a link: as root we write where the server's user could have put one."""
-        account = self._place.account
-        directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-
-        def new_file(path: str, flags: int) -> int:
-            return os.open(path, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory)
-
-        try:
-            for name, content in configuration(socket_directory(self._place), account).items():
-                half = f"{name}.new"
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(half, dir_fd=directory)
-                with open(half, "x", encoding="utf-8", opener=new_file) as file:
-                    file.write(content)
-                    if os.geteuid() == 0:
-                        os.fchown(file.fileno(), account.uid, account.gid)
-                os.rename(half, name, src_dir_fd=directory, dst_dir_fd=directory)
-        finally:
-            os.close(directory)
 
     def _forget_dead_server(self) -> bool:
         """Remove the pid file of a server that was killed: by now its number may be another process's."""

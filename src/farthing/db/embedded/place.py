@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.db.embedded.account import Account, account_of, server_account
+from farthing.db.embedded.files import replace_files
 from farthing.kernel.errors import Corrupt, Unavailable
 
 SYSTEM_HOME = Path("/var/lib/farthing")
@@ -73,15 +74,8 @@ def find_place(data_dir: Path) -> Place:
 
 def remember_place(data_dir: Path, place: Place) -> None:
     """Write down where the cluster lies, once it is complete. Survives a crash whole or not at all."""
-    if place.home == data_dir:
-        return
-    half = data_dir / f"{PLACE_FILE}.new"
-    with half.open("w", encoding="ascii") as file:
-        file.write(f"{place.home.name}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    half.rename(data_dir / PLACE_FILE)
-    fsync_directory(data_dir)
+    if place.home != data_dir:
+        replace_files(data_dir, {PLACE_FILE: f"{place.home.name}\n"})
 
 
 def make_home(home: Path) -> None:
@@ -92,15 +86,6 @@ def make_home(home: Path) -> None:
     with contextlib.suppress(FileExistsError):
         home.mkdir()
         home.chmod(TRAVERSABLE)
-
-
-def fsync_directory(directory: Path) -> None:
-    """Make renames in the directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def socket_directory(place: Place) -> Path:

@@ -323,6 +323,7 @@ CREATE POLICY operator ON tenants USING (current_setting('farthing.operator', tr
 -- ---------------------------------------------------------------------------------------------
 -- What the application may do. The role itself is made by the migration runner.
 
+GRANT USAGE ON SCHEMA public TO farthing_app;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO farthing_app;
 GRANT UPDATE ON tenants, api_keys, log_cursors, imports, customers, customer_subjects, subscriptions,
     invoice_counters TO farthing_app;
