@@ -20,7 +20,7 @@ from decimal import Decimal, Inexact
 from farthing.kernel.quantity import ONE, ZERO
 from farthing.kernel.rounding import quotient
 from farthing.rating.charge import Charge, reversed_charge
-from farthing.rating.modifiers import UNMODIFIED, Modifiers, free_charges, free_of, totals
+from farthing.rating.modifiers import Modifiers, free_charges, free_of, totals
 from farthing.rating.price import Formula
 
 
@@ -33,22 +33,19 @@ def charges_between(
     """
     start = start if start > 0 else ZERO
     end = end if end > 0 else ZERO
-    freed: list[Charge] = []
-    if modifiers is not UNMODIFIED:
-        if modifiers.convert:
-            start = modifiers.convert.applied(start, one)
-            end = modifiers.convert.applied(end, one)
-            one = modifiers.convert.finer(one)
-        if modifiers.free_units:
-            free_start, free_end = free_of(modifiers, start, one), free_of(modifiers, end, one)
-            start, end = start - free_start, end - free_end
-            freed = free_charges(free_end - free_start)
-    grain = formula.grain
-    if grain != 1:
+    if modifiers.convert:
+        start = modifiers.convert.applied(start, one)
+        end = modifiers.convert.applied(end, one)
+        one = modifiers.convert.finer(one)
+    if formula.grain != 1:
+        grain = formula.grain
         start, end, one = start * grain, end * grain, one * grain
-        freed = [Charge(free.quantity * grain, ZERO, ZERO, free.reason) for free in freed]
-
-    charges = freed + _moved(formula, start, end, one)
+    charges: list[Charge] = []
+    if modifiers.free_units:
+        free_start, free_end = free_of(modifiers, start, one), free_of(modifiers, end, one)
+        start, end = start - free_start, end - free_end
+        charges += free_charges(free_end - free_start)
+    charges += _moved(formula, start, end, one)
     if final and not end:
         charges += formula.charges_at_zero(one)
     if one == 1 and not modifiers.change_amount:

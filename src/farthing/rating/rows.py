@@ -175,13 +175,16 @@ def _without_free_units(groups: Sequence[_Group], pool: Decimal) -> tuple[list[_
     left_start = left_end = pool
     charged: list[_Group] = []
     for group in groups:
+        if group.price is None:
+            charged.append(group)
+            continue
         spans: list[_Span] = []
-        for span in group.spans if group.price else ():
+        for span in group.spans:
             free_start = min(max(span.start, ZERO), left_start)
             free_end = min(max(span.end, ZERO), left_end)
             left_start, left_end = left_start - free_start, left_end - free_end
             spans.append(replace(span, start=span.start - free_start, end=span.end - free_end))
-        charged.append(replace(group, spans=spans or group.spans))
+        charged.append(replace(group, spans=spans))
     return charged, left_start - left_end
 
 
