@@ -1,6 +1,7 @@
 """A worker's ASGI application in this process, and clients for it."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,7 +29,8 @@ def pepper(books_dir: Path) -> bytes:
 @pytest.fixture
 def services(books: Books, tmp_path: Path, pepper: bytes, now: datetime) -> Iterator[Services]:
     """What a worker holds: the shared books, and an event log and store of this test alone."""
-    door = Door(log_dir(tmp_path), "test")
+    # The books remember log files by name for good, and these books are shared.
+    door = Door(log_dir(tmp_path), f"test-{os.urandom(4).hex()}")
     store = EventStore(tmp_path, threads=1, memory_limit="512MB")
     yield Services(books=books, data_dir=tmp_path, door=door, store=store, pepper=pepper, now=lambda: now)
     store.close()

@@ -71,9 +71,10 @@ async def _answer_nobody(_request: Request, _error: Exception) -> Response:
 def _allowed(request: Request) -> str:
     """Every method that this address takes; the framework names those of its first route only."""
     methods: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+                methods |= route.methods or set()
     return ", ".join(sorted(methods))
 
 

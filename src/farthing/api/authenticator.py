@@ -49,12 +49,17 @@ class Authenticator:
             Unauthorized: `missing_api_key`, `invalid_api_key`.
             Unavailable: `books_unavailable` where the key is new to this worker and the books do not answer.
         """
-        presented = _presented(authorization)
+        if authorization is None:
+            raise Unauthorized("missing_api_key", "send the header `Authorization: Bearer fk_...`")
         # Kept by a hash, so that a memory dump shows no key and a lookup's time tells nothing of one.
-        digest = blake2b(presented.encode(), digest_size=32).digest()
+        digest = blake2b(authorization, digest_size=32).digest()
         known = self._known.get(digest)
         if known is not None and self._clock() < known.fresh_until:
             return known.tenant_id
+        return await self._learn(_presented(authorization), digest)
+
+    async def _learn(self, presented: str, digest: bytes) -> int:
+        """Ask the books, once for all who wait for the same answer, and not for long."""
         lookup = self._under_way.get(digest)
         if lookup is None:
             lookup = asyncio.ensure_future(self._ask_the_books(presented, digest))
@@ -90,9 +95,7 @@ class Authenticator:
         return known.tenant_id
 
 
-def _presented(authorization: bytes | None) -> str:
-    if authorization is None:
-        raise Unauthorized("missing_api_key", "send the header `Authorization: Bearer fk_...`")
+def _presented(authorization: bytes) -> str:
     scheme, _, presented = authorization.decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or key_id(presented.strip()) is None:
         raise refused_key()

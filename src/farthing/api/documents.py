@@ -198,6 +198,85 @@ class PlanPage(BaseModel):
     next_cursor: str | None
 
 
+# ---- Customers
+
+
+class AddressBody(Body):
+    """Where invoices are addressed to."""
+
+    line1: Text | None = None
+    line2: Text | None = None
+    city: Text | None = None
+    postcode: Text | None = None
+    region: Text | None = None
+    country: str | None = Field(None, pattern="^[A-Z]{2}$", description="ISO 3166, two letters.")
+
+
+class CustomerBody(Body):
+    """Who is billed."""
+
+    key: Subject
+    name: Text
+    currency: str = Field(pattern="^[A-Z]{3}$", examples=["USD"])
+    timezone: str = Field("UTC", description="IANA; periods begin and end in it.", examples=["Europe/Berlin"])
+    email: str | None = Field(None, max_length=254)
+    address: AddressBody | None = None
+    aliases: list[Subject] | None = Field(
+        None, description="Further subjects of events that mean this customer."
+    )
+
+
+class CustomerPatch(Body):
+    """The fields to change."""
+
+    name: Text | None = None
+    currency: str | None = Field(None, pattern="^[A-Z]{3}$")
+    timezone: str | None = None
+    email: str | None = Field(None, max_length=254)
+    address: AddressBody | None = None
+    aliases: list[Subject] | None = None
+
+
+class AliasBody(Body):
+    alias: Subject
+
+
+class CustomerDocument(CustomerBody):
+    """A customer as it stands."""
+
+
+class CustomerPage(BaseModel):
+    items: list[CustomerDocument]
+    next_cursor: str | None
+
+
+class SubscriptionBody(Body):
+    """A customer on a plan."""
+
+    key: Subject
+    customer: Subject
+    plan: Key
+    version: int | None = Field(None, ge=1, description="Of the plan; the latest, if absent.")
+    anchor: str = Field(
+        "calendar", description="`calendar`, `anniversary`, or a date.", examples=["2024-01-31"]
+    )
+    start: Instant
+    end: Instant | None = None
+
+
+class SubscriptionDocument(SubscriptionBody):
+    """A subscription as it stands."""
+
+
+class SubscriptionPage(BaseModel):
+    items: list[SubscriptionDocument]
+    next_cursor: str | None
+
+
+class CancelBody(Body):
+    end: Instant
+
+
 # ---- Usage
 
 
@@ -256,5 +335,15 @@ class HealthDocument(BaseModel):
     checks: dict[str, str] = Field({}, description="`ok`, or what is wrong, for each thing that was checked.")
 
 
-BODIES: tuple[type[BaseModel], ...] = (EventBody, MeterBody, PlanBody, ApiKeyBody)
+BODIES: tuple[type[BaseModel], ...] = (
+    EventBody,
+    MeterBody,
+    PlanBody,
+    CustomerBody,
+    CustomerPatch,
+    AliasBody,
+    SubscriptionBody,
+    CancelBody,
+    ApiKeyBody,
+)
 """What is sent, and so stands in no route's answer."""

@@ -122,11 +122,13 @@ def problem(error: BaseException, *, headers: Mapping[str, str] | None = None, *
 
 def _known(error: BaseException) -> FarthingError:
     """The error in terms of the one tree."""
-    if isinstance(error, FarthingError):
-        return error
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    outage = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    if outage or (isinstance(error, Unavailable) and error.code == "database_unavailable"):
+        # What the driver says names hosts and paths.
         _log.warning("the books do not answer: %s", error)
         return Unavailable("books_unavailable", "the books do not answer; try again")
+    if isinstance(error, FarthingError):
+        return error
     return _Broken("internal_error", _BROKEN)
 
 

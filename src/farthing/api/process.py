@@ -60,7 +60,7 @@ def read_orders(line: bytes) -> Orders:
 
 def main() -> None:
     """Read the orders, then be the process that they name until it ends."""
-    orders = read_orders(sys.stdin.buffer.readline())
+    orders = read_orders(_first_line())
     logging.basicConfig(level=orders.settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
     # Only "ready" may reach the supervisor's pipe: whatever else is printed goes to the log.
     supervisor = os.dup(1)
@@ -76,8 +76,18 @@ def main() -> None:
     sys.exit(run(orders, ready))
 
 
+def _first_line() -> bytes:
+    """Read without a buffer: a thread that waits inside one would break the interpreter's exit."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if not (part := os.read(0, 65536)):
+            raise SystemExit("the supervisor ended before it gave its orders")
+        line += part
+    return line
+
+
 def _stop_when_alone() -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Response
 
-from farthing.api.accounting import account
 from farthing.api.documents import AccountDocument
 from farthing.api.services import log_dir
 from farthing.api.web import READ, House, TenantId, found
+from farthing.events.service import account
 
 router = APIRouter(prefix="/v1/account", tags=["Events"])
 

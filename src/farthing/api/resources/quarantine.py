@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from farthing.api.accounting import quarantined, quarantined_event
 from farthing.api.documents import QuarantinedEvent, QuarantinePage
 from farthing.api.paging import read_cursor
 from farthing.api.web import READ, READ_ONE, House, PageQuery, TenantId, found, found_page
+from farthing.events.service import quarantined, quarantined_event
 from farthing.kernel.instant import format_instant
 
 ID_MAX = 2**63 - 1
