@@ -2,10 +2,10 @@
 
 from dataclasses import asdict
 
-from farthing.api.accounting import account as account_of
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, number, print_json, print_table
+from farthing.events.service import account as account_of
 
 app = new_app()
 

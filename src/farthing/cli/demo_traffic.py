@@ -23,7 +23,7 @@ LATE_SHARE = 0.005
 BROKEN_EVENTS = 60
 
 # Shares of requests by rank: a power law whose tail fades, fitted to the shape above.
-_POWER, _FADING = 1.27, 150.0
+_POWER, _FADING = 1.2, 180.0
 _PROMPT_MEDIAN, _PROMPT_SPREAD = 1_200, 0.782
 _ANSWER_MEDIAN, _ANSWER_SPREAD = 60, 0.99
 # Calls by hour of the day, UTC.
@@ -223,10 +223,11 @@ def expected_totals(traffic: Traffic) -> dict[str, Fraction]:
     _, first = np.unique(traffic.number, return_index=True)
     groups = traffic.customer[first] * len(MODELS) + traffic.model[first]
     size = traffic.customers * len(MODELS)
-    totals = {
-        name: np.bincount(groups, weights=weights, minlength=size).astype(np.int64).reshape(-1, len(MODELS))
-        for name, weights in (("prompt", traffic.prompt[first]), ("answer", traffic.answer[first]), ("calls", None))
-    }
+    totals = {}
+    for name, amounts in (("prompt", traffic.prompt[first]), ("answer", traffic.answer[first]), ("calls", 1)):
+        sums = np.zeros(size, dtype=np.int64)
+        np.add.at(sums, groups, amounts)
+        totals[name] = sums.reshape(-1, len(MODELS))
     owed = {}
     for customer in range(traffic.customers):
         calls = int(totals["calls"][customer].sum())

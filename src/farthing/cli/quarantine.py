@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from farthing.api.accounting import quarantined, quarantined_event
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, moment, print_facts, print_json, print_table, printable
+from farthing.events.service import quarantined, quarantined_event
 from farthing.kernel.instant import format_instant
 
 LIMIT_MAX = 10_000

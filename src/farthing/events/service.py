@@ -1,0 +1,74 @@
+"""Use cases of events: what became of them all, and what was set aside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from farthing.db import Books
+from farthing.events.log.files import list_log_files, read_blocks
+from farthing.events.store import books as event_rows
+from farthing.kernel.errors import NotFound
+
+_PIECE_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """accepted = counted + duplicate + quarantined + waiting."""
+
+    accepted: int
+    counted: int
+    duplicate: int
+    quarantined: int
+    waiting: int
+    quarantined_by_reason: Mapping[str, int]
+
+
+def account(books: Books, log_dir: Path, tenant_id: int) -> Account:
+    """Where every accepted event of a tenant stands.
+
+    The books are read at one moment and the log after it, from where the books say it was sealed,
+    so that no event is missed and none is counted twice.
+    """
+    with books.read_only(tenant_id) as conn:
+        sealed = event_rows.tally(conn, tenant_id)
+        sealed_to = event_rows.cursors(conn)
+        by_reason = event_rows.quarantine_reasons(conn, tenant_id)
+    waiting = _waiting(log_dir, sealed_to, tenant_id)
+    return Account(
+        accepted=sealed["accepted"] + waiting,
+        counted=sealed["counted"],
+        duplicate=sealed["duplicate"],
+        quarantined=sealed["quarantined"],
+        waiting=waiting,
+        quarantined_by_reason=by_reason,
+    )
+
+
+def quarantined(
+    books: Books, tenant_id: int, *, reason: str | None, after: int, limit: int
+) -> list[dict[str, Any]]:
+    """Quarantined events, oldest first, behind the id `after`."""
+    with books.read_only(tenant_id) as conn:
+        return event_rows.quarantine_page(conn, tenant_id, reason=reason, after=after, limit=limit)
+
+
+def quarantined_event(books: Books, tenant_id: int, quarantine_id: int) -> dict[str, Any]:
+    """One of them. Raises NotFound `quarantined_event_not_found`."""
+    for row in quarantined(books, tenant_id, reason=None, after=quarantine_id - 1, limit=1):
+        if row["quarantine_id"] == quarantine_id:
+            return row
+    raise NotFound("quarantined_event_not_found", f"there is no quarantined event {quarantine_id}")
+
+
+def _waiting(log_dir: Path, sealed_to: Mapping[str, int], tenant_id: int) -> int:
+    """Events in the log that are not sealed yet."""
+    waiting = 0
+    for log_file in list_log_files(log_dir):
+        offset = sealed_to.get(log_file, 0)
+        path = log_dir / log_file
+        while path.stat().st_size > offset and (blocks := read_blocks(path, offset, _PIECE_BYTES)):
+            waiting += sum(block.header.events for block in blocks if block.header.tenant == tenant_id)
+            offset = blocks[-1].end
+    return waiting
