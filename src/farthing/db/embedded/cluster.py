@@ -1,5 +1,6 @@
 """One cluster: make it, start it, wait for it, stop it. Whoever calls holds the data directory's turn."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -106,9 +107,10 @@ class Cluster:
 
     def start(self, on_wait: OnWait) -> None:
         """Start the server and wait until it answers."""
-        crashed = self._forget_dead_server()
         account = self._place.account
-        replace_files(self._path, configuration(socket_directory(self._place), account), account)
+        sockets = socket_directory(self._place)
+        crashed = self._forget_dead_server(sockets)
+        replace_files(self._path, configuration(sockets, account), account)
         programs = programs_for(account)
         on_wait("PostgreSQL recovers from a crash" if crashed else "PostgreSQL starts")
         with tempfile.TemporaryFile() as early_log:
@@ -133,7 +135,8 @@ class Cluster:
             if server is None and self._process and self._process.poll() is None:
                 server = self._process.pid  # it has not come as far as writing its pid file
             if server is not None and server != asked:
-                os.kill(server, signal.SIGINT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(server, signal.SIGINT)
                 asked = server
             time.sleep(POLL_SECONDS)
         if self._process:
@@ -199,8 +202,12 @@ class Cluster:
         if done.returncode != 0:
             raise _failure("PostgreSQL's cluster cannot be made", done.stdout)
 
-    def _forget_dead_server(self) -> bool:
-        """Remove the pid file of a server that was killed: by now its number may be another process's."""
+    def _forget_dead_server(self, sockets: Path) -> bool:
+        """Remove what a server that was killed has left; says whether one was.
+
+        PostgreSQL would refuse to start while any process has the number that stands in these files:
+        a stranger's by now, or its own as long as nobody has waited for it.
+        """
         if not self._pid_file():
             return False
         if _PROCESSES.exists() and (stranger := self._server_pid()):
@@ -208,6 +215,7 @@ class Cluster:
                 "database_started_by_another",
                 f"a PostgreSQL that Farthing did not start runs on {self._path} as process {stranger}",
             )
+        (sockets / f".s.PGSQL.{SOCKET_PORT}.lock").unlink(missing_ok=True)
         (self._path / "postmaster.pid").unlink(missing_ok=True)
         return True
 
