@@ -83,8 +83,7 @@ def _kind(raw: object) -> str:
 
 def plain(number: Decimal) -> str:
     """The number as text without an exponent, every digit kept: `0.0000025`, `47.6088950`, `1000`."""
-    text = format(number, "f")
-    return "0" if number == 0 and "." not in text else text
+    return format(number if number else abs(number), "f")
 
 
 def trimmed(number: Decimal) -> str:

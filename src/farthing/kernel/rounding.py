@@ -6,7 +6,7 @@ always sum to the total. (Largest remainder: Hamilton's method of apportionment.
 """
 
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
 
 from farthing.kernel.quantity import ZERO, exact
@@ -30,6 +30,9 @@ class Direction(StrEnum):
     HALF_UP = "half_up"
 
 
+# Rounding is what this module is for, so here, and only here, a digit may go.
+_WIDE = Context(prec=250)
+
 _MODES = {Rounding.HALF_UP: ROUND_HALF_UP, Rounding.HALF_EVEN: ROUND_HALF_EVEN}
 _DIRECTIONS = {Direction.UP: ROUND_CEILING, Direction.DOWN: ROUND_FLOOR, Direction.HALF_UP: ROUND_HALF_UP}
 
@@ -47,8 +50,7 @@ def round_count(number: Decimal, scale: int, direction: Direction) -> Decimal:
 def divide_rounded(dividend: Decimal, divisor: Decimal, scale: int, direction: Direction) -> Decimal:
     """`dividend / divisor` rounded once to `scale` digits, correct even where the quotient does not end."""
     assert divisor > 0
-    with localcontext() as context:
-        context.prec = 250
+    with localcontext(_WIDE):
         # Integer division of exactly scaled numbers, so the remainder decides and nothing is rounded twice.
         scaled = dividend.scaleb(scale)
         whole, rest = divmod(scaled, divisor)
@@ -87,7 +89,6 @@ def allocate(exact_amounts: Sequence[Decimal], total: Decimal, minor_units: int)
 
 
 def _quantize(number: Decimal, scale: int, mode: str) -> Decimal:
-    with localcontext() as context:
-        context.prec = 250
+    with localcontext(_WIDE):
         result = number.quantize(Decimal(1).scaleb(-scale), rounding=mode)
         return result or abs(result)  # no negative zero on a document
