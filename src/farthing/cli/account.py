@@ -23,11 +23,11 @@ def account(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) -
         print_json(asdict(found))
         return
     rows = [
-        ["accepted", number(found.accepted)],
+        ["Accepted", number(found.accepted)],
         ["  counted", number(found.counted)],
         ["  duplicate", number(found.duplicate)],
         ["  quarantined", number(found.quarantined)],
         *([f"    {reason}", number(count)] for reason, count in found.quarantined_by_reason.items()),
         ["  waiting to be sealed", number(found.waiting)],
     ]
-    print_table([Column(""), Column("events", "right")], rows)
+    print_table([Column(""), Column("Events", "right")], rows)

@@ -100,10 +100,10 @@ def _print(reports: list[IngestReport], failures: list[tuple[str, FarthingError]
         failed = [{"file": name, "error": problem(error)} for name, error in failures]
         print_json({**_total(reports), "files": [asdict(report) for report in reports], "failed": failed})
         return
-    columns = ["accepted", "counted", "duplicate", "quarantined", "events/s"]
+    columns = ["Accepted", "Counted", "Duplicate", "Quarantined", "Events/s"]
     if reports:
         print_table(
-            [Column("file"), *(Column(title, "right") for title in columns)],
+            [Column("File"), *(Column(title, "right") for title in columns)],
             [
                 [
                     report.file,

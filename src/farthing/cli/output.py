@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -27,6 +27,18 @@ def print_json(document: object) -> None:
     """One JSON document: indented for a person at a terminal, one line for a program."""
     indent = 2 if sys.stdout.isatty() else None
     print(json.dumps(document, ensure_ascii=False, indent=indent, default=_text))
+
+
+def print_json_lists(document: Mapping[str, Iterator[object]]) -> None:
+    """An object of lists that may be too long to hold: each item is written as it comes."""
+    opening = "{"
+    for name, items in document.items():
+        sys.stdout.write(f"{opening}{json.dumps(name)}: [")
+        for place, item in enumerate(items):
+            sys.stdout.write((", " if place else "") + json.dumps(item, ensure_ascii=False, default=_text))
+        sys.stdout.write("]")
+        opening = ", "
+    print("}")
 
 
 def _text(value: object) -> str:

@@ -38,7 +38,7 @@ def list_some(
         return
     rows = [[str(row["quarantine_id"]), row["reason"], row["origin"], row["detail"]] for row in page]
     print_table(
-        [Column("id", "right"), Column("reason"), Column("from", fold=True), Column("detail", fold=True)],
+        [Column("Id", "right"), Column("Reason"), Column("From", fold=True), Column("Detail", fold=True)],
         rows,
     )
     if more:
@@ -60,10 +60,10 @@ def show(
         return
     print_facts(
         {
-            "reason": row["reason"],
-            "detail": row["detail"],
-            "from": row["origin"],
-            "received": moment(row["received_at"]),
+            "Reason": row["reason"],
+            "Detail": row["detail"],
+            "From": row["origin"],
+            "Received": moment(row["received_at"]),
         }
     )
     print("\n" + printable(_text(row), lines=True))

@@ -112,10 +112,10 @@ def _print(query: UsageQuery, rows: list[UsageGroup]) -> None:
         return
     zone = zone_named(query.timezone)
     columns = [
-        *([Column(f"{query.window} from")] if query.window else []),
+        *([Column(f"{query.window} from".capitalize())] if query.window else []),
         *(Column(name) for name in query.group_by),
         Column(query.meter, "right"),
-        Column("events", "right"),
+        Column("Events", "right"),
     ]
     shown = [
         [

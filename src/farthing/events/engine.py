@@ -7,6 +7,7 @@ committed it does again (law 4), and the doors go on acknowledging without it.
 import errno
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,10 +15,12 @@ from datetime import datetime, timedelta
 import msgspec
 
 from farthing.db import Books
+from farthing.events.log.files import list_log_files, read_blocks
 from farthing.events.rewrite import back_fill, compact
 from farthing.events.sealer import Sealer, only_sealer, sweep
+from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
-from farthing.kernel.errors import Corrupt, FarthingError
+from farthing.kernel.errors import Corrupt, FarthingError, Unavailable
 from farthing.kernel.instant import format_instant
 
 IDLE_SECONDS = 0.2
@@ -127,3 +130,50 @@ def _report(task: str, error: Exception, now: datetime, tenant_id: int | None = 
     line["message"] = str(error)
     sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
     sys.stderr.flush()
+
+
+def seal_what_waits(
+    books: Books, store: EventStore, lateness: Lateness, clock: Clock, wait_seconds: float
+) -> None:
+    """Have everything sealed that stands in the log now: by the running engine or, where none runs, here.
+
+    For whoever is about to bill: an event that was acknowledged must not miss its invoice because a
+    server was stopped before it had sealed it.
+
+    Raises Unavailable `not_sealed` where the engine that runs does not come as far in time.
+    """
+    ends = {log_file: _end_of(store, log_file) for log_file in list_log_files(store.data_dir / "log")}
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        with only_sealer(store.data_dir) as alone:
+            if alone:
+                sealer = Sealer(books, store, store.data_dir / "log", lateness)
+                while sealer.seal_next(clock()):
+                    pass
+                return
+        with books.operator_transaction() as conn:
+            sealed_to = rows.cursors(conn)
+        if not any(
+            _waits(store, log_file, sealed_to.get(log_file, 0), end) for log_file, end in ends.items()
+        ):
+            return
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                "not_sealed", "events wait in the log and the engine does not seal them: see its log"
+            )
+        time.sleep(IDLE_SECONDS)
+
+
+def _end_of(store: EventStore, log_file: str) -> int:
+    try:
+        return (store.data_dir / "log" / log_file).stat().st_size
+    except FileNotFoundError:  # sealed, and removed by the engine
+        return 0
+
+
+def _waits(store: EventStore, log_file: str, sealed_to: int, end: int) -> bool:
+    """Whether a block that stood in the file is not sealed. What a killed writer left torn does not count."""
+    try:
+        return sealed_to < end and bool(read_blocks(store.data_dir / "log" / log_file, sealed_to, 1))
+    except FileNotFoundError:
+        return False

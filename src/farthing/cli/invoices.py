@@ -1,0 +1,130 @@
+"""`farthing invoices`."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from farthing.cli.bill import INVOICE_COLUMNS, invoice_row, short_moment
+from farthing.cli.commands import new_app
+from farthing.cli.options import AsJson, Data, Tenant, opened
+from farthing.cli.output import Column, money, moment, number, print_facts, print_json, print_table, printable
+from farthing.invoicing.service import get_invoice, get_seller, list_invoices
+from farthing.kernel.errors import InvalidInput
+
+LIMIT_MAX = 100
+
+app = new_app(help="Issued invoices.", no_args_is_help=True)
+
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Like INV-000001.")]
+
+
+@app.command("list", epilog="\b\nExample:\n  $ farthing invoices list --customer acme")
+def list_some(
+    customer: Annotated[str | None, typer.Option(metavar="KEY", help="Only this customer's.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="NUMBER", help="Begin behind this one.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """List invoices in the order of their issue."""
+    with opened(data, tenant, make=False) as house:
+        found = list_invoices(house.books, house.tenant_id, after, limit + 1, customer)
+    page, more = found[:limit], len(found) > limit
+    if as_json:
+        print_json({"invoices": page, "more": more})
+        return
+    if not page:
+        print("No invoices.")
+        return
+    print_table(INVOICE_COLUMNS, [invoice_row(invoice) for invoice in page])
+    if more:
+        print(f"There are more: --after {page[-1]['number']}")
+
+
+@app.command(epilog="\b\nExample:\n  $ farthing invoices show INV-000001")
+def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Tenant = None) -> None:
+    """Show an invoice; with --json the document as it was issued."""
+    with opened(data, tenant, make=False) as house:
+        invoice = get_invoice(house.books, house.tenant_id, number_)
+    if as_json:
+        print_json(invoice)
+        return
+    currency = invoice["currency"]
+    period = invoice["period"]
+    print_facts(
+        {
+            "Invoice": invoice["number"],
+            "From": invoice["seller"]["name"],
+            "To": f"{invoice['bill_to']['name']} ({invoice['customer']})",
+            "For": f"{invoice['plan']['name']}, {short_moment(period['start'])} - {short_moment(period['end'])}",
+            "Issued": moment(datetime.fromisoformat(invoice["issued_at"])),
+            "Due": moment(datetime.fromisoformat(invoice["due_at"])),
+        }
+    )
+    print()
+    columns = [
+        Column("#", "right"),
+        Column("What", fold=True),
+        Column("Quantity", "right"),
+        Column("Exact", "right"),
+        Column(currency, "right"),
+    ]
+    print_table(columns, [row for line in invoice["lines"] for row in _line_rows(line)])
+    print()
+    totals = {"Subtotal": invoice["subtotal"], "Tax": invoice["tax"], "Total": invoice["total"]}
+    width = max(len(money(amount, currency)) for amount in totals.values())
+    print_facts({name: money(amount, currency).rjust(width) for name, amount in totals.items()})
+
+
+def _line_rows(line: dict[str, Any]) -> list[list[str]]:
+    """The line and, where it is made of several charges, each of them."""
+    dimensions = ", ".join(f"{name} {value}" for name, value in line["dimensions"].items())
+    what = line["description"]
+    if dimensions and not all(value in what for value in line["dimensions"].values()):
+        what += f" ({dimensions})"
+    first = [str(line["line"]), what, number(line["quantity"]), number(line["amount_exact"]), line["amount"]]
+    charges = line["charges"] if len(line["charges"]) > 1 else []
+    return [
+        first,
+        *(["", f"  {charge_text(charge)}", "", number(charge["amount"]), ""] for charge in charges),
+    ]
+
+
+def charge_text(charge: dict[str, str]) -> str:
+    """`1,000 x 0.01, tier 1`"""
+    return f"{number(charge['quantity'])} x {number(charge['unit_price'])}, {charge['reason']}"
+
+
+@app.command(epilog="\b\nExample:\n  $ farthing invoices pdf INV-000001 -o acme.pdf")
+def pdf(
+    number_: Number,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="NUMBER.pdf if left out; - for standard output."),
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Write an invoice as PDF."""
+    from farthing.invoicing.pdf import render_pdf
+
+    with opened(data, tenant, make=False) as house:
+        invoice = get_invoice(house.books, house.tenant_id, number_)
+        content = render_pdf(invoice, get_seller(house.books, house.tenant_id))
+    if output == "-":
+        sys.stdout.buffer.write(content)
+        return
+    path = Path(output or f"{invoice['number']}.pdf")
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise InvalidInput("file_unwritable", f"{path}: {error.strerror}", path=str(path)) from None
+    if as_json:
+        print_json({"file": str(path), "bytes": len(content)})
+    else:
+        print(f"{printable(str(path))} ({len(content):,} bytes)")
