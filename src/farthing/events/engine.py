@@ -25,6 +25,9 @@ from farthing.kernel.instant import format_instant
 
 IDLE_SECONDS = 0.2
 """How long it sleeps when everything is sealed: about the time from an event to its being counted."""
+SMALL_BATCH_EVENTS = 20_000
+GATHER_SECONDS = 0.4
+"""After sealing less than that, it waits for more to come: a trickle must not make a segment for every event."""
 UPKEEP_SECONDS = 10
 """How often typed columns are filled in and small segments put together."""
 CLEANING_SECONDS = 60
@@ -82,8 +85,11 @@ class _Engine:
             sealer = Sealer(self.books, self.store, self.store.data_dir / "log", self.lateness)
             try:
                 while not self.stop.is_set():
-                    if sealer.seal_next(self.clock()) is None:
+                    report = sealer.seal_next(self.clock())
+                    if report is None:
                         self.stop.wait(IDLE_SECONDS)
+                    elif report.accepted < SMALL_BATCH_EVENTS:
+                        self.stop.wait(GATHER_SECONDS)
                     pause_seconds = IDLE_SECONDS
                     self._keep_up(sealer)
             except Exception as error:  # noqa: BLE001  the log must be sealed whatever happened; it says what did

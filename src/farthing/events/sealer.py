@@ -6,6 +6,7 @@ file, seals it for each tenant in it and commits all of that in one transaction.
 
 import fcntl
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -66,18 +67,25 @@ class Sealer:
     lateness: Lateness
     _runs: dict[int, dict[str, IdRun]] = field(default_factory=dict)
     _cursors: dict[str, int] | None = None
+    _sealed_last: str = ""
 
     def seal_next(self, now: datetime) -> SealReport | None:
         """Seal the next piece of the log, whole and committed. None when everything is sealed."""
         if self._cursors is None:
             with self.books.operator_transaction() as conn:
                 self._cursors = rows.cursors(conn)
-        for log_file in list_log_files(self.log_dir):
+        for log_file in self._in_turn():
             done = self._cursors.get(log_file, 0)
             path = self.log_dir / log_file
             if path.stat().st_size > done and (blocks := read_blocks(path, done, BATCH_BYTES_MAX)):
                 return self._seal_piece(log_file, done, blocks, now)
         return None
+
+    def _in_turn(self) -> list[str]:
+        """All log files, beginning behind the one sealed last, so that a busy writer cannot hold up the others."""
+        log_files = list_log_files(self.log_dir)
+        turn = bisect_right(log_files, self._sealed_last)
+        return log_files[turn:] + log_files[:turn]
 
     def _seal_piece(self, log_file: str, start: int, blocks: Sequence[Block], now: datetime) -> SealReport:
         by_tenant: dict[int, list[Block]] = {}
@@ -103,6 +111,7 @@ class Sealer:
                 _commit_batch(conn, batch, log_file, start, end, now)
         assert self._cursors is not None
         self._cursors[log_file] = end
+        self._sealed_last = log_file
         for batch in batches:
             if batch.opened_run is not None:
                 self._runs[batch.tenant_id][batch.opened_run.run_id] = batch.opened_run
