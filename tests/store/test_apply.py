@@ -180,8 +180,8 @@ def test_references_are_checked_against_the_file_and_the_books(
     assert (refused.value.code, refused.value.path) == ("unknown_meter", "plans[0].rate_cards[0].meter")
     put_meter(books, tenant_id, meter, now)
     first, second = document["subscriptions"]
+    strangers = [first | {"plan": "pro"}, second | {"customer": "gamma"}]
     with pytest.raises(InvalidInput) as refused:
-        strangers = [first | {"plan": "pro"}, second | {"customer": "gamma"}]
         apply(books, tenant_id, document | {"subscriptions": strangers}, now)
     assert refused.value.faults == (
         Fault("subscriptions[0].plan", "'pro' is not a plan"),

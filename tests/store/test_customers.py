@@ -189,14 +189,21 @@ def test_a_subscription_ends(books: Books, tenant_id: int, now: datetime) -> Non
     assert service.create_subscription(books, tenant_id, raw, now) == (ended, Outcome.UNCHANGED)
 
 
-def invoice(books: Books, tenant_id: int, now: datetime, subscription_id: int, start: str, end: str) -> None:
+def invoice(books: Books, tenant_id: int, now: datetime, start: str, end: str, service_end: str) -> None:
+    """An invoice of the tenant's one subscription, with one line that is for the time until `service_end`."""
     with books.transaction(tenant_id) as conn:
         conn.execute(
             "INSERT INTO invoices (tenant_id, number, customer_id, subscription_id, plan_version_id, status, reason,"
             " currency, period_start, period_end, subtotal, tax, total, total_exact, issued_at, document)"
             " SELECT tenant_id, 'INV-1', customer_id, subscription_id, plan_version_id, 'issued', 'period', 'USD',"
-            " %s, %s, 0, 0, 0, 0, %s, '{}' FROM subscriptions WHERE subscription_id = %s",
-            [at(start), at(end), now, subscription_id],
+            " %s, %s, 0, 0, 0, 0, %s, '{}' FROM subscriptions",
+            [at(start), at(end), now],
+        )
+        conn.execute(
+            "INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, dimensions, service_start,"
+            " service_end, quantity, amount_exact, amount)"
+            " SELECT tenant_id, invoice_id, 1, 'fee', '{}', period_start, %s, 1, 0, 0 FROM invoices",
+            [at(service_end)],
         )
 
 
@@ -205,8 +212,8 @@ def test_a_subscription_does_not_end_before_what_is_invoiced(
 ) -> None:
     service.create_customer(books, tenant_id, customer(), now)
     publish(books, tenant_id, now)
-    created, _ = service.create_subscription(books, tenant_id, subscription(), now)
-    invoice(books, tenant_id, now, created.subscription_id, "2024-01-10", "2024-02-01")
+    service.create_subscription(books, tenant_id, subscription(), now)
+    invoice(books, tenant_id, now, "2024-01-10", "2024-02-01", "2024-02-01")
     with pytest.raises(Conflict) as refused:
         service.cancel_subscription(books, tenant_id, "acme-base", at("2024-01-20"))
     assert refused.value.code == "already_invoiced"
@@ -214,6 +221,17 @@ def test_a_subscription_does_not_end_before_what_is_invoiced(
     with pytest.raises(Conflict) as refused:
         service.cancel_subscription(books, tenant_id, "acme-base", at("2024-03-01"))
     assert "invoiced to its end" in refused.value.message
+
+
+def test_what_was_invoiced_in_advance_counts(books: Books, tenant_id: int, now: datetime) -> None:
+    service.create_customer(books, tenant_id, customer(), now)
+    publish(books, tenant_id, now)
+    service.create_subscription(books, tenant_id, subscription(), now)
+    invoice(books, tenant_id, now, "2024-01-10", "2024-02-01", "2024-03-01")
+    with pytest.raises(Conflict) as refused:
+        service.cancel_subscription(books, tenant_id, "acme-base", at("2024-02-20"))
+    assert "2024-03-01T00:00:00Z" in refused.value.message
+    assert service.cancel_subscription(books, tenant_id, "acme-base", at("2024-03-01"))[1] is Outcome.CHANGED
 
 
 def test_subscriptions_are_listed(books: Books, tenant_id: int, now: datetime) -> None:

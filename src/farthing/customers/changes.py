@@ -59,7 +59,7 @@ class SubscriptionsStanding:
     by_key: those of them that exist.
     currencies: of their customers, by key.
     plans: by plan key and version; version None is the latest.
-    invoiced_until: for existing ones with an invoice, the end of the last invoiced period.
+    invoiced_until: for existing ones with an invoice, the end of the last period invoiced, also in advance.
     """
 
     by_key: Mapping[str, Subscription]

@@ -210,14 +210,22 @@ def select_subscriptions_begun(conn: BooksConnection, tenant_id: int, until: dat
 def select_invoiced_until(
     conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int]
 ) -> dict[str, datetime]:
-    """For each of these subscriptions that was invoiced: the end of its last invoiced period, by key."""
+    """For each of these subscriptions that was invoiced: until when, by key.
+
+    A fee in advance stands on the invoice of the period before, so the lines count as well.
+    """
     rows = conn.execute(
-        "SELECT s.key, max(i.period_end) AS period_end FROM subscriptions s"
-        "  JOIN invoices i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id"
-        " WHERE s.tenant_id = %s AND s.subscription_id = ANY(%s) GROUP BY s.key",
+        """
+        SELECT s.key, greatest(max(i.period_end), max(l.service_end)) AS invoiced_until
+          FROM subscriptions s
+          JOIN invoices i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id
+          LEFT JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+         WHERE s.tenant_id = %s AND s.subscription_id = ANY(%s)
+         GROUP BY s.key
+        """,
         [tenant_id, list(subscription_ids)],
     ).fetchall()
-    return {row["key"]: row["period_end"] for row in rows}
+    return {row["key"]: row["invoiced_until"] for row in rows}
 
 
 def write_subscriptions(
