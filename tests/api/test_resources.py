@@ -399,3 +399,64 @@ def test_an_input_stays_bound_to_its_key_when_the_answer_was_lost(client, books,
     made(client.post("/v1/customers", CUSTOMER, headers=headers), 200)
     replayed = client.post("/v1/customers", CUSTOMER, headers=headers)
     assert replayed.headers["idempotent-replayed"] == "true"
+
+
+# ---- Invoices
+
+
+@pytest.fixture
+def billed(furnished, seal):
+    """A tenant with one invoice for November, over 1,000 input tokens."""
+    made(furnished.post("/v1/events", [event(number) for number in (400, 600)]), 202)
+    seal()
+    run = made(furnished.post("/v1/billing-runs", {"until": "2026-12-01T00:00:00Z"}), 200)
+    assert run == {
+        "until": "2026-12-01T00:00:00Z",
+        "issued_count": 1,
+        "issued": ["INV-000001"],
+        "skipped_count": 0,
+        "skipped": [],
+    }
+    return furnished
+
+
+def test_a_billing_run_issues_once(billed):
+    again = made(billed.post("/v1/billing-runs", {"until": "2026-12-01T00:00:00Z"}), 200)
+    assert (again["issued"], again["skipped_count"]) == ([], 1)
+    assert again["skipped"][0]["subscription"] == "acme-payg"
+
+
+def test_an_invoice_is_listed_and_read(billed):
+    (summary,) = billed.get("/v1/invoices").json()["items"]
+    invoice = billed.get("/v1/invoices/INV-000001").json()
+    assert {name: invoice[name] for name in summary} == summary
+    assert invoice["total_exact"] == "0.0025"
+    assert invoice["lines"][0]["quantity"] == "1000"
+    assert billed.get("/v1/invoices?customer=acme").json()["items"] == [summary]
+    assert billed.get("/v1/invoices?customer=nobody").json()["items"] == []
+
+
+def test_an_invoice_as_pdf(billed):
+    by_name = billed.get("/v1/invoices/INV-000001.pdf")
+    assert by_name.headers["content-type"] == "application/pdf"
+    assert by_name.content.startswith(b"%PDF-")
+    by_header = billed.get("/v1/invoices/INV-000001", headers={"accept": "application/pdf"})
+    assert by_header.content == by_name.content
+    either = billed.get(
+        "/v1/invoices/INV-000001", headers={"accept": "application/json, application/pdf;q=0.5"}
+    )
+    assert either.json()["number"] == "INV-000001"
+    for address in ("/v1/invoices/INV-000002.pdf", "/v1/invoices/INV-000002"):
+        assert made(billed.get(address), 404)["code"] == "invoice_not_found"
+
+
+def test_a_seller_is_on_the_invoices_to_come(furnished):
+    assert furnished.get("/v1/seller").json()["name"].startswith("Test ")
+    made(furnished("PUT", "/v1/seller", json={"name": "Northwind AI"}), 200)
+    assert furnished.get("/v1/seller").json() == {"name": "Northwind AI"}
+    assert made(furnished("PUT", "/v1/seller", json={"name": "N", "vat": 1}), 422)["path"] == "vat"
+
+
+@pytest.mark.parametrize("body", [{}, {"until": "2026-12-01"}, {"until": None}, {"until": 5}, {"by": "x"}])
+def test_a_billing_run_needs_an_instant(client, body):
+    assert made(client.post("/v1/billing-runs", body), 422)["path"] in ("until", "by")

@@ -11,7 +11,7 @@ from farthing.api.body import ClientGone, Intake
 from farthing.api.events_route import EventsRoute
 from farthing.api.front import Front
 from farthing.api.keys import tenant_of_key
-from farthing.api.openapi import describe
+from farthing.api.openapi import describe, operation_id
 from farthing.api.problems import problem
 from farthing.api.resources import ROUTERS
 from farthing.api.services import Services
@@ -35,6 +35,7 @@ def build_resources(services: Services, intake: Intake) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
     )
     app.state.services = services
     app.state.intake = intake

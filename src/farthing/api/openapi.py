@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -40,19 +41,26 @@ _IDEMPOTENCY_KEY = {
 }
 
 
+def operation_id(route: APIRoute) -> str:
+    """A name for clients, from the summary: "Create a customer" is `create_customer`."""
+    assert route.summary is not None, f"{route.path} has no summary"
+    return "_".join(word for word in route.summary.lower().split() if word not in ("a", "an", "the"))
+
+
 def describe(app: FastAPI) -> None:
     """Serve the description of an application's routes."""
 
     @lru_cache(maxsize=1)
     def description() -> bytes:
-        return msgspec.json.encode(_description(app))
+        return msgspec.json.encode(description_of(app))
 
-    @app.get(OPENAPI_PATH, include_in_schema=False)
+    @app.get(OPENAPI_PATH, include_in_schema=False, operation_id="openapi")
     async def openapi() -> Response:
         return Response(description(), media_type="application/json")
 
 
-def _description(app: FastAPI) -> dict[str, Any]:
+def description_of(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of an application's routes."""
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -80,7 +88,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
 def _finish(path: str, method: str, operation: dict[str, Any]) -> None:
     if path in OPEN_PATHS:
         operation["security"] = []
-    if method in ("post", "patch") and path != EVENTS_PATH:
+    if method in ("post", "patch", "put", "delete") and path != EVENTS_PATH:
         operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     refused = operation["responses"].get("422", {}).get("content", {})
     if "application/json" in refused:

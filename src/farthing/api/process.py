@@ -34,8 +34,10 @@ class ServerSettings:
     workers: int = 1
     drain_seconds: float = 30.0
     """How long requests may take to finish after the server was told to stop."""
-    engine: str | None = "farthing.api.engine:run"
-    """`module:function` of the process that seals the log; None for a server that only takes events."""
+    engine: str | None = None
+    """`module:function` of the process that seals the log; None where nothing is sealed."""
+    query_threads: int = 2
+    query_memory: str = "1GB"
     log_level: str = "WARNING"
 
 

@@ -2,7 +2,7 @@
 
     supervisor   owns socket and PostgreSQL, starts, restarts, replaces and stops the others
     api-1 ...    workers: answer requests on the inherited socket (`worker.py`)
-    engine       seals the event log (`engine.py`)
+    engine       seals the event log (its entry is a setting: `app.py` wires it)
 
 Because the socket stays open in the supervisor, a connection that arrives while a worker is being
 replaced waits in the queue instead of being refused.

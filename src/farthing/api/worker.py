@@ -24,8 +24,6 @@ from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
 
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
-QUERY_THREADS = 2
-QUERY_MEMORY = "1GB"
 GOODBYE_SECONDS_MAX = 1.0
 """While stopping: how long connections are told `Connection: close` before idle ones are cut."""
 
@@ -40,7 +38,9 @@ def run(orders: Orders, ready: Ready) -> int:
     draining = Draining()
     with ExitStack() as leaving:
         books = leaving.enter_context(open_books(settings.data_dir, settings.database_url, now=_now()))
-        store = EventStore(settings.data_dir, threads=QUERY_THREADS, memory_limit=QUERY_MEMORY)
+        store = EventStore(
+            settings.data_dir, threads=settings.query_threads, memory_limit=settings.query_memory
+        )
         leaving.callback(store.close)
         door = Door(log_dir(settings.data_dir), _writer_name(orders.name))
         leaving.callback(door.close)

@@ -3,11 +3,14 @@
 from farthing.api.resources import (
     account,
     api_keys,
+    billing_runs,
     customers,
     health,
+    invoices,
     meters,
     plans,
     quarantine,
+    seller,
     subscriptions,
     usage,
 )
@@ -20,6 +23,9 @@ ROUTERS = (
     plans.router,
     customers.router,
     subscriptions.router,
+    billing_runs.router,
+    invoices.router,
+    seller.router,
     api_keys.router,
     health.router,
 )

@@ -13,7 +13,10 @@ router = APIRouter(prefix="/v1/account", tags=["Events"])
 
 
 @router.get(
-    "", response_model=None, responses={200: {"model": AccountDocument}, **READ}, summary="Account of events"
+    "",
+    response_model=None,
+    responses={200: {"model": AccountDocument}, **READ},
+    summary="Get the account of events",
 )
 def get_account(tenant_id: TenantId, services: House) -> Response:
     """What became of every event that was accepted."""

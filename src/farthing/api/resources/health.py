@@ -27,7 +27,9 @@ _FAILING: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/v1/health", tags=["Health"])
 
 
-@router.get("", response_model=None, responses={200: {"model": HealthDocument}, **_FAILING}, summary="Health")
+@router.get(
+    "", response_model=None, responses={200: {"model": HealthDocument}, **_FAILING}, summary="Get the health"
+)
 def health(services: House) -> Response:
     """Whether books, event log and disk work."""
     checks = {
@@ -38,14 +40,19 @@ def health(services: House) -> Response:
     return _judged(checks)
 
 
-@router.get("/live", response_model=None, responses={200: {"model": HealthDocument}}, summary="Liveness")
+@router.get(
+    "/live", response_model=None, responses={200: {"model": HealthDocument}}, summary="Check liveness"
+)
 async def live() -> Response:
     """Whether this process can answer."""
     return _judged({})
 
 
 @router.get(
-    "/ready", response_model=None, responses={200: {"model": HealthDocument}, **_FAILING}, summary="Readiness"
+    "/ready",
+    response_model=None,
+    responses={200: {"model": HealthDocument}, **_FAILING},
+    summary="Check readiness",
 )
 async def ready(services: House) -> Response:
     """Whether requests should be sent here: not while stopping, nor when the event log has failed.

@@ -53,7 +53,7 @@ class UsageParameters(QueryDocument):
     "",
     response_model=None,
     responses={200: {"model": UsageDocument}, **problems(400, 404, 413, 422)},
-    summary="Ask for usage",
+    summary="Get usage",
 )
 def get_usage(
     tenant_id: TenantId, services: House, parameters: Annotated[UsageParameters, Query()]

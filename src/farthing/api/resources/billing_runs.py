@@ -1,0 +1,54 @@
+"""Billing runs: issue every invoice that is due."""
+
+from datetime import datetime
+
+from fastapi import APIRouter, Response
+
+from farthing.api.documents import BillingRunDocument
+from farthing.api.idempotency import Answer
+from farthing.api.web import WRITE, JsonWrite, body
+from farthing.invoicing.service import run_billing
+from farthing.kernel.instant import format_instant, parse_instant
+from farthing.kernel.reading import Faults, Fields
+
+SHOWN_MAX = 1000
+"""How many invoice numbers, and how many reasons for none, one answer lists; the counts are always whole."""
+
+router = APIRouter(prefix="/v1/billing-runs", tags=["Invoices"])
+
+
+@router.post(
+    "",
+    response_model=None,
+    responses={200: {"model": BillingRunDocument}, **WRITE},
+    openapi_extra=body("BillingRunBody"),
+    summary="Run billing",
+)
+def bill(write: JsonWrite) -> Response:
+    """Issue an invoice for every period that ended by `until` and has none. Again, it issues none twice."""
+    services = write.services
+    until = _parse_until(write.body)
+
+    def effect() -> Answer:
+        result = run_billing(services.books, services.store, write.tenant_id, until, services.now())
+        return Answer(
+            200,
+            {
+                "until": format_instant(until),
+                "issued_count": len(result.issued),
+                "issued": result.issued[:SHOWN_MAX],
+                "skipped_count": len(result.skipped),
+                "skipped": result.skipped[:SHOWN_MAX],
+            },
+        )
+
+    return write.once(effect)
+
+
+def _parse_until(raw: object) -> datetime:
+    faults = Faults("invalid_billing_run")
+    fields = Fields(raw, "", faults)
+    until = fields.required("until", parse_instant)
+    fields.refuse_unknown()
+    faults.refuse()
+    return until

@@ -1,0 +1,88 @@
+"""Invoices, as JSON and as PDF, explained down to the event."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from farthing.api.documents import InvoiceDocument, InvoicePage
+from farthing.api.paging import read_cursor
+from farthing.api.services import Services
+from farthing.api.web import (
+    READ,
+    READ_ONE,
+    House,
+    PageQuery,
+    PathText,
+    TenantId,
+    found,
+    found_page,
+)
+from farthing.invoicing.pdf import render_pdf
+from farthing.invoicing.service import get_invoice, get_seller, list_invoices
+
+_PDF = "application/pdf"
+_AS_PDF: dict[int | str, dict[str, Any]] = {
+    200: {"content": {_PDF: {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+router = APIRouter(prefix="/v1/invoices", tags=["Invoices"])
+
+
+class InvoiceQuery(PageQuery):
+    """Which page of the invoices."""
+
+    customer: str | None = Field(None, max_length=256, description="Only this customer's.")
+
+
+@router.get("", response_model=None, responses={200: {"model": InvoicePage}, **READ}, summary="List invoices")
+def list_all_invoices(
+    tenant_id: TenantId, services: House, query: Annotated[InvoiceQuery, Query()]
+) -> Response:
+    """In order of issue, without their lines."""
+    after = read_cursor(query.cursor, "invoices")
+    items = list_invoices(services.books, tenant_id, after, query.limit + 1, query.customer)
+    return found_page(
+        items, query.limit, "invoices", lambda invoice: invoice["number"], lambda invoice: invoice
+    )
+
+
+@router.get(
+    "/{number}.pdf",
+    response_class=Response,
+    responses={**READ_ONE, **_AS_PDF},
+    summary="Get an invoice as PDF",
+)
+def get_invoice_pdf(number: PathText, tenant_id: TenantId, services: House) -> Response:
+    return _pdf(services, tenant_id, number)
+
+
+@router.get(
+    "/{number}",
+    response_model=None,
+    responses={
+        **READ_ONE,
+        200: {
+            "model": InvoiceDocument,
+            "content": {_PDF: {"schema": {"type": "string", "format": "binary"}}},
+        },
+    },
+    summary="Get an invoice",
+)
+def get_one_invoice(number: PathText, tenant_id: TenantId, services: House, request: Request) -> Response:
+    """As JSON, or as PDF for `Accept: application/pdf`."""
+    accepted = request.headers.get("accept", "")
+    if _PDF in accepted and "json" not in accepted:
+        return _pdf(services, tenant_id, number)
+    return found(get_invoice(services.books, tenant_id, number))
+
+
+def _pdf(services: Services, tenant_id: int, number: str) -> Response:
+    document = get_invoice(services.books, tenant_id, number)
+    content = render_pdf(document, get_seller(services.books, tenant_id))
+    headers = {
+        "cache-control": "no-store",
+        "content-disposition": f'inline; filename="{document["number"]}.pdf"',
+        "vary": "accept",
+    }
+    return Response(content, media_type=_PDF, headers=headers)
