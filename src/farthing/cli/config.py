@@ -44,10 +44,10 @@ def config(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) ->
             for one in found
         ]
         columns = [
-            Column("variable"),
-            Column("value", fold=True),
-            Column("from"),
-            Column("meaning", fold=True),
+            Column("Variable"),
+            Column("Value", fold=True),
+            Column("From"),
+            Column("Meaning", fold=True),
         ]
         print_table(columns, rows)
         for name in unknown_variables(os.environ):

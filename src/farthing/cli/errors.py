@@ -62,9 +62,28 @@ def run_command(command: Any, arguments: list[str]) -> int:
         # Whatever is still buffered for the reader that left must not raise again at the very end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except Exception:  # noqa: BLE001  a bug: say everything, and do not look like an answer
+    except Exception as error:  # noqa: BLE001  whatever is not named here is a bug
+        if known := _of_the_machine(error):
+            show_error(known, as_json)
+            return exit_code(known)
         traceback.print_exc()
         return EXIT_BUG
+
+
+def _of_the_machine(error: Exception) -> FarthingError | None:
+    """What disk, permissions and memory do to a command, in terms of the one error tree."""
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return Unavailable("system_error", f"{place}{error.strerror or error}")
+    duckdb = sys.modules.get("duckdb")  # an error of it is raised only where it was imported
+    if duckdb is None:
+        return None
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return Unavailable("out_of_memory", "the query needs more memory than FARTHING_MEMORY_LIMIT allows")
+    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+        said = str(error).splitlines()[0]
+        return Corrupt("segment_unreadable", f"{said} (`farthing doctor` says more)")
+    return None
 
 
 def exit_code(error: FarthingError) -> int:

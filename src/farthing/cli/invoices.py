@@ -10,7 +10,7 @@ import typer
 from farthing.cli.bill import INVOICE_COLUMNS, invoice_row, short_moment
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
-from farthing.cli.output import Column, money, moment, number, print_facts, print_json, print_table, printable
+from farthing.cli.output import Column, moment, money, number, print_facts, print_json, print_table, printable
 from farthing.invoicing.service import get_invoice, get_seller, list_invoices
 from farthing.kernel.errors import InvalidInput
 

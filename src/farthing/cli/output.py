@@ -26,7 +26,7 @@ class Column:
 def print_json(document: object) -> None:
     """One JSON document: indented for a person at a terminal, one line for a program."""
     indent = 2 if sys.stdout.isatty() else None
-    print(json.dumps(document, ensure_ascii=False, indent=indent, default=_text))
+    print(json.dumps(document, ensure_ascii=False, indent=indent, default=_text), flush=True)
 
 
 def print_json_lists(document: Mapping[str, Iterator[object]]) -> None:

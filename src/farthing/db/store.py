@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from psycopg.rows import DictRow
+
 from farthing.db.pool import BooksConnection
 
 
@@ -34,3 +36,17 @@ def select_tenants(conn: BooksConnection) -> list[tuple[int, str, str, datetime]
     """Every tenant as (id, key, name, created_at), oldest first."""
     rows = conn.execute("SELECT tenant_id, key, name, created_at FROM tenants ORDER BY tenant_id").fetchall()
     return [(row["tenant_id"], row["key"], row["name"], row["created_at"]) for row in rows]
+
+
+def select_tenant_tables(conn: BooksConnection) -> list[DictRow]:
+    """Every table with rows of tenants, and how row-level security stands on it."""
+    return conn.execute(
+        """
+        SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
+               EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid) AS policies
+          FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+           AND a.attname = 'tenant_id' AND NOT a.attisdropped
+         ORDER BY c.relname
+        """
+    ).fetchall()

@@ -272,3 +272,37 @@ def _spans_table(spans: Sequence[Span]) -> pa.Table:
             "span_end": pa.array([unix_microseconds(span.end) for span in spans], pa.timestamp("us")),
         }
     )
+
+
+def unclaimed_groups(
+    store: EventStore,
+    segments: Sequence[Segment],
+    known_subjects: pa.Table,
+    metered_types: Sequence[str],
+    limit: int,
+) -> list[tuple[Any, ...]]:
+    """Events that nobody is billed for, the largest groups first.
+
+    Rows of (type, subject, events, subject is no customer, type has no meter, events of all groups).
+    """
+    if not segments:
+        return []
+    cursor = store.cursor()
+    try:
+        cursor.register("known_subjects", known_subjects)
+        cursor.register("metered", pa.table({"type": pa.array(metered_types, pa.string())}))
+        return cursor.execute(
+            """
+            SELECT type, subject, sum(events)::BIGINT AS events, no_customer, no_meter,
+                   (sum(sum(events)) OVER ())::BIGINT
+              FROM (SELECT type, subject, count(*) AS events,
+                           subject IS NULL OR subject NOT IN (SELECT subject FROM known_subjects) AS no_customer,
+                           type NOT IN (SELECT type FROM metered) AS no_meter
+                      FROM read_parquet(?) GROUP BY type, subject)
+             WHERE no_customer OR no_meter
+             GROUP BY ALL ORDER BY events DESC, type, subject LIMIT ?
+            """,
+            [[str(store.data_dir / segment.path) for segment in segments], limit],
+        ).fetchall()
+    finally:
+        cursor.close()

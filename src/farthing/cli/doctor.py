@@ -1,0 +1,209 @@
+"""`farthing doctor`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from farthing.app import App
+from farthing.cli.commands import new_app
+from farthing.cli.errors import EXIT_NO, EXIT_OK
+from farthing.cli.options import AsJson, Data, Tenant, opened
+from farthing.cli.output import Column, number, plural, print_json, print_table, printable
+from farthing.cli.progress import Bar, progress_bar
+from farthing.db.checks import check_row_security
+from farthing.db.tenants import list_tenants
+from farthing.events.checks import (
+    check_conservation,
+    check_counted_once,
+    check_files,
+    check_sealed_log,
+    debris,
+)
+from farthing.events.service import account
+from farthing.invoicing.checks import check_documents, check_numbers, check_sums
+from farthing.kernel.checked import Checked
+from farthing.kernel.errors import Corrupt
+from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
+
+UNCLAIMED_SHOWN = 20
+
+app = new_app()
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """One check: what must hold, the tenant it is about where it is about one, and how to ask."""
+
+    law: str
+    tenant: str | None
+    ask: Callable[[Progress], Checked]
+
+
+@app.command(epilog="\b\nExample:\n  $ farthing doctor && echo all is well")
+def doctor(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) -> int:
+    """Check the laws on live data and print what is off. Changes nothing; a server may be running.
+
+    Looks at every tenant, or at the one that --tenant names. Exit code 1: something is off.
+    """
+    with opened(data, tenant, make=False) as house:
+        tenants = {
+            row.tenant_id: row.key
+            for row in list_tenants(house.books)
+            if tenant is None or row.tenant_id == house.tenant_id
+        }
+        with progress_bar("doctor") as bar:
+            results = [(check, _asked(check, bar)) for check in _checks(house, tenants)]
+            bar(0, None, "notes")
+            notes, unclaimed = _notes(house, tenants)
+    well = not any(result.findings for _, result in results)
+    if as_json:
+        print_json(_document(results, notes, unclaimed, well=well))
+    else:
+        _print(results, notes, unclaimed, well=well)
+    return EXIT_OK if well else EXIT_NO
+
+
+def _checks(house: App, tenants: dict[int, str]) -> Iterator[_Check]:
+    books, data_dir = house.books, house.settings.data_dir
+    yield _Check("tenants are apart", None, lambda _: check_row_security(books))
+    yield _Check(
+        "what was sealed stands in the log",
+        None,
+        lambda told: check_sealed_log(books, house.log_dir, list(tenants), told),
+    )
+    for tenant_id, key in tenants.items():
+        yield from _tenant_checks(house, tenant_id, key, data_dir)
+
+
+def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iterator[_Check]:
+    books = house.books
+    yield _Check("every event is accounted for", key, lambda _: check_conservation(books, tenant_id))
+    yield _Check(
+        "files are as they were written", key, lambda told: check_files(books, data_dir, tenant_id, told)
+    )
+    yield _Check("every event counts once", key, lambda _: check_counted_once(books, house.store, tenant_id))
+    yield _Check("lines sum to totals", key, lambda _: check_sums(books, tenant_id))
+    yield _Check("no invoice number is missing", key, lambda _: check_numbers(books, tenant_id))
+    yield _Check("documents say what was issued", key, lambda told: check_documents(books, tenant_id, told))
+
+
+def _asked(check: _Check, bar: Bar) -> Checked:
+    """The answer of a check; damage that stands in the way of asking is a finding, too."""
+    bar(0, None, check.law)
+    try:
+        return check.ask(lambda done, total: bar(done, total, check.law))
+    except (duckdb.Error, Corrupt) as error:
+        return Checked("", (f"cannot be checked: {str(error).splitlines()[0]}",))
+
+
+def _notes(house: App, tenants: dict[int, str]) -> tuple[list[str], dict[str, tuple[int, list[Unclaimed]]]]:
+    """What is worth knowing and breaks no law. Where damage hides it, the checks have said so."""
+    notes = []
+    unclaimed = {}
+    for tenant_id, key in tenants.items():
+        with suppress(duckdb.Error, Corrupt):
+            unclaimed[key] = unclaimed_usage(house.books, house.store, tenant_id, UNCLAIMED_SHOWN)
+            if waiting := account(house.books, house.log_dir, tenant_id).waiting:
+                notes.append(f"{key}: {plural(waiting, 'event')} in the log wait to be sealed")
+    everybody = [row.tenant_id for row in list_tenants(house.books)]
+    if left := debris(house.books, house.settings.data_dir, everybody, house.clock()):
+        size = sum(path.stat().st_size for path in left if path.exists())
+        notes.append(
+            f"{plural(len(left), 'file')} ({size:,} bytes) that nothing needs; a running server removes them"
+        )
+    return notes, unclaimed
+
+
+def _document(
+    results: list[tuple[_Check, Checked]],
+    notes: list[str],
+    unclaimed: dict[str, tuple[int, list[Unclaimed]]],
+    *,
+    well: bool,
+) -> dict[str, Any]:
+    return {
+        "ok": well,
+        "checks": [
+            {
+                "law": check.law,
+                "tenant": check.tenant,
+                "looked_at": result.looked_at,
+                "ok": not result.findings,
+                "findings": list(result.findings),
+            }
+            for check, result in results
+        ],
+        "notes": notes,
+        "unclaimed": [
+            {
+                "tenant": tenant,
+                "events": events,
+                "groups": [
+                    {
+                        "type": group.event_type,
+                        "subject": group.subject,
+                        "events": group.events,
+                        "without_customer": group.without_customer,
+                        "without_meter": group.without_meter,
+                    }
+                    for group in groups
+                ],
+            }
+            for tenant, (events, groups) in unclaimed.items()
+        ],
+    }
+
+
+def _print(
+    results: list[tuple[_Check, Checked]],
+    notes: list[str],
+    unclaimed: dict[str, tuple[int, list[Unclaimed]]],
+    *,
+    well: bool,
+) -> None:
+    several = len({check.tenant for check, _ in results if check.tenant}) > 1
+    rows = [
+        [
+            check.law,
+            *([check.tenant or ""] if several else []),
+            result.looked_at,
+            "ok" if not result.findings else "OFF",
+        ]
+        for check, result in results
+    ]
+    tenant = [Column("Tenant")] if several else []
+    print_table([Column("Law"), *tenant, Column("Looked at", "right"), Column("")], rows)
+    for check, result in results:
+        for finding in result.findings:
+            where = f"{check.tenant}: " if several and check.tenant else ""
+            print(f"OFF: {check.law}: {where}{printable(finding)}")
+    for note in notes:
+        print(f"Note: {printable(note)}")
+    for key, (events, groups) in unclaimed.items():
+        if events:
+            print(
+                f"\nUnclaimed usage of {printable(key)}: {plural(events, 'event')} that nobody is billed for"
+            )
+            print_table(
+                [Column("Type"), Column("Subject"), Column("Events", "right"), Column("Lacks")],
+                [
+                    [group.event_type, group.subject or "-", number(group.events), _lacks(group)]
+                    for group in groups
+                ],
+            )
+    found = sum(len(result.findings) for _, result in results)
+    print("\nAll is well." if well else f"\n{plural(found, 'thing is', 'things are')} off.")
+
+
+def _lacks(group: Unclaimed) -> str:
+    return " and ".join(
+        what
+        for what, lacking in (("a customer", group.without_customer), ("a meter", group.without_meter))
+        if lacking
+    )

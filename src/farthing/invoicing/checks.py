@@ -1,0 +1,99 @@
+"""Laws 5, 8 and 11 on issued invoices: lines sum to totals, documents say what the rows say, no number is missing."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from farthing.db import Books
+from farthing.invoicing import checks_store as rows
+from farthing.invoicing.document import invoice_number
+from farthing.kernel.checked import FINDINGS_MAX, Checked, checked
+from farthing.kernel.quantity import plain
+
+INVOICES_PER_QUERY = 1_000
+
+Progress = Callable[[int, int], None]
+
+_AMOUNTS = ("subtotal", "tax", "total", "total_exact")
+_TEXTS = ("number", "customer", "subscription", "status", "reason", "currency")
+
+
+def check_sums(books: Books, tenant_id: int) -> Checked:
+    """Law 5: the lines of each invoice sum to its subtotal, exactly and as rounded."""
+    with books.read_only(tenant_id) as conn:
+        _, numbers = rows.select_numbers(conn, tenant_id)
+        unbalanced = rows.select_unbalanced(conn, tenant_id, FINDINGS_MAX + 1)
+    findings = [
+        f"the lines of {row['number']} sum to {plain(row['lines_amount'])} (exactly {plain(row['lines_exact'])}); "
+        f"it says {plain(row['subtotal'])} + {plain(row['tax'])} tax = {plain(row['total'])} "
+        f"(exactly {plain(row['total_exact'])})"
+        for row in unbalanced
+    ]
+    return checked(f"{len(numbers):,} invoices", findings)
+
+
+def check_numbers(books: Books, tenant_id: int) -> Checked:
+    """Invoice numbers have no gap, in the order of issue, up to the counter."""
+    with books.read_only(tenant_id) as conn:
+        last, numbers = rows.select_numbers(conn, tenant_id)
+    findings = [
+        f"where {invoice_number(place)} should stand is {number}"
+        for place, number in enumerate(numbers, start=1)
+        if number != invoice_number(place)
+    ]
+    if last != len(numbers):
+        findings.append(f"{last} numbers were taken, and there are {len(numbers)} invoices")
+    return checked(f"{len(numbers):,} numbers", findings)
+
+
+def check_documents(books: Books, tenant_id: int, progress: Progress | None = None) -> Checked:
+    """Law 8: each document is as it was issued: it says what the rows beside it say."""
+    findings: list[str] = []
+    after, looked_at = 0, 0
+    with books.read_only(tenant_id) as conn:
+        total = len(rows.select_numbers(conn, tenant_id)[1])
+        while some := rows.select_issued_after(conn, tenant_id, after, INVOICES_PER_QUERY):
+            findings += [
+                f"the document of {row['number']} differs in {', '.join(differing)}"
+                for row in some
+                if (differing := _differing(row))
+            ]
+            after, looked_at = some[-1]["invoice_id"], looked_at + len(some)
+            if progress:
+                progress(looked_at, total)
+    return checked(f"{looked_at:,} documents", findings)
+
+
+def _differing(row: dict[str, Any]) -> list[str]:
+    """Where the document of an invoice says something else than its row and its lines do."""
+    try:
+        document = json.loads(row["document"])
+        found = [name for name in _TEXTS if document[name] != row[name]]
+        found += [name for name in _AMOUNTS if Decimal(document[name]) != row[name]]
+        moments = {
+            "period_start": document["period"]["start"],
+            "period_end": document["period"]["end"],
+            "issued_at": document["issued_at"],
+        }
+        found += [name for name, said in moments.items() if datetime.fromisoformat(said) != row[name]]
+        if [_line(line) for line in document["lines"]] != [_kept_line(line) for line in row["lines"] or []]:
+            found.append("lines")
+    except (ValueError, ArithmeticError, KeyError, TypeError):
+        return ["its form: it cannot be read"]
+    return found
+
+
+def _line(line: dict[str, Any]) -> tuple[str, Decimal, Decimal, Decimal]:
+    return (
+        line["rate_card"],
+        Decimal(line["quantity"]),
+        Decimal(line["amount_exact"]),
+        Decimal(line["amount"]),
+    )
+
+
+def _kept_line(line: list[str]) -> tuple[str, Decimal, Decimal, Decimal]:
+    rate_card, quantity, amount_exact, amount = line
+    return rate_card, Decimal(quantity), Decimal(amount_exact), Decimal(amount)
