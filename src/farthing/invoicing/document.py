@@ -1,0 +1,108 @@
+"""The invoice as a document: JSON that is written once and kept byte for byte. Pure.
+
+Keys stand in a fixed order, numbers are decimal text, times are RFC 3339 in UTC, and nothing in it is
+random: the same draft, number, seller and moment give the same bytes.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from farthing.customers.content import address_json
+from farthing.customers.model import Customer
+from farthing.invoicing.model import Draft, Line
+from farthing.kernel.instant import format_instant
+from farthing.kernel.period import Period
+from farthing.kernel.quantity import plain, trimmed
+from farthing.rating import Charge
+
+NET_TERMS = timedelta(days=30)
+"""An invoice is due this long after its issue."""
+NUMBER_PREFIX = "INV-"
+NUMBER_DIGITS = 6
+
+
+def invoice_number(count: int) -> str:
+    """`INV-000001`; numbers beyond a million just grow."""
+    return f"{NUMBER_PREFIX}{count:0{NUMBER_DIGITS}d}"
+
+
+def document_of(draft: Draft, number: str, seller: Mapping[str, Any], issued_at: datetime) -> dict[str, Any]:
+    """The invoice in the shape of DESIGN 5.5, and what a printed one needs besides."""
+    bill, totals = draft.bill, draft.totals
+    plan = bill.plan
+    return {
+        "number": number,
+        "customer": bill.customer.key,
+        "subscription": bill.subscription.key,
+        "status": "issued",
+        "currency": plan.currency,
+        "period": instants(bill.period),
+        "lines": [
+            _line(place, line, amount)
+            for place, (line, amount) in enumerate(zip(draft.lines, totals.amounts, strict=True), start=1)
+        ],
+        "subtotal": plain(totals.subtotal),
+        "tax": plain(totals.tax),
+        "total_exact": trimmed(totals.total_exact),
+        "total": plain(totals.total),
+        "reason": bill.reason.value,
+        "issued_at": format_instant(issued_at),
+        "due_at": format_instant(issued_at + NET_TERMS),
+        "plan": {"key": plan.key, "name": plan.name, "version": bill.subscription.version},
+        "rounding": {"scope": plan.rounding.value, "mode": plan.rounding_mode.value},
+        "timezone": bill.customer.timezone,
+        "bill_to": _party(bill.customer),
+        "seller": dict(seller),
+    }
+
+
+def document_text(document: Mapping[str, Any]) -> str:
+    """The bytes that are kept."""
+    return msgspec.json.encode(document).decode()
+
+
+def _line(place: int, line: Line, amount: Decimal) -> dict[str, Any]:
+    return {
+        "line": place,
+        "rate_card": line.rate_card,
+        "meter": line.meter,
+        "description": line.description,
+        "dimensions": dict(sorted(line.dimensions.items())),
+        "service_period": instants(line.service_period),
+        "quantity": trimmed(line.quantity),
+        "amount_exact": trimmed(line.amount_exact),
+        "amount": plain(amount),
+        "charges": [_charge(charge) for charge in line.charges],
+    }
+
+
+def _charge(charge: Charge) -> dict[str, str]:
+    return {
+        "quantity": trimmed(charge.quantity),
+        "unit_price": trimmed(charge.unit_price),
+        "amount": trimmed(charge.amount),
+        "reason": charge.reason,
+    }
+
+
+def instants(period: Period) -> dict[str, str]:
+    """A period as it is written."""
+    return dict(_instants(period))
+
+
+@lru_cache(maxsize=1024)
+def _instants(period: Period) -> tuple[tuple[str, str], ...]:
+    # A billing run writes the same few periods over and over.
+    return (("start", format_instant(period.start)), ("end", format_instant(period.end)))
+
+
+def _party(customer: Customer) -> dict[str, Any]:
+    party: dict[str, Any] = {"name": customer.name}
+    if customer.email is not None:
+        party["email"] = customer.email
+    return party | {"address": address_json(customer.address)}

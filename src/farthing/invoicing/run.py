@@ -1,0 +1,90 @@
+"""The billing run, without its input and output. Pure.
+
+    subscriptions -> bills that are due -> the usage they need -> lines -> totals -> drafts
+                     due.py               usage_needed           lines.py  totals.py  drafted
+
+`service.run_billing` asks the books and the event store in between, for many bills at once, and issues
+the drafts. Read this file and that function to know how billing works.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from farthing.invoicing.document import document_of, document_text, instants, invoice_number
+from farthing.invoicing.lines import MeterQuery, lines_of, meter_query
+from farthing.invoicing.model import Bill, Draft, Invoice, Reason
+from farthing.invoicing.totals import totals_of
+from farthing.kernel.errors import FarthingError
+from farthing.usage.model import Span, UsageRow
+
+ALREADY_ISSUED = "already_issued"
+NOTHING_TO_BILL = "nothing_to_bill"
+SUBSCRIPTION_CHANGED = "subscription_changed"
+
+BillUsage = Mapping[MeterQuery, Sequence[UsageRow]]
+
+
+def usage_needed(bills: Sequence[Bill]) -> dict[MeterQuery, list[Span]]:
+    """For each meter and grouping the spans whose usage is billed; a span's id is its bill's position."""
+    needed: dict[MeterQuery, list[Span]] = defaultdict(list)
+    queries: dict[int, list[MeterQuery]] = {}
+    for position, bill in enumerate(bills):
+        if bill.reason is not Reason.PERIOD:
+            continue
+        version = bill.subscription.plan_version_id
+        if version not in queries:
+            found = [meter_query(card) for card in bill.plan.rate_cards]
+            queries[version] = [query for query in dict.fromkeys(found) if query is not None]
+        for query in queries[version]:
+            period = bill.period
+            needed[query].append(Span(position, bill.customer.customer_id, period.start, period.end))
+    return dict(needed)
+
+
+def usage_by_bill(answers: Mapping[MeterQuery, Sequence[UsageRow]]) -> dict[int, BillUsage]:
+    """The usage of each bill, by its position."""
+    by_bill: dict[int, dict[MeterQuery, list[UsageRow]]] = defaultdict(dict)
+    for query, rows in answers.items():
+        for row in rows:
+            by_bill[row.span_id].setdefault(query, []).append(row)
+    return dict(by_bill)
+
+
+def drafted(bill: Bill, usage: BillUsage) -> Draft | str:
+    """The invoice of a bill without its number, or why there is none.
+
+    A bill that cannot be rated (a price that multiplies to too many digits) does not keep the others
+    from being issued; it is passed over under the code of its error.
+    """
+    try:
+        lines = lines_of(bill, usage)
+    except FarthingError as error:
+        return error.code
+    if not lines:
+        return NOTHING_TO_BILL
+    return Draft(bill, lines, totals_of([line.amount_exact for line in lines], bill.plan))
+
+
+def numbered(
+    drafts: Sequence[Draft], first_number: int, seller: Mapping[str, Any], now: datetime
+) -> list[Invoice]:
+    """The drafts with their numbers, as documents."""
+    invoices = []
+    for count, draft in enumerate(drafts, start=first_number):
+        number = invoice_number(count)
+        document = document_text(document_of(draft, number, seller, now))
+        invoices.append(Invoice(number, draft, document))
+    return invoices
+
+
+def passed_over(bill: Bill, reason: str) -> dict[str, Any]:
+    """How a bill that has no new invoice is reported."""
+    return {
+        "customer": bill.customer.key,
+        "subscription": bill.subscription.key,
+        "period": instants(bill.period),
+        "invoice": bill.reason.value,
+        "reason": reason,
+    }

@@ -1,0 +1,285 @@
+"""Use cases of invoicing: bill everyone, read invoices, explain a line, say who sells."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, TypeVar
+
+from farthing.catalog.model import Meter
+from farthing.catalog.service import all_meters, get_meter, get_plan, plan_versions_by_id
+from farthing.customers.service import subscriptions_begun
+from farthing.db import Books
+from farthing.db.pool import BooksConnection
+from farthing.events.store.duckdb import EventStore
+from farthing.invoicing import store as rows
+from farthing.invoicing.due import due_bills, parted
+from farthing.invoicing.explain import explanation, line_of, rate_card_of, usage_behind
+from farthing.invoicing.lines import meter_query
+from farthing.invoicing.model import Bill, BillingResult, Draft
+from farthing.invoicing.run import (
+    ALREADY_ISSUED,
+    SUBSCRIPTION_CHANGED,
+    BillUsage,
+    drafted,
+    numbered,
+    passed_over,
+    usage_by_bill,
+    usage_needed,
+)
+from farthing.invoicing.seller import parse_seller, seller_on_document
+from farthing.kernel.errors import NotFound
+from farthing.kernel.instant import format_instant, parse_instant
+from farthing.kernel.quantity import plain, trimmed
+from farthing.kernel.reading import shown
+from farthing.usage.model import Span, UsageRow
+from farthing.usage.service import billable_usage, events_behind, prepare_usage
+
+BILLS_PER_QUERY = 50_000
+"""Bills whose usage is asked for, and kept in memory, at once."""
+INVOICES_PER_TRANSACTION = 1_000
+LIST_LIMIT_MAX = 101
+"""A page of a hundred, and the one that tells whether another page follows."""
+DOCUMENTS_PER_QUERY = 500
+
+Progress = Callable[[int, int], None]
+
+_MICROSECOND = timedelta(microseconds=1)
+_T = TypeVar("_T")
+
+
+def run_billing(
+    books: Books,
+    store: EventStore,
+    tenant_id: int,
+    until: datetime,
+    now: datetime,
+    progress: Progress | None = None,
+) -> BillingResult:
+    """Issue every invoice of a tenant that is due by `until` and does not stand yet.
+
+    Safe to run at any time, several at once, and to kill: invoices are issued in transactions of a
+    thousand, in one order, and what was issued is passed over by the next run.
+
+    progress: called with the bills done and the bills to do.
+    """
+    prepare_usage(books, store, tenant_id, now)
+    subscriptions, customers = subscriptions_begun(books, tenant_id, until + _MICROSECOND)
+    versions = {subscription.plan_version_id for subscription in subscriptions}
+    plans = plan_versions_by_id(books, tenant_id, versions)
+    with books.read_only(tenant_id) as conn:
+        issued = rows.select_issued(conn, tenant_id)
+    missing, standing = parted(due_bills(subscriptions, customers, plans, until), issued)
+    result = BillingResult(skipped=[passed_over(bill, ALREADY_ISSUED) for bill in standing])
+    for batch in _batches(books, store, tenant_id, missing):
+        numbers, skipped = _issue(books, tenant_id, batch, now)
+        result.issued += numbers
+        result.skipped += batch.skipped + skipped
+        if progress:
+            progress(batch.bills_done, len(missing))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The drafts of one transaction, what was passed over on the way to them, and how far the run is."""
+
+    drafts: list[Draft]
+    skipped: list[dict[str, Any]]
+    bills_done: int
+
+
+def _batches(books: Books, store: EventStore, tenant_id: int, bills: Sequence[Bill]) -> Iterator[_Batch]:
+    """Draft these bills in order, a batch at a time."""
+    meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
+    done = 0
+    for some in _pieces(bills, BILLS_PER_QUERY):
+        with books.read_only(tenant_id) as conn:
+            usage = _usage(conn, store, tenant_id, meters, some)
+        for positions in _pieces(range(len(some)), INVOICES_PER_TRANSACTION):
+            batch = _Batch([], [], done + positions[-1] + 1)
+            for position in positions:
+                draft = drafted(some[position], usage.get(position, {}))
+                if isinstance(draft, Draft):
+                    batch.drafts.append(draft)
+                else:
+                    batch.skipped.append(passed_over(some[position], draft))
+            yield batch
+        done += len(some)
+
+
+def _usage(
+    conn: BooksConnection,
+    store: EventStore,
+    tenant_id: int,
+    meters: dict[str, Meter],
+    bills: Sequence[Bill],
+) -> dict[int, BillUsage]:
+    """The usage of all these bills: one query for each meter and grouping."""
+    return usage_by_bill(
+        {
+            (meter, group_by): billable_usage(store, conn, tenant_id, meters[meter], group_by, spans)
+            for (meter, group_by), spans in usage_needed(bills).items()
+        }
+    )
+
+
+def _issue(
+    books: Books, tenant_id: int, batch: _Batch, now: datetime
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Number and keep the drafts in one transaction, but for those that no longer stand as drafted."""
+    if not batch.drafts:
+        return [], []
+    with books.transaction(tenant_id) as conn:
+        rows.lock_issuing(conn, tenant_id)
+        ids = {draft.bill.subscription.subscription_id for draft in batch.drafts}
+        issued = rows.select_issued(conn, tenant_id, ids)
+        ends = rows.hold_ends(conn, tenant_id, ids)
+        kept: list[Draft] = []
+        skipped: list[dict[str, Any]] = []
+        for draft in batch.drafts:
+            bill = draft.bill
+            if bill.key in issued:
+                skipped.append(passed_over(bill, ALREADY_ISSUED))
+            elif ends[bill.subscription.subscription_id] != bill.subscription.end:
+                skipped.append(passed_over(bill, SUBSCRIPTION_CHANGED))
+            else:
+                kept.append(draft)
+        if not kept:
+            return [], skipped
+        tenant_name, seller = rows.select_seller(conn, tenant_id)
+        first = rows.take_numbers(conn, tenant_id, len(kept))
+        invoices = numbered(kept, first, seller_on_document(seller, tenant_name), now)
+        rows.insert_invoices(conn, tenant_id, invoices, now)
+    return [invoice.number for invoice in invoices], skipped
+
+
+def get_invoice(books: Books, tenant_id: int, number: str) -> dict[str, Any]:
+    """The invoice as it was issued. Raises NotFound `invoice_not_found`."""
+    with books.read_only(tenant_id) as conn:
+        found = rows.select_document(conn, tenant_id, number)
+    if found is None:
+        raise _no_invoice(number)
+    document: dict[str, Any] = json.loads(found["document"])
+    return document
+
+
+def invoice_documents(books: Books, tenant_id: int, numbers: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """These invoices as they were issued, in this order, a few hundred read at a time."""
+    for some in _pieces(numbers, DOCUMENTS_PER_QUERY):
+        with books.read_only(tenant_id) as conn:
+            found = rows.select_documents(conn, tenant_id, some)
+        for number in some:
+            if number not in found:
+                raise _no_invoice(number)
+            yield json.loads(found[number])
+
+
+def list_invoices(
+    books: Books, tenant_id: int, after: str | None, limit: int, customer: str | None = None
+) -> list[dict[str, Any]]:
+    """Invoices in order of issue without their lines, the first after the number `after`."""
+    assert 1 <= limit <= LIST_LIMIT_MAX
+    with books.read_only(tenant_id) as conn:
+        found = rows.select_summaries_after(conn, tenant_id, after, limit, customer)
+    return [
+        {
+            "number": row["number"],
+            "customer": row["customer"],
+            "subscription": row["subscription"],
+            "status": row["status"],
+            "currency": row["currency"],
+            "period": {
+                "start": format_instant(row["period_start"]),
+                "end": format_instant(row["period_end"]),
+            },
+            "subtotal": plain(row["subtotal"]),
+            "tax": plain(row["tax"]),
+            "total_exact": trimmed(row["total_exact"]),
+            "total": plain(row["total"]),
+            "reason": row["reason"],
+            "issued_at": format_instant(row["issued_at"]),
+        }
+        for row in found
+    ]
+
+
+def explain_line(
+    books: Books, store: EventStore, tenant_id: int, number: str, line: int, limit: int
+) -> dict[str, Any]:
+    """Where the number of one line comes from, down to the first `limit` events and how many there are.
+
+    Usage is asked for as it is now: `quantity_now` differs from `quantity_billed`, and `changed_since`
+    says so, where events arrived or aliases moved after the invoice was issued.
+
+    Raises NotFound `invoice_not_found`, `line_not_found`.
+    """
+    with books.read_only(tenant_id) as conn:
+        found = rows.select_document(conn, tenant_id, number)
+    if found is None:
+        raise _no_invoice(number)
+    document: dict[str, Any] = json.loads(found["document"])
+    said = line_of(document, line)
+    card = rate_card_of(
+        get_plan(books, tenant_id, document["plan"]["key"], document["plan"]["version"]), said["rate_card"]
+    )
+    query = meter_query(card)
+    if query is None:
+        return explanation(document, said, card, None, (), ())
+    meter = get_meter(books, tenant_id, query[0])
+    start, end = (parse_instant(said["service_period"][bound], bound) for bound in ("start", "end"))
+    span = Span(0, found["customer_id"], start, end)
+    with books.read_only(tenant_id) as conn:
+        usage = billable_usage(store, conn, tenant_id, meter, query[1], [span])
+        behind = usage_behind(said, card, usage)
+        events = _first_events(conn, store, tenant_id, meter, query[1], span, behind, limit)
+    return explanation(document, said, card, meter, behind, events)
+
+
+def _first_events(
+    conn: BooksConnection,
+    store: EventStore,
+    tenant_id: int,
+    meter: Meter,
+    group_by: Sequence[str],
+    span: Span,
+    usage: Sequence[UsageRow],
+    limit: int,
+) -> list[dict[str, Any]]:
+    """The first events of each combination of dimensions in turn, until there are enough."""
+    events: list[dict[str, Any]] = []
+    for row in usage:
+        if len(events) >= limit:
+            break
+        dimensions = {name: row.dimensions.get(name) for name in group_by}
+        wanted = limit - len(events)
+        events += events_behind(
+            store, conn, tenant_id, meter, span.customer_id, span.start, span.end, dimensions, wanted
+        )[1]
+    return events
+
+
+def get_seller(books: Books, tenant_id: int) -> dict[str, Any]:
+    """Who invoices come from, with logo and paper; the tenant's own name if nothing else was said."""
+    with books.read_only(tenant_id) as conn:
+        tenant_name, seller = rows.select_seller(conn, tenant_id)
+    return {"name": tenant_name} | seller
+
+
+def put_seller(books: Books, tenant_id: int, raw: object) -> dict[str, Any]:
+    """Say who invoices come from, from now on. Raises InvalidInput `invalid_seller`."""
+    seller = parse_seller(raw)
+    with books.transaction(tenant_id) as conn:
+        rows.update_seller(conn, tenant_id, seller)
+    return seller
+
+
+def _no_invoice(number: str) -> NotFound:
+    return NotFound("invoice_not_found", f"there is no invoice {shown(number)}")
+
+
+def _pieces(items: Sequence[_T], size: int) -> Iterator[list[_T]]:
+    remaining = iter(items)
+    while piece := list(islice(remaining, size)):
+        yield piece

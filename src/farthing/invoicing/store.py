@@ -1,0 +1,166 @@
+"""SQL of invoices. A batch of invoices is one statement for the invoices and one for their lines."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import DictRow, tuple_row
+from psycopg.types.json import Jsonb
+
+from farthing.db.pool import BooksConnection
+from farthing.invoicing.model import BillKey, Invoice, Reason
+from farthing.kernel.quantity import plain
+
+_SUMMARIES_AFTER = """
+    SELECT i.number, c.key AS customer, s.key AS subscription, i.status, i.reason, i.currency,
+           i.period_start, i.period_end, i.subtotal, i.tax, i.total_exact, i.total, i.issued_at
+      FROM invoices i
+      JOIN customers c ON c.tenant_id = i.tenant_id AND c.customer_id = i.customer_id
+      JOIN subscriptions s ON s.tenant_id = i.tenant_id AND s.subscription_id = i.subscription_id
+     WHERE i.tenant_id = %(tenant_id)s
+       AND (%(customer)s::text IS NULL OR c.key = %(customer)s)
+       AND (%(after)s::text IS NULL OR i.invoice_id >
+            (SELECT invoice_id FROM invoices WHERE tenant_id = %(tenant_id)s AND number = %(after)s))
+     ORDER BY i.invoice_id LIMIT %(limit)s
+"""
+# Parameters are bound in binary (%b): text arrays of documents are costly to quote.
+_INSERT_INVOICES = """
+    WITH new AS (
+        INSERT INTO invoices (tenant_id, number, customer_id, subscription_id, plan_version_id, status, reason,
+                              currency, period_start, period_end, subtotal, tax, total, total_exact, issued_at,
+                              document)
+        SELECT %(tenant_id)s, given.number, given.customer_id, given.subscription_id, given.plan_version_id,
+               'issued', given.reason, given.currency, given.period_start, given.period_end, given.subtotal,
+               given.tax, given.total, given.total_exact, %(issued_at)s, given.document
+          FROM unnest(%(numbers)b::text[], %(customers)b::bigint[], %(subscriptions)b::bigint[],
+                      %(plan_versions)b::bigint[], %(reasons)b::text[], %(currencies)b::text[],
+                      %(starts)b::timestamptz[], %(ends)b::timestamptz[], %(subtotals)b::text[]::numeric[],
+                      %(taxes)b::text[]::numeric[], %(totals)b::text[]::numeric[],
+                      %(totals_exact)b::text[]::numeric[], %(documents)b::text[])
+               WITH ORDINALITY AS given (number, customer_id, subscription_id, plan_version_id, reason, currency,
+                                         period_start, period_end, subtotal, tax, total, total_exact, document,
+                                         place)
+         ORDER BY given.place
+        RETURNING invoice_id, document)
+    INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
+                               service_end, quantity, amount_exact, amount)
+    SELECT %(tenant_id)s, new.invoice_id, said.line, said.rate_card, said.meter, said.dimensions,
+           (said.service_period ->> 'start')::timestamptz, (said.service_period ->> 'end')::timestamptz,
+           said.quantity, said.amount_exact, said.amount
+      FROM new
+     CROSS JOIN LATERAL jsonb_to_recordset(new.document::jsonb -> 'lines')
+           AS said (line int, rate_card text, meter text, dimensions jsonb, service_period jsonb,
+                    quantity numeric, amount_exact numeric, amount numeric)
+"""
+
+
+def lock_issuing(conn: BooksConnection, tenant_id: int) -> None:
+    """Let one transaction at a time issue invoices of a tenant."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('farthing.invoicing', %s))", [tenant_id])
+
+
+def select_issued(
+    conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int] | None = None
+) -> set[BillKey]:
+    """What has been invoiced, of all subscriptions or of these."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT subscription_id, period_start, reason FROM invoices
+         WHERE tenant_id = %(tenant_id)s AND (%(ids)s::bigint[] IS NULL OR subscription_id = ANY(%(ids)s))
+        """,
+        {"tenant_id": tenant_id, "ids": None if subscription_ids is None else list(subscription_ids)},
+    )
+    reasons = {reason.value: reason for reason in Reason}
+    return {BillKey(subscription_id, start, reasons[reason]) for subscription_id, start, reason in rows}
+
+
+def hold_ends(
+    conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int]
+) -> dict[int, datetime | None]:
+    """When these subscriptions end, by id; that stays so until this transaction is over."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT subscription_id, end_at FROM subscriptions WHERE tenant_id = %s AND subscription_id = ANY(%s)"
+        " ORDER BY subscription_id FOR KEY SHARE",
+        [tenant_id, sorted(subscription_ids)],
+    )
+    return dict(rows.fetchall())
+
+
+def take_numbers(conn: BooksConnection, tenant_id: int, count: int) -> int:
+    """The first of the next `count` numbers. They are used by this transaction or by a later one."""
+    row = conn.execute(
+        """
+        INSERT INTO invoice_counters AS c (tenant_id, last_number) VALUES (%(tenant_id)s, %(count)s)
+        ON CONFLICT (tenant_id) DO UPDATE SET last_number = c.last_number + excluded.last_number
+        RETURNING last_number
+        """,
+        {"tenant_id": tenant_id, "count": count},
+    ).fetchone()
+    assert row is not None
+    return int(row["last_number"]) - count + 1
+
+
+def insert_invoices(
+    conn: BooksConnection, tenant_id: int, invoices: Sequence[Invoice], issued_at: datetime
+) -> None:
+    """Issue these invoices, in this order. Their lines are read from the documents, which say them."""
+    bills = [invoice.draft.bill for invoice in invoices]
+    totals = [invoice.draft.totals for invoice in invoices]
+    conn.execute(
+        _INSERT_INVOICES,
+        {
+            "tenant_id": tenant_id,
+            "issued_at": issued_at,
+            "numbers": [invoice.number for invoice in invoices],
+            "customers": [bill.customer.customer_id for bill in bills],
+            "subscriptions": [bill.subscription.subscription_id for bill in bills],
+            "plan_versions": [bill.subscription.plan_version_id for bill in bills],
+            "reasons": [bill.reason.value for bill in bills],
+            "currencies": [bill.plan.currency for bill in bills],
+            "starts": [bill.period.start for bill in bills],
+            "ends": [bill.period.end for bill in bills],
+            "subtotals": [plain(total.subtotal) for total in totals],
+            "taxes": [plain(total.tax) for total in totals],
+            "totals": [plain(total.total) for total in totals],
+            "totals_exact": [plain(total.total_exact) for total in totals],
+            "documents": [invoice.document for invoice in invoices],
+        },
+    )
+
+
+def select_document(conn: BooksConnection, tenant_id: int, number: str) -> DictRow | None:
+    """The document of one invoice, and the customer it is for."""
+    return conn.execute(
+        "SELECT document, customer_id FROM invoices WHERE tenant_id = %s AND number = %s",
+        [tenant_id, number],
+    ).fetchone()
+
+
+def select_documents(conn: BooksConnection, tenant_id: int, numbers: Collection[str]) -> dict[str, str]:
+    """The documents of these invoices, by number."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT number, document FROM invoices WHERE tenant_id = %s AND number = ANY(%s)",
+        [tenant_id, list(numbers)],
+    )
+    return dict(rows.fetchall())
+
+
+def select_summaries_after(
+    conn: BooksConnection, tenant_id: int, after: str | None, limit: int, customer: str | None
+) -> list[DictRow]:
+    """Invoices in order of issue, those after the number `after`, of one customer where one is named."""
+    return conn.execute(
+        _SUMMARIES_AFTER, {"tenant_id": tenant_id, "after": after, "limit": limit, "customer": customer}
+    ).fetchall()
+
+
+def select_seller(conn: BooksConnection, tenant_id: int) -> tuple[str, dict[str, Any]]:
+    """The tenant's name, and what it said of itself as a seller."""
+    row = conn.execute("SELECT name, seller FROM tenants WHERE tenant_id = %s", [tenant_id]).fetchone()
+    assert row is not None, "the tenant of this transaction exists"
+    return row["name"], row["seller"]
+
+
+def update_seller(conn: BooksConnection, tenant_id: int, seller: Mapping[str, Any]) -> None:
+    """What the tenant says of itself as a seller, on every invoice from now on."""
+    conn.execute("UPDATE tenants SET seller = %s WHERE tenant_id = %s", [Jsonb(dict(seller)), tenant_id])
