@@ -1,6 +1,7 @@
 """Segments in Parquet, decoded and queried in columns by DuckDB.
 
-A segment is one immutable file of one tenant's events, sorted by type and subject:
+A segment is one immutable file of one tenant's events; sealed in the order of arrival, sorted by type,
+subject and time when it is rewritten:
 
     source, id, type, subject, time, received_at     the envelope
     data                                             the bytes that the client wrote
@@ -151,13 +152,23 @@ def decode(
 
     A line that is no JSON at all has every column NULL but `row` and `received_us`.
     """
+    try:
+        _decode_lines(cursor, columns, "TRUE", "json_extract_string(line, ?)")
+    except duckdb.InvalidInputException:
+        # A line that the door took for JSON and DuckDB does not (half a surrogate pair, say): find out which.
+        guarded = "CASE WHEN json_valid(line) THEN json_extract_string(line, ?) END"
+        _decode_lines(cursor, columns, "json_valid(line)", guarded)
+    _read_long_numbers(cursor, "decoded", columns.numbers)
+    _find_faults(cursor, meters, lateness)
+
+
+def _decode_lines(cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, valid: str, found: str) -> None:
     envelope = ("id", "source", "type", "subject", "time")
     cursor.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE decoded AS
         WITH found AS (
-            SELECT row, received_us, md5_number(line)::UHUGEINT AS content, json_valid(line) AS valid,
-                   CASE WHEN valid THEN json_extract_string(line, ?) END AS found,
+            SELECT row, received_us, md5_number(line)::UHUGEINT AS content, {valid} AS valid, {found} AS found,
                    line[instr(line, ',"data":') + 8 : -3] AS data
               FROM lines
         )
@@ -169,8 +180,6 @@ def decode(
         """,
         [[json_path(path) for path in (*envelope, *columns.numbers, *columns.texts)], _LONG_NUMBER],
     )
-    _read_long_numbers(cursor, "decoded", columns.numbers)
-    _find_faults(cursor, meters, lateness)
 
 
 def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: TypedColumns) -> None:
@@ -213,10 +222,19 @@ def _typed_sql(columns: TypedColumns, skipped: int) -> str:
         f"found[{place}] AS {identifier(text_column(path))}"
         for place, path in enumerate(columns.texts, start=first_text)
     ]
-    exponents = "".join(
-        f" OR contains(found[{skipped + 1 + place}], 'e')" for place in range(len(columns.numbers))
+    return ", ".join(
+        [*numbers, *texts, f"{_suspicious_sql(len(columns.numbers), skipped)} AS has_long_number"]
     )
-    return ", ".join([*numbers, *texts, f"(regexp_matches(data, ?){exponents}) AS has_long_number"])
+
+
+def _suspicious_sql(numbers: int, skipped: int) -> str:
+    """Whether a number may have lost digits on its way through a double. Whole numbers are read as integers."""
+    found = [f"coalesce(found[{skipped + 1 + place}], '')" for place in range(numbers)]
+    exponent = " OR ".join(f"contains({number}, 'e')" for number in found)
+    fraction = " OR ".join(f"contains({number}, '.')" for number in found)
+    if not found:
+        return "?::VARCHAR IS NULL"  # the pattern is bound all the same
+    return f"CASE WHEN {exponent} THEN TRUE WHEN {fraction} THEN regexp_matches(data, ?) ELSE FALSE END"
 
 
 def json_path(path: str) -> str:
@@ -387,39 +405,50 @@ def write_counted(
     cursor: duckdb.DuckDBPyConnection, path: Path, columns: TypedColumns, outcomes: npt.NDArray[np.uint8]
 ) -> SegmentFile:
     """Write the counted rows of the decoded batch as a segment."""
-    cursor.register("counted", pa.table({"row": np.flatnonzero(outcomes == Outcome.COUNTED)}))
+    cursor.register("left_out", pa.table({"row": np.flatnonzero(outcomes != Outcome.COUNTED)}))
     cursor.execute(
         """
         CREATE OR REPLACE TEMP VIEW segment_rows AS
-        SELECT * EXCLUDE (time), time, make_timestamp(received_us) AS received_at FROM decoded JOIN counted USING (row)
+        SELECT *, make_timestamp(received_us) AS received_at FROM decoded ANTI JOIN left_out USING (row)
         """
     )
-    written = write_segment(cursor, path, columns)
-    cursor.unregister("counted")
+    written = write_segment(cursor, path, columns, order="")
+    cursor.unregister("left_out")
     return written
 
 
-def write_segment(cursor: duckdb.DuckDBPyConnection, path: Path, columns: TypedColumns) -> SegmentFile:
-    """Write the view `segment_rows` as a segment, sorted, durable and checksummed."""
-    checks = ", ".join(
-        f"coalesce(bool_and({identifier(name)} = floor({identifier(name)})), TRUE)"
-        for name in map(number_column, columns.numbers)
+def write_segment(
+    cursor: duckdb.DuckDBPyConnection,
+    path: Path,
+    columns: TypedColumns,
+    order: str = "ORDER BY type, subject, time",
+) -> SegmentFile:
+    """Write `segment_rows` as a segment, durable and checksummed."""
+    raws = [identifier("raw:" + numeric) for numeric in columns.numbers]
+    fractions = "".join(
+        f", coalesce(bool_or(contains({raw}, '.') OR contains({raw}, 'e')), FALSE)" for raw in raws
     )
     facts = cursor.execute(
-        "SELECT count(*), list_sort(list(DISTINCT type)), epoch_us(min(time)), epoch_us(max(time))"
-        f"{', ' + checks if checks else ''} FROM segment_rows"
+        f"SELECT count(*), list_sort(list(DISTINCT type)), epoch_us(min(time)), epoch_us(max(time)){fractions} "
+        f"FROM segment_rows"
     ).fetchone()
     assert facts is not None
-    types = {
-        number_column(numeric): _WHOLE_NUMBER if whole else EXACT_NUMBER
-        for numeric, whole in zip(columns.numbers, facts[4:], strict=True)
-    } | {text_column(text): "VARCHAR" for text in columns.texts}
-    typed = "".join(f", {identifier(name)}::{kind} AS {identifier(name)}" for name, kind in types.items())
+    types: dict[str, str] = {}
+    typed = ""
+    for numeric, raw, has_fraction in zip(columns.numbers, raws, facts[4:], strict=True):
+        name = number_column(numeric)
+        types[name] = EXACT_NUMBER if has_fraction else _WHOLE_NUMBER
+        # Whole numbers are read from their text again: narrowing 128-bit decimals takes far longer.
+        whole = f"CASE WHEN {identifier(name)} IS NOT NULL THEN TRY_CAST({raw} AS {_WHOLE_NUMBER}) END"
+        typed += f", {identifier(name) if has_fraction else whole} AS {identifier(name)}"
+    for text in columns.texts:
+        types[text_column(text)] = "VARCHAR"
+        typed += f", {identifier(text_column(text))}"
     path.parent.mkdir(parents=True, exist_ok=True)
     cursor.execute(
         f"""
         COPY (SELECT source, id, type, subject, time, received_at, data{typed}
-                FROM segment_rows ORDER BY type, subject)
+                FROM segment_rows {order})
           TO ? (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 100000)
         """,
         [str(path)],
