@@ -15,7 +15,7 @@ def account(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) -
     """Say what became of every accepted event.
 
     accepted = counted + duplicate + quarantined + waiting, always. Waiting events stand in the log and
-    are counted as soon as they are sealed: by a running server, or by the next `farthing ingest`.
+    are counted as soon as they are sealed: by a running server, or by the next command that needs them.
     """
     with opened(data, tenant, make=False) as house:
         found = account_of(house.books, house.log_dir, house.tenant_id)

@@ -30,6 +30,7 @@ Examples:
   $ farthing apply catalog.yaml
   $ farthing apply catalog.yaml --check     (exit code 1: it would change something)
 
+\b
 The file, YAML or JSON:
   meters: [{key: calls, event_type: api.call, aggregation: count}]
   plans:
@@ -38,7 +39,7 @@ The file, YAML or JSON:
       currency: USD
       interval: month
       rate_cards:
-        - {key: calls, name: API calls, meter: calls, price: {model: per_unit, unit_price: "0.0004"}}
+        - {key: calls, name: Calls, meter: calls, price: {model: per_unit, unit_price: "0.0004"}}
   customers: [{key: acme, name: Acme Inc., currency: USD, timezone: UTC, aliases: [key-7]}]
   subscriptions:
     - {key: acme-payg, customer: acme, plan: payg, start: 2024-01-01T00:00:00Z, anchor: calendar}"""

@@ -32,6 +32,12 @@ COMMANDS: Final = {
 }
 
 
+_EPILOG: Final = """\b
+Every command has --help with an example, --json, --data DIR and --tenant KEY.
+Exit codes: 0 done   1 the answer is no (doctor, apply --check)   2 the input is wrong
+            3 not found or in conflict   4 not now (database, disk)   5 stored data is damaged"""
+
+
 class _Commands(TyperGroup):
     """The group of all commands, made from the table above."""
 
@@ -74,7 +80,7 @@ def command_line() -> Any:
     """All of Farthing's command line as one object to run."""
     app = new_app(cls=_Commands, no_args_is_help=True)
 
-    @app.callback(epilog="Every command has --help with an example. Settings: farthing config")
+    @app.callback(epilog=_EPILOG)
     def farthing(
         _version: Annotated[
             bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)

@@ -31,7 +31,7 @@ Stopped halfway, run it again: it goes on where it was, and nothing counts twice
 
 @app.command(epilog=_EXAMPLE)
 def ingest(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - for standard input.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files; - for standard input.")],
     mapping: Annotated[
         str | None,
         typer.Option(

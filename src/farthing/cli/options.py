@@ -25,6 +25,11 @@ Tenant = Annotated[
     str | None,
     typer.Option("--tenant", metavar="KEY", help="The tenant.  [FARTHING_TENANT]", show_default=False),
 ]
+# `rate` and `periods` always print JSON and need no data; a script may give every command the same options.
+NoJson = Annotated[bool, typer.Option("--json", hidden=True)]
+NoData = Annotated[Path | None, typer.Option("--data", hidden=True)]
+NoTenant = Annotated[str | None, typer.Option("--tenant", hidden=True)]
+
 Timezone = Annotated[
     str, typer.Option("--timezone", metavar="ZONE", help="The IANA time zone that bare dates are in.")
 ]

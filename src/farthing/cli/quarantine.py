@@ -47,7 +47,9 @@ def list_some(
 
 @app.command(epilog="\b\nExample:\n  $ farthing quarantine show 17")
 def show(
-    quarantine_id: Annotated[int, typer.Argument(metavar="ID", min=1)],
+    quarantine_id: Annotated[
+        int, typer.Argument(metavar="ID", min=1, help="As `farthing quarantine list` shows it.")
+    ],
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,

@@ -7,7 +7,7 @@ import typer
 
 from farthing.cli.commands import new_app
 from farthing.cli.lines import answer_lines
-from farthing.cli.options import AsJson, Data, Tenant
+from farthing.cli.options import NoData, NoJson, NoTenant
 from farthing.rating.wire import rate_line
 
 app = new_app()
@@ -25,11 +25,11 @@ Needs no data directory. Each line is answered by one line, also one that is wro
 @app.command(epilog=_EXAMPLE)
 def rate(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="JSON lines; standard input if left out.")
+        Path | None, typer.Argument(metavar="FILE", help="JSON lines; standard input if left out.")
     ] = None,
-    as_json: AsJson = True,
-    data: Data = None,
-    tenant: Tenant = None,
+    as_json: NoJson = True,
+    data: NoData = None,
+    tenant: NoTenant = None,
 ) -> None:
     """Rate quantities: JSON lines in, JSON lines out.
 

@@ -8,6 +8,7 @@ import typer
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, Timezone, opened, parse_moment
 from farthing.cli.output import Column, number, plural, print_json, print_table
+from farthing.events.engine import seal_here
 from farthing.kernel.errors import InvalidInput
 from farthing.kernel.instant import format_instant, parse_timezone, zone_named
 from farthing.kernel.quantity import trimmed
@@ -19,7 +20,7 @@ app = new_app()
 
 _EXAMPLE = """\b
 Example:
-  $ farthing usage input_tokens --from 2023-11-01 --to 2023-12-01 --group-by customer --group-by model
+  $ farthing usage input_tokens --from 2023-11-01 --to 2023-12-01 --group-by customer
   $ farthing usage calls --from 2023-11-16 --to 2023-11-17 --window hour --timezone Europe/Berlin"""
 
 _Moment = Annotated[
@@ -47,7 +48,7 @@ def usage(
     data: Data = None,
     tenant: Tenant = None,
 ) -> None:
-    """Say how much of a meter was used in [--from, --to), exactly, from every event sealed so far."""
+    """Say how much of a meter was used in [--from, --to), exactly: every event counts that was accepted."""
     query = replace(
         _times(meter, start, end, timezone),
         customer=customer,
@@ -56,6 +57,7 @@ def usage(
         filter=_filter(conditions or []) or None,
     )
     with opened(data, tenant, make=False) as house:
+        seal_here(house.books, house.store, house.settings.lateness, house.clock)
         rows = query_usage(house.books, house.store, house.tenant_id, query, house.clock())
     if as_json:
         print_json(

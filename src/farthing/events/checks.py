@@ -22,6 +22,8 @@ from farthing.kernel.instant import unix_microseconds
 PIECE_BYTES = 8 * 1024 * 1024
 DEBRIS_SECONDS = 3600
 """A younger file may belong to a batch that is about to be committed."""
+NO_TENANT = 0
+"""How far the log is sealed is no tenant's."""
 
 Progress = Callable[[int, int], None]
 
@@ -51,7 +53,7 @@ def check_sealed_log(
     books: Books, log_dir: Path, tenant_ids: Sequence[int], progress: Progress | None = None
 ) -> Checked:
     """Law 1: every block of the log that was sealed is whole, and its events stand in the seals."""
-    with books.operator_transaction() as conn:
+    with books.read_only(NO_TENANT) as conn:
         sealed_to = rows.cursors(conn)
     in_seals: Counter[tuple[int, str]] = Counter()
     for tenant_id in tenant_ids:

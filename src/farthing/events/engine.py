@@ -37,6 +37,9 @@ DEBRIS_KEPT_SECONDS = 3600
 PAUSE_SECONDS_MAX = 10.0
 """Longest pause after a failure; the first is IDLE_SECONDS, each further one twice as long."""
 
+NO_TENANT = 0
+"""How far the log is sealed is no tenant's."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Clock = Callable[[], datetime]
@@ -150,14 +153,8 @@ def seal_what_waits(
     """
     ends = {log_file: _end_of(store, log_file) for log_file in list_log_files(store.data_dir / "log")}
     deadline = time.monotonic() + wait_seconds
-    while True:
-        with only_sealer(store.data_dir) as alone:
-            if alone:
-                sealer = Sealer(books, store, store.data_dir / "log", lateness)
-                while sealer.seal_next(clock()):
-                    pass
-                return
-        with books.operator_transaction() as conn:
+    while not seal_here(books, store, lateness, clock):
+        with books.read_only(NO_TENANT) as conn:
             sealed_to = rows.cursors(conn)
         if not any(
             _waits(store, log_file, sealed_to.get(log_file, 0), end) for log_file, end in ends.items()
@@ -168,6 +165,16 @@ def seal_what_waits(
                 "not_sealed", "events wait in the log and the engine does not seal them: see its log"
             )
         time.sleep(IDLE_SECONDS)
+
+
+def seal_here(books: Books, store: EventStore, lateness: Lateness, clock: Clock) -> bool:
+    """Seal everything that stands in the log. False where another process is the sealer."""
+    with only_sealer(store.data_dir) as alone:
+        if alone:
+            sealer = Sealer(books, store, store.data_dir / "log", lateness)
+            while sealer.seal_next(clock()):
+                pass
+        return alone
 
 
 def _end_of(store: EventStore, log_file: str) -> int:
