@@ -18,6 +18,7 @@ from farthing.invoicing.due import due_bills, parted
 from farthing.invoicing.explain import explanation, line_of, rate_card_of, usage_behind
 from farthing.invoicing.lines import meter_query
 from farthing.invoicing.model import Bill, BillingResult, Draft
+from farthing.invoicing.pdf import check_logo
 from farthing.invoicing.run import (
     ALREADY_ISSUED,
     SUBSCRIPTION_CHANGED,
@@ -268,8 +269,9 @@ def get_seller(books: Books, tenant_id: int) -> dict[str, Any]:
 
 
 def put_seller(books: Books, tenant_id: int, raw: object) -> dict[str, Any]:
-    """Say who invoices come from, from now on. Raises InvalidInput `invalid_seller`."""
+    """Say who invoices come from, from now on. Raises InvalidInput `invalid_seller`, `invalid_logo`."""
     seller = parse_seller(raw)
+    check_logo(seller)
     with books.transaction(tenant_id) as conn:
         rows.update_seller(conn, tenant_id, seller)
     return seller
