@@ -35,6 +35,15 @@ def books_dir() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
+@pytest.fixture
+def passable_dir() -> Iterator[Path]:
+    """An empty directory that the server's user can pass when root runs the tests, as pytest's own cannot be."""
+    directory = Path(tempfile.mkdtemp(prefix="farthing-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
 @pytest.fixture(scope="session")
 def books(books_dir: Path, session_now: datetime) -> Iterator[Books]:
     """One embedded PostgreSQL for the whole session. Tests share it, and never a tenant."""
