@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,14 @@ import typer
 
 from farthing.app import App, open_app, read_settings, wall_clock
 from farthing.cli.commands import new_app
-from farthing.cli.demo_traffic import Traffic, broken_lines, catalog, event_lines, expected_totals, make_traffic
+from farthing.cli.demo_traffic import (
+    Traffic,
+    broken_lines,
+    catalog,
+    event_lines,
+    expected_totals,
+    make_traffic,
+)
 from farthing.cli.options import AsJson
 from farthing.cli.output import Column, money, number, print_facts, print_json, print_table
 from farthing.kernel.errors import Unavailable
@@ -88,6 +96,7 @@ def demo(
         with run.step("pdf", "Setting the largest invoices"):
             pdf = _write_pdfs(farthing, run.directory, largest)
         report = _report(run, farthing, sent, issued, largest, off, pdf, time.monotonic() - began)
+        report |= {"from": f"{start:%Y-%m-%d}", "to": f"{end:%Y-%m-%d}"}
     if as_json:
         print_json(report)
     else:
@@ -149,7 +158,18 @@ def _send(run: _Run, farthing: App, traffic: Traffic) -> _Sent:
 @contextmanager
 def _server(data_dir: Path) -> Iterator[tuple[int, str]]:
     """A real `farthing serve` on a free port; gives the port and the API key that it printed."""
-    command = [sys.executable, "-m", "farthing", "serve", "--port", "0", "--workers", "1", "--data", str(data_dir)]
+    command = [
+        sys.executable,
+        "-m",
+        "farthing",
+        "serve",
+        "--port",
+        "0",
+        "--workers",
+        "1",
+        "--data",
+        str(data_dir),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -157,7 +177,9 @@ def _server(data_dir: Path) -> Iterator[tuple[int, str]]:
         while not (port and key):
             line = process.stdout.readline()
             if not line:
-                raise Unavailable("server_ended", "the server ended before it was ready; its message stands above")
+                raise Unavailable(
+                    "server_ended", "the server ended before it was ready; its message stands above"
+                )
             if "listening on" in line:
                 port = int(line.rsplit(":", 1)[1])
             elif "API key" in line:
@@ -173,7 +195,9 @@ def _post_all(chunks: list[bytes], port: int, key: str, sent: _Sent) -> None:
     bodies: list[bytes] = []
     for chunk in chunks:
         lines = chunk.splitlines(keepends=True)
-        bodies += [b"".join(lines[at : at + EVENTS_PER_REQUEST]) for at in range(0, len(lines), EVENTS_PER_REQUEST)]
+        bodies += [
+            b"".join(lines[at : at + EVENTS_PER_REQUEST]) for at in range(0, len(lines), EVENTS_PER_REQUEST)
+        ]
     waiting, lock, failures = iter(bodies), threading.Lock(), []
 
     def post() -> None:
@@ -292,7 +316,7 @@ def _report(
             {
                 "number": invoice["number"],
                 "customer": invoice["customer"],
-                "name": invoice["customer_name"],
+                "name": invoice["bill_to"]["name"],
                 "total_exact": invoice["total_exact"],
                 "total": invoice["total"],
             }
@@ -308,6 +332,13 @@ def _report(
         "pdf": str(pdf),
         "data": str(run.directory),
     }
+
+
+def _command() -> str:
+    """How the person at the terminal would call this program."""
+    program = Path(sys.argv[0])
+    found = shutil.which("farthing")
+    return "farthing" if found and Path(found).samefile(program) else os.path.relpath(program)
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -342,7 +373,9 @@ def _print(report: dict[str, Any]) -> None:
     if report["differences"]:
         print(f"\nNOT EQUAL to a second calculation: {', '.join(report['differences'][:10])}")
     else:
-        print("\nAll of them equal a second, independent calculation from the generated calls, to the last digit.")
+        print(
+            "\nAll of them equal a second, independent calculation from the generated calls, to the last digit."
+        )
     print("\nRates on this machine")
     print_facts(
         {
@@ -354,11 +387,13 @@ def _print(report: dict[str, Any]) -> None:
     )
     largest = report["largest"][0]
     print(f"\nA PDF lies in   {report['pdf']}")
-    print(f"Look around     farthing invoices show {largest['number']} --data {report['data']}")
-    print(f"                farthing invoices explain {largest['number']} 1 --data {report['data']}")
-    print(f"                farthing usage requests --group-by customer --from 2000-01-01 --to 2100-01-01 \\")
-    print(f"                    --data {report['data']}")
+    print(f"Look around     export FARTHING_DATA={report['data']}")
+    command = _command()
+    print(f"                {command} invoices show {largest['number']}")
+    print(f"                {command} invoices explain {largest['number']} 1")
+    print(
+        f"                {command} usage requests --group-by customer --from {report['from']} --to {report['to']}"
+    )
+    print(f"                {command} doctor")
     print(f"Throw it away   rm -r {report['data']}")
     print(f"\nThe whole journey took {report['seconds']} s.")
-
-

@@ -84,7 +84,9 @@ def make_traffic(events: int, customers: int, start: datetime, end: datetime) ->
     time_us = np.sort(_moments(rng, calls, start, end))
     rng.shuffle(customer)
     model = rng.choice(len(MODELS), size=calls, p=_MODEL_SHARES)
-    prompt = np.clip(rng.lognormal(np.log(_PROMPT_MEDIAN), _PROMPT_SPREAD, calls), 1, 200_000).astype(np.int64)
+    prompt = np.clip(rng.lognormal(np.log(_PROMPT_MEDIAN), _PROMPT_SPREAD, calls), 1, 200_000).astype(
+        np.int64
+    )
     answer = np.clip(rng.lognormal(np.log(_ANSWER_MEDIAN), _ANSWER_SPREAD, calls), 1, 8_000).astype(np.int64)
 
     # Arrival: in order of time, but the late ones come last and repeats some way behind their first.
@@ -179,7 +181,12 @@ def catalog(customers: int, start: datetime) -> dict[str, object]:
                 "currency": "USD",
                 "interval": "month",
                 "rate_cards": [
-                    {"key": "input", "name": "Input tokens", "meter": "input_tokens", "price": by_model(_INPUT_PRICES)},
+                    {
+                        "key": "input",
+                        "name": "Input tokens",
+                        "meter": "input_tokens",
+                        "price": by_model(_INPUT_PRICES),
+                    },
                     {
                         "key": "output",
                         "name": "Output tokens",
@@ -192,7 +199,11 @@ def catalog(customers: int, start: datetime) -> dict[str, object]:
                         "meter": "requests",
                         "price": {"model": "graduated", "tiers": tiers},
                     },
-                    {"key": "platform", "name": "Platform fee", "price": {"model": "flat", "amount": _PLATFORM_FEE}},
+                    {
+                        "key": "platform",
+                        "name": "Platform fee",
+                        "price": {"model": "flat", "amount": _PLATFORM_FEE},
+                    },
                 ],
             }
         ],
