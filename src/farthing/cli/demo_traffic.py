@@ -17,7 +17,7 @@ import numpy.typing as npt
 from farthing.kernel.instant import unix_microseconds
 
 SEED = 20_240_229
-EVENTS_PER_CHUNK = 50_000
+EVENTS_PER_CHUNK = 5_000
 DUPLICATE_SHARE = 0.01
 LATE_SHARE = 0.005
 BROKEN_EVENTS = 60
@@ -210,7 +210,7 @@ def catalog(customers: int, start: datetime) -> dict[str, object]:
         "customers": [
             {
                 "key": customer_key(index),
-                "name": f"{_FIRST[index % 40]} {_SECOND[index // 40 % 25]}",
+                "name": f"{_FIRST[index % 40]} {_SECOND[(index // 40 + index) % 25]}",
                 "currency": "USD",
                 "timezone": "UTC",
             }
