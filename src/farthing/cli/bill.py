@@ -110,9 +110,9 @@ def _print(result: BillingResult, issued: Iterator[dict[str, Any]]) -> None:
 
 
 INVOICE_COLUMNS = [
-    Column("Invoice"),
+    Column("Invoice", whole=True),
     Column("Customer"),
-    Column("Period"),
+    Column("Period", whole=True),
     Column("Exact", "right"),
     Column("Total", "right"),
 ]

@@ -44,10 +44,10 @@ def config(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) ->
             for one in found
         ]
         columns = [
-            Column("Variable"),
-            Column("Value", fold=True),
-            Column("From"),
-            Column("Meaning", fold=True),
+            Column("Variable", whole=True),
+            Column("Value"),
+            Column("From", whole=True),
+            Column("Meaning"),
         ]
         print_table(columns, rows)
         for name in unknown_variables(os.environ):

@@ -1,5 +1,6 @@
 """`farthing invoices`."""
 
+import json
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -10,11 +11,23 @@ import typer
 from farthing.cli.bill import INVOICE_COLUMNS, invoice_row, short_moment
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
-from farthing.cli.output import Column, moment, money, number, print_facts, print_json, print_table, printable
-from farthing.invoicing.service import get_invoice, get_seller, list_invoices
+from farthing.cli.output import (
+    Column,
+    moment,
+    money,
+    number,
+    plural,
+    print_facts,
+    print_json,
+    print_table,
+    printable,
+)
+from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
 from farthing.kernel.errors import InvalidInput
 
 LIMIT_MAX = 100
+EVENTS_MAX = 1000
+PRICE_SHOWN_MAX = 88
 
 app = new_app(help="Issued invoices.", no_args_is_help=True)
 
@@ -68,7 +81,7 @@ def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Te
     print()
     columns = [
         Column("#", "right"),
-        Column("What", fold=True),
+        Column("What"),
         Column("Quantity", "right"),
         Column("Exact", "right"),
         Column(currency, "right"),
@@ -128,3 +141,94 @@ def pdf(
         print_json({"file": str(path), "bytes": len(content)})
     else:
         print(f"{printable(str(path))} ({len(content):,} bytes)")
+
+
+@app.command(epilog="\b\nExample:\n  $ farthing invoices explain INV-000001 1")
+def explain(
+    number_: Number,
+    line: Annotated[int, typer.Argument(metavar="LINE", min=1, help="The number of the line.")],
+    limit: Annotated[int, typer.Option(min=1, max=EVENTS_MAX, help="Events to show at most.")] = 10,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Say where a line comes from: its price, its charges, and the events behind its quantity."""
+    with opened(data, tenant, make=False) as house:
+        said = explain_line(house.books, house.store, house.tenant_id, number_, line, limit)
+    if as_json:
+        print_json(said)
+        return
+    found, currency = said["line"], said["currency"]
+    print(f"{said['invoice']}, line {found['line']}: {printable(found['description'])}\n")
+    print_facts(_origin(said))
+    print()
+    print_table(
+        [
+            Column("Charge"),
+            Column("Quantity", "right"),
+            Column("Unit price", "right"),
+            Column("Amount", "right"),
+        ],
+        [
+            [
+                charge["reason"],
+                number(charge["quantity"]),
+                number(charge["unit_price"]),
+                number(charge["amount"]),
+            ]
+            for charge in found["charges"]
+        ],
+    )
+    print(f"\nExactly {number(found['amount_exact'])}, on the invoice {money(found['amount'], currency)}.")
+    if "meter" in said:
+        _print_usage(said)
+
+
+def _origin(said: dict[str, Any]) -> dict[str, str]:
+    period = said["line"]["service_period"]
+    facts = {
+        "Customer": f"{said['customer']} (subscription {said['subscription']})",
+        "Period": f"{short_moment(period['start'])} - {short_moment(period['end'])}",
+        "Plan": f"{said['plan']['key']} version {said['plan']['version']}, rate card {said['rate_card']}",
+        "Price": _price(said["price"]),
+    }
+    if "meter" in said:
+        meter = said["meter"]
+        what = f"{meter['aggregation']} of {meter['value']}" if "value" in meter else meter["aggregation"]
+        facts["Meter"] = f"{meter['key']}: {what} over events of type {meter['event_type']}"
+    return facts
+
+
+def _price(price: dict[str, Any]) -> str:
+    """On one line where it fits, else its model and where to find the rest."""
+    text = json.dumps(price, ensure_ascii=False)
+    return text if len(text) <= PRICE_SHOWN_MAX else f"{price['model']} (all of it with --json)"
+
+
+def _print_usage(said: dict[str, Any]) -> None:
+    """The events behind the quantity, as they stand now."""
+    if said["changed_since"]:
+        print(
+            f"Billed {number(said['quantity_billed'])}; events that came later make it "
+            f"{number(said['quantity_now'])} now."
+        )
+    total, events = said["events_total"], said["events"]
+    if not events:
+        print("No events are behind it.")
+        return
+    print(
+        f"\n{plural(total, 'event')}" + (f", the first {len(events)}:" if total > len(events) else ":") + "\n"
+    )
+    print_table(
+        [
+            Column("Time", whole=True),
+            Column("Subject"),
+            Column("Source"),
+            Column("Id"),
+            Column("Value", "right"),
+        ],
+        [
+            [event["time"], event["subject"] or "-", event["source"], event["id"], event["value"]]
+            for event in events
+        ],
+    )

@@ -49,7 +49,15 @@ def list_all(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) 
         [key.api_key_id, key.name, moment(key.created_at), moment(key.revoked_at) if key.revoked_at else ""]
         for key in found
     ]
-    print_table([Column("Id"), Column("Name", fold=True), Column("Created"), Column("Revoked")], rows)
+    print_table(
+        [
+            Column("Id", whole=True),
+            Column("Name"),
+            Column("Created", whole=True),
+            Column("Revoked", whole=True),
+        ],
+        rows,
+    )
 
 
 @app.command(epilog="\b\nExample:\n  $ farthing keys revoke 3vx8k2m9q1w7z5t4")

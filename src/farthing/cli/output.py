@@ -16,11 +16,11 @@ _NOT_TERMINAL_WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. Numbers stand right; `fold` lets long text go over several lines."""
+    """A column of a table. Numbers stand right and are never broken or cut; `whole` says so of texts."""
 
     title: str
     align: Literal["left", "right"] = "left"
-    fold: bool = False
+    whole: bool = False
 
 
 def print_json(document: object) -> None:
@@ -55,12 +55,20 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[printable(cell) for cell in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        overflow: Literal["fold", "ellipsis"] = "fold" if column.fold else "ellipsis"
-        table.add_column(column.title, justify=column.align, overflow=overflow, no_wrap=not column.fold)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    for place, column in enumerate(columns):
+        whole = column.whole or column.align == "right"
+        widest = max((len(row[place]) for row in cells), default=0)
+        table.add_column(
+            column.title,
+            justify=column.align,
+            overflow="fold",
+            no_wrap=whole,
+            min_width=max(widest, len(column.title)) if whole else None,
+        )
+    for row in cells:
+        table.add_row(*map(Text, row))
     # A table in a file or a pipe has a fixed width, so that it looks the same everywhere.
     width = None if sys.stdout.isatty() else _NOT_TERMINAL_WIDTH
     console = Console(width=width, highlight=False, emoji=False, markup=False)

@@ -38,7 +38,7 @@ def list_some(
         return
     rows = [[str(row["quarantine_id"]), row["reason"], row["origin"], row["detail"]] for row in page]
     print_table(
-        [Column("Id", "right"), Column("Reason"), Column("From", fold=True), Column("Detail", fold=True)],
+        [Column("Id", "right"), Column("Reason", whole=True), Column("From"), Column("Detail")],
         rows,
     )
     if more:

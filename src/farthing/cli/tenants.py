@@ -45,7 +45,7 @@ def list_all(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) 
         print_json({"tenants": [_document(row) for row in found]})
         return
     print_table(
-        [Column("Tenant"), Column("Name"), Column("Since")],
+        [Column("Tenant"), Column("Name"), Column("Since", whole=True)],
         [[row.key, row.name, moment(row.created_at)] for row in found],
     )
 

@@ -114,7 +114,7 @@ def _print(query: UsageQuery, rows: list[UsageGroup]) -> None:
         return
     zone = zone_named(query.timezone)
     columns = [
-        *([Column(f"{query.window} from".capitalize())] if query.window else []),
+        *([Column(f"{query.window} from".capitalize(), whole=True)] if query.window else []),
         *(Column(name) for name in query.group_by),
         Column(query.meter, "right"),
         Column("Events", "right"),

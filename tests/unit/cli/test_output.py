@@ -58,7 +58,7 @@ def test_what_could_steer_a_terminal_is_shown_as_an_escape() -> None:
 
 def test_a_table_fits_in_a_hundred_columns(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(
-        [Column("Key"), Column("Detail", fold=True), Column("Events", "right")],
+        [Column("Key"), Column("Detail"), Column("Events", "right")],
         [["[bold]no markup[/]", "word " * 60, "1,234"], ["\x1b[2J", "short", "5"]],
     )
     lines = capsys.readouterr().out.splitlines()
