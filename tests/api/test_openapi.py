@@ -117,6 +117,7 @@ EXAMPLES = {
     "GET /v1/subscriptions": None,
     "GET /v1/invoices": None,
     "GET /v1/invoices/INV-000001": None,
+    "GET /v1/invoices/INV-000001/lines/1/explain": None,
     "GET /v1/usage?meter=calls&from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z": None,
     "GET /v1/account": None,
     "GET /v1/quarantine": None,

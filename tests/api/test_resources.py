@@ -450,6 +450,17 @@ def test_an_invoice_as_pdf(billed):
         assert made(billed.get(address), 404)["code"] == "invoice_not_found"
 
 
+def test_a_line_is_explained_down_to_its_events(billed):
+    said = made(billed.get("/v1/invoices/INV-000001/lines/1/explain?limit=1"), 200)
+    assert said["price"] == {"model": "per_unit", "unit_price": "0.0000025"}
+    assert (said["quantity_billed"], said["quantity_now"], said["changed_since"]) == ("1000", "1000", False)
+    assert said["events_total"] == 2
+    assert [(one["id"], one["value"]) for one in said["events"]] == [("400", "400")]
+    assert made(billed.get("/v1/invoices/INV-000001/lines/2/explain"), 404)["code"] == "line_not_found"
+    assert made(billed.get("/v1/invoices/INV-000002/lines/1/explain"), 404)["code"] == "invoice_not_found"
+    assert made(billed.get("/v1/invoices/INV-000001/lines/0/explain"), 422)["path"] == "line"
+
+
 def test_a_seller_is_on_the_invoices_to_come(furnished):
     assert furnished.get("/v1/seller").json()["name"].startswith("Test ")
     made(furnished("PUT", "/v1/seller", json={"name": "Northwind AI"}), 200)

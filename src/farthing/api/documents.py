@@ -391,10 +391,42 @@ class InvoicePage(BaseModel):
     next_cursor: str | None
 
 
-class ExplanationDocument(BaseModel):
-    """Why a line says what it says: its price, its charges, and the events that were counted."""
+class CountedEvent(BaseModel):
+    """One event behind a quantity, and what it contributed."""
 
-    model_config = ConfigDict(extra="allow")
+    source: str
+    id: str
+    subject: str
+    time: Instant
+    value: str
+
+
+class PlanVersionName(BaseModel):
+    key: Key
+    name: str
+    version: int
+
+
+class ExplanationDocument(BaseModel):
+    """Why a line says what it says: its price, its charges, and the events that are counted for it now.
+
+    A line of a fixed fee has no meter, no quantities and no events.
+    """
+
+    invoice: str
+    customer: Subject
+    subscription: Subject
+    currency: str
+    line: LineDocument
+    plan: PlanVersionName
+    rate_card: Key
+    price: PriceBody
+    meter: MeterDocument | None = None
+    quantity_billed: Exact | None = None
+    quantity_now: Exact | None = None
+    changed_since: bool | None = Field(None, description="Events arrived or aliases moved after the issue.")
+    events_total: Count | None = None
+    events: list[CountedEvent] | None = Field(None, description="The first of them.")
 
 
 class SellerBody(Body):

@@ -44,6 +44,7 @@ _BY_CLASS: Mapping[type[FarthingError], tuple[int, str]] = {
 
 # What could not be read at all is 400; what was read and is wrong stays 422.
 _BY_CODE: Mapping[str, int] = {
+    "malformed_http": 400,
     "malformed_json": 400,
     "invalid_utf8": 400,
     "too_deep": 400,
@@ -58,6 +59,7 @@ _BY_CODE: Mapping[str, int] = {
     "unsupported_media_type": 415,
     "unsupported_encoding": 415,
     "log_busy": 429,
+    "headers_too_large": 431,
     "too_many_rows": 422,
     "internal_error": 500,
 }

@@ -5,6 +5,7 @@ the supervisor is gone, and the process stops as if it had been told to. It says
 output once, when it can work. Nothing secret stands in its arguments or its environment.
 """
 
+import faulthandler
 import importlib
 import logging
 import os
@@ -63,6 +64,8 @@ def read_orders(line: bytes) -> Orders:
 def main() -> None:
     """Read the orders, then be the process that they name until it ends."""
     orders = read_orders(_first_line())
+    # Asked by the supervisor when this process takes too long to be ready, or by an operator.
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     logging.basicConfig(level=orders.settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
     # Only "ready" may reach the supervisor's pipe: whatever else is printed goes to the log.
     supervisor = os.dup(1)

@@ -188,12 +188,17 @@ class _Supervisor:
         assert process.stdin is not None
         assert process.stdout is not None
         orders = Orders(entry=slot.entry, name=slot.name, settings=self._settings, listener=descriptor)
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        try:
             process.stdin.write(write_orders(orders))
             await process.stdin.drain()
             said = await asyncio.wait_for(process.stdout.readline(), READY_SECONDS_MAX)
             if said == READY and not self._stop.is_set():
                 return child
+        except TimeoutError:
+            _log.error("%s (process %d) is not ready; it stands here:", child.name, process.pid)
+            _signal(child, signal.SIGUSR1)
+        except ConnectionError:
+            pass  # It died before it had read its orders; its own log says why.
         await self._dismiss([child])
         return None
 

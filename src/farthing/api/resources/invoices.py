@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
-from farthing.api.documents import InvoiceDocument, InvoicePage
+from farthing.api.documents import ExplanationDocument, InvoiceDocument, InvoicePage
 from farthing.api.paging import read_cursor
 from farthing.api.services import Services
 from farthing.api.web import (
@@ -14,12 +14,17 @@ from farthing.api.web import (
     House,
     PageQuery,
     PathText,
+    QueryDocument,
     TenantId,
     found,
     found_page,
 )
 from farthing.invoicing.pdf import render_pdf
-from farthing.invoicing.service import get_invoice, get_seller, list_invoices
+from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
+
+EVENTS_SHOWN_DEFAULT = 20
+EVENTS_SHOWN_MAX = 1000
+LINE_MAX = 2**31 - 1
 
 _PDF = "application/pdf"
 _AS_PDF: dict[int | str, dict[str, Any]] = {
@@ -75,6 +80,29 @@ def get_one_invoice(number: PathText, tenant_id: TenantId, services: House, requ
     if _PDF in accepted and "json" not in accepted:
         return _pdf(services, tenant_id, number)
     return found(get_invoice(services.books, tenant_id, number))
+
+
+class ExplainQuery(QueryDocument):
+    """How much of the explanation."""
+
+    limit: int = Field(EVENTS_SHOWN_DEFAULT, ge=1, le=EVENTS_SHOWN_MAX, description="Events shown.")
+
+
+@router.get(
+    "/{number}/lines/{line}/explain",
+    response_model=None,
+    responses={200: {"model": ExplanationDocument}, **READ_ONE},
+    summary="Explain a line",
+)
+def explain(
+    number: PathText,
+    line: Annotated[int, Path(ge=1, le=LINE_MAX)],
+    tenant_id: TenantId,
+    services: House,
+    query: Annotated[ExplainQuery, Query()],
+) -> Response:
+    """The price, the charges and the events behind one line."""
+    return found(explain_line(services.books, services.store, tenant_id, number, line, query.limit))
 
 
 def _pdf(services: Services, tenant_id: int, number: str) -> Response:
