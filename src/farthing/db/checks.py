@@ -17,4 +17,4 @@ def check_row_security(books: Books) -> Checked:
             findings.append(f"row-level security does not bind the owner of the table {table['name']}")
         elif not table["policies"]:
             findings.append(f"the table {table['name']} has no policy")
-    return checked(f"{len(tables)} tables", findings)
+    return checked(len(tables), "table", findings)

@@ -46,7 +46,7 @@ def check_conservation(books: Books, tenant_id: int) -> Checked:
     ):
         if count != by_seals:
             findings.append(f"there are {count} {what}; by the seals it should be {by_seals}")
-    return checked(f"{sealed['accepted']:,} accepted events", findings)
+    return checked(sealed["accepted"], "accepted event", findings)
 
 
 def check_sealed_log(
@@ -68,7 +68,7 @@ def check_sealed_log(
         findings += _log_file_findings(
             log_dir / log_file, log_file, sealed_to[log_file], tenant_ids, in_seals
         )
-    return checked(f"{len(log_files):,} log files", findings)
+    return checked(len(log_files), "log file", findings)
 
 
 def _log_file_findings(
@@ -109,7 +109,8 @@ def check_files(books: Books, data_dir: Path, tenant_id: int, progress: Progress
             off[path] = complaint
     still = _files_in_force(books, tenant_id) if off else {}
     return checked(
-        f"{len(expected):,} files",
+        len(expected),
+        "file",
         [f"{path} {complaint}" for path, complaint in off.items() if path in still],
     )
 
@@ -141,7 +142,7 @@ def check_counted_once(books: Books, store: EventStore, tenant_id: int) -> Check
         f"the event {event_id!r} of {source!r} was counted {times} times"
         for source, event_id, times in repeated
     ]
-    return checked(f"{events:,} events", findings)
+    return checked(events, "event", findings)
 
 
 def debris(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime) -> list[Path]:

@@ -10,7 +10,7 @@ from farthing.db import Books
 from farthing.invoicing import checks_store as rows
 from farthing.invoicing.document import invoice_number
 from farthing.kernel.checked import FINDINGS_MAX, Checked, checked
-from farthing.kernel.quantity import plain
+from farthing.kernel.quantity import plain, trimmed
 
 INVOICES_PER_QUERY = 1_000
 
@@ -26,12 +26,12 @@ def check_sums(books: Books, tenant_id: int) -> Checked:
         _, numbers = rows.select_numbers(conn, tenant_id)
         unbalanced = rows.select_unbalanced(conn, tenant_id, FINDINGS_MAX + 1)
     findings = [
-        f"the lines of {row['number']} sum to {plain(row['lines_amount'])} (exactly {plain(row['lines_exact'])}); "
+        f"the lines of {row['number']} sum to {plain(row['lines_amount'])} (exactly {trimmed(row['lines_exact'])}); "
         f"it says {plain(row['subtotal'])} + {plain(row['tax'])} tax = {plain(row['total'])} "
-        f"(exactly {plain(row['total_exact'])})"
+        f"(exactly {trimmed(row['total_exact'])})"
         for row in unbalanced
     ]
-    return checked(f"{len(numbers):,} invoices", findings)
+    return checked(len(numbers), "invoice", findings)
 
 
 def check_numbers(books: Books, tenant_id: int) -> Checked:
@@ -45,7 +45,7 @@ def check_numbers(books: Books, tenant_id: int) -> Checked:
     ]
     if last != len(numbers):
         findings.append(f"{last} numbers were taken, and there are {len(numbers)} invoices")
-    return checked(f"{len(numbers):,} numbers", findings)
+    return checked(len(numbers), "number", findings)
 
 
 def check_documents(books: Books, tenant_id: int, progress: Progress | None = None) -> Checked:
@@ -63,7 +63,7 @@ def check_documents(books: Books, tenant_id: int, progress: Progress | None = No
             after, looked_at = some[-1]["invoice_id"], looked_at + len(some)
             if progress:
                 progress(looked_at, total)
-    return checked(f"{looked_at:,} documents", findings)
+    return checked(looked_at, "document", findings)
 
 
 def _differing(row: dict[str, Any]) -> list[str]:

@@ -14,9 +14,9 @@ class Checked:
     findings: tuple[str, ...] = ()
 
 
-def checked(looked_at: str, findings: list[str]) -> Checked:
-    """The result of a check, with no more findings than anybody reads."""
+def checked(count: int, noun: str, findings: list[str]) -> Checked:
+    """The result of a check of so many things, with no more findings than anybody reads."""
     if len(findings) > FINDINGS_MAX:
         rest = len(findings) - FINDINGS_MAX
         findings = [*findings[:FINDINGS_MAX], f"and {rest} more"]
-    return Checked(looked_at, tuple(findings))
+    return Checked(f"{count:,} {noun}{'' if count == 1 else 's'}", tuple(findings))
