@@ -8,17 +8,26 @@
     path   =  "data" { "." name }          name: a letter or "_", then letters, digits, "_"
 
 The text becomes a small frozen tree. Stores compile the tree to SQL with bound names; `evaluate`
-here says what is right. There is no division: quotients do not end, and a price can convert.
+here says what is right, under the law of numbers in `event_data.py`. There is no division: quotients
+do not end, and a price can convert.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from typing import TypeAlias, assert_never
 
+from farthing.catalog.event_data import (
+    FACTOR_DIGITS_AFTER_POINT_MAX,
+    FACTOR_DIGITS_BEFORE_POINT_MAX,
+    at_path,
+    exact_factor,
+    exact_number,
+    number_of,
+)
 from farthing.kernel.errors import Fault, InvalidInput
-from farthing.kernel.quantity import ZERO, parse_decimal, trimmed
+from farthing.kernel.quantity import ZERO, exact, parse_decimal, trimmed
 from farthing.kernel.reading import kind, shown
 
 NODES_MAX = 100
@@ -28,9 +37,10 @@ PATH_LENGTH_MAX = 256
 TEXT_LENGTH_MAX = 20_000
 """The longest text that 50 paths and all that stands between them can take."""
 
-# 50 factors of 38 digits: no product of a valid expression loses a digit.
-_WIDE = Context(prec=50 * 38 + NODES_MAX)
-
+_BEYOND = (
+    f"which has more than {FACTOR_DIGITS_BEFORE_POINT_MAX} digits before the point "
+    f"or {FACTOR_DIGITS_AFTER_POINT_MAX} after it"
+)
 _NAMES = r"data(?:\.[A-Za-z_][A-Za-z0-9_]*)+"
 _PATH = re.compile(_NAMES + r"\Z", re.ASCII)
 _TOKEN = re.compile(rf"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<path>{_NAMES})|(?P<sign>[-+*()]))", re.ASCII)
@@ -126,27 +136,18 @@ def paths(expression: Expression) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_paths(expression)))
 
 
-def evaluate(expression: Expression, data: Mapping[str, object]) -> Decimal | None:
-    """The value for one event, exact.
-
-    None where a path is absent, or is not a number (numbers may be written as text), or where the
-    result is no quantity: more than 38 digits, or beyond 21 before or 18 after the point.
-    """
-    with localcontext(_WIDE):
+def evaluate(expression: Expression, data: object) -> Decimal | None:
+    """The value for one event, exact, or None where the event is unusable (the law in `event_data.py`)."""
+    with exact():
         value = _evaluate(expression, data)
-    if value is None:
-        return None
-    try:
-        return parse_decimal(trimmed(value), "")
-    except InvalidInput:
-        return None
+        return None if value is None else exact_number(value)
 
 
-def _evaluate(expression: Expression, data: Mapping[str, object]) -> Decimal | None:
+def _evaluate(expression: Expression, data: object) -> Decimal | None:
     if isinstance(expression, Literal):
         return expression.number
     if isinstance(expression, Path):
-        return _number_at(expression.path, data)
+        return number_of(at_path(data, expression.path))
     left, right = _evaluate(expression.left, data), _evaluate(expression.right, data)
     if left is None or right is None:
         return None
@@ -156,21 +157,10 @@ def _evaluate(expression: Expression, data: Mapping[str, object]) -> Decimal | N
         case Sub():
             return left - right
         case Mul():
-            return left * right
+            left, right = exact_factor(left), exact_factor(right)
+            return None if left is None or right is None else left * right
         case _:
             assert_never(expression)
-
-
-def _number_at(path: str, data: Mapping[str, object]) -> Decimal | None:
-    found: object = data
-    for name in path.split(".")[1:]:
-        if not isinstance(found, Mapping) or name not in found:
-            return None
-        found = found[name]
-    try:
-        return parse_decimal(found, path)
-    except InvalidInput:
-        return None
 
 
 def _paths(expression: Expression) -> Iterator[str]:
@@ -222,6 +212,8 @@ class _Parser:
         found_kind, symbol = self._kind, self._symbol
         if found_kind == "number":
             number = parse_decimal(symbol, self._path, code="invalid_expression")
+            if exact_factor(number) is None:
+                raise _refused(self._path, f"has the number {symbol}, {_BEYOND}")
             self._advance()
             return self._node(Literal(number))
         if found_kind == "path":

@@ -5,15 +5,14 @@ point; a path that a meter groups, filters or counts distinct values by becomes 
 Columns belong to paths and not to meters, so meters share them.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter, Operator
 
-NUMBER_DIGITS_BEFORE_POINT_MAX = 18
-NUMBER_DIGITS_AFTER_POINT_MAX = 12
-
+_CAPITAL = re.compile("[A-Z]")
 _ORDERINGS = frozenset({Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
 
 
@@ -31,12 +30,22 @@ class TypedColumns:
 
 def number_column(path: str) -> str:
     """`num:data.input_tokens`"""
-    return f"num:{path}"
+    return f"num:{_apart(path)}"
 
 
 def text_column(path: str) -> str:
     """`dim:data.model`"""
-    return f"dim:{path}"
+    return f"dim:{_apart(path)}"
+
+
+def spelling_column(path: str) -> str:
+    """The text of a number column's value, for as long as a batch is decoded: what a fault quotes."""
+    return f"raw:{_apart(path)}"
+
+
+def _apart(path: str) -> str:
+    """`data.inputTokens` as `data.input^Tokens`, because columns whose names differ in case only are one to DuckDB."""
+    return _CAPITAL.sub(r"^\g<0>", path)
 
 
 def value_paths(meter: Meter) -> tuple[str, ...]:

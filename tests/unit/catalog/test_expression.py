@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farthing.catalog.event_data import Digits
 from farthing.catalog.expression import (
     Add,
     Expression,
@@ -22,6 +23,7 @@ from farthing.catalog.expression import (
 )
 from farthing.kernel.errors import InvalidInput
 
+BEYOND = "which has more than 12 digits before the point or 6 after it"
 A, B, C = Path("data.a"), Path("data.b"), Path("data.c")
 
 
@@ -63,6 +65,8 @@ def test_trees(text: str, tree: Expression) -> None:
         ("1e5", "has 'e5' at column 2, which is not a path: paths begin with data., like data.tokens"),
         ("5", "names no path of the event, like data.tokens"),
         ("data.a + " + "9" * 39, "has 39 digits; at most 38 are allowed"),
+        ("data.a + " + "9" * 13, f"has the number {'9' * 13}, {BEYOND}"),
+        ("data.a * 0.0000001", f"has the number 0.0000001, {BEYOND}"),
         ("data." + "a" * 300, "has a path of more than 256 characters"),
     ],
 )  # fmt: skip
@@ -119,13 +123,30 @@ def test_evaluation() -> None:
         assert evaluate(expression, data) is None
 
 
-def test_a_result_beyond_38_digits_is_no_quantity() -> None:
+def test_a_factor_has_at_most_12_digits_before_and_6_after_the_point() -> None:
     square = parse_expression("data.a * data.a", "value")
-    assert evaluate(square, {"a": 10**10}) == 10**20
-    assert evaluate(square, {"a": 10**11}) is None
-    assert evaluate(square, {"a": "0.0000000001"}) is None
+    assert evaluate(square, {"a": "123456.654321"}) == Decimal("123456.654321") ** 2
+    assert evaluate(square, {"a": 999_999_999}) == 999_999_999**2
+    assert evaluate(square, {"a": "0.000001"}) == Decimal("0.000000000001")
+    assert evaluate(square, {"a": "0.0000001"}) is None
+    zero = parse_expression("data.a * 0", "value")
+    assert evaluate(zero, {"a": "-999999999999.999999"}) == 0
+    for beyond in ("1000000000000", "-1000000000000", "0.0000001", "999999999999.9999999"):
+        assert evaluate(zero, {"a": beyond}) is None
+
+
+def test_what_an_expression_comes_to_is_a_number_again() -> None:
+    square = parse_expression("data.a * data.a", "value")
+    assert evaluate(square, {"a": 10**9}) is None
+    double = parse_expression("data.a + data.a", "value")
+    assert evaluate(double, {"a": "499999999999999999.999999999999"}) == Decimal(
+        "999999999999999999.999999999998"
+    )
+    assert evaluate(double, {"a": "500000000000000000"}) is None
+    there_and_back = parse_expression("data.a + data.a - data.a", "value")
+    assert evaluate(there_and_back, {"a": "999999999999999999.999999999999"}) is not None
     many = parse_expression("*".join(["data.a"] * 50), "value")
-    assert evaluate(many, {"a": "9" * 20}) is None
+    assert evaluate(many, {"a": "9" * 12}) is None
     assert evaluate(many, {"a": 1}) == 1
 
 
@@ -164,8 +185,24 @@ def test_evaluation_agrees_with_fractions(tree: Expression, a: Decimal, b: Decim
             case Mul():
                 return exactly(part.left) * exactly(part.right)
 
-    found = evaluate(tree, {"a": a, "b": str(b), "c": c})
+    found = evaluate(tree, {"a": a, "b": format(b, "f"), "c": Digits(c)})
     if found is not None:
         assert Fraction(found) == exactly(tree)
     else:
-        assert abs(exactly(tree)) >= 10**20 or exactly(tree).denominator > 10**18
+        assert not fits(exactly(tree), 18, 12) or not all(
+            fits(exactly(part), 12, 6) for part in factors(tree)
+        )
+
+
+def fits(number: Fraction, before: int, after: int) -> bool:
+    return abs(number) < 10**before and (number * 10**after).denominator == 1
+
+
+def factors(tree: Expression) -> list[Expression]:
+    match tree:
+        case Mul():
+            return [tree.left, tree.right, *factors(tree.left), *factors(tree.right)]
+        case Add() | Sub():
+            return [*factors(tree.left), *factors(tree.right)]
+        case _:
+            return []

@@ -9,6 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from farthing.events.store.duckdb import SegmentFile
+from farthing.kernel.instant import from_unix_microseconds
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -124,8 +125,7 @@ def insert_segment(
         """
         INSERT INTO segments (tenant_id, segment_id, path, events, bytes, checksum, event_types, min_time, max_time,
                               columns, sealed_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, to_timestamp(%s::numeric / 1000000), to_timestamp(%s::numeric / 1000000),
-                %s, %s)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         [
             tenant_id,
@@ -134,13 +134,18 @@ def insert_segment(
             file.events,
             file.size_bytes,
             file.checksum,
-            file.event_types,
-            file.min_time_us,
-            file.max_time_us,
+            [_postgres_text(event_type) for event_type in file.event_types],
+            from_unix_microseconds(file.min_time_us),
+            from_unix_microseconds(file.max_time_us),
             Jsonb(file.columns),
             now,
         ],
     )
+
+
+def _postgres_text(text: str) -> str:
+    """PostgreSQL text cannot hold NUL; no meter's event type has one either."""
+    return text.replace("\0", "\ufffd")
 
 
 def delete_segments(conn: Connection, tenant_id: int, segment_ids: Sequence[str]) -> int:
@@ -220,8 +225,8 @@ def insert_quarantine(
             tenant_id,
             seal_id,
             [entry.reason for entry in entries],
-            [entry.detail.replace("\0", "\ufffd") for entry in entries],  # PostgreSQL text cannot hold NUL
-            [entry.origin for entry in entries],
+            [_postgres_text(entry.detail) for entry in entries],
+            [_postgres_text(entry.origin) for entry in entries],
             [entry.raw for entry in entries],
             [entry.received_at for entry in entries],
         ],

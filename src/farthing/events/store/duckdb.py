@@ -8,18 +8,16 @@ subject and time when it is rewritten:
     num:<path>                                       DECIMAL(18,0) where all are whole, else DECIMAL(38,12)
     dim:<path>                                       text
 
-JSON numbers are read by DuckDB through binary floating point, which keeps 15 digits. A number that
-is written with more, or with an exponent, is therefore found by its spelling and read again exactly
-(`_read_long_numbers`); no float stands between an event and a quantity.
+JSON numbers are read by DuckDB through binary floating point, which keeps 15 digits, and spelt anew. An
+event whose number or text would change by that is found by its spelling and read again exactly
+(`_read_again`); no float stands between an event and a quantity.
 """
 
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -27,6 +25,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from farthing.catalog.event_data import (
+    NUMBER_DIGITS_AFTER_POINT_MAX,
+    NUMBER_DIGITS_BEFORE_POINT_MAX,
+    at_path,
+    number_of,
+    read_data,
+    text_of,
+)
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.deduplicate import Outcome
@@ -34,22 +40,25 @@ from farthing.events.id_index import Identities
 from farthing.events.log.files import sync_directory
 from farthing.events.store.meter_sql import EXACT_NUMBER, MACROS, Bound, filter_sql, identifier, value_sql
 from farthing.events.typed_columns import (
-    NUMBER_DIGITS_AFTER_POINT_MAX,
-    NUMBER_DIGITS_BEFORE_POINT_MAX,
     TypedColumns,
     number_column,
+    spelling_column,
     text_column,
     value_paths,
 )
-from farthing.kernel.errors import InvalidInput
-from farthing.kernel.quantity import parse_decimal
 
 _WHOLE_NUMBER = "DECIMAL(18,0)"
-_NUMBER_LIMIT = 10**NUMBER_DIGITS_BEFORE_POINT_MAX
-# A JSON number (what follows a colon, comma, bracket or space) of more than 15 digits, of more than
-# 12 after the point, or with an exponent.
-_LONG_NUMBER = r"[:,\[ ]-?[0-9]([0-9.]{15}|[0-9]*\.[0-9]{13}|[0-9.]*[eE])"
 _PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"
+# How a JSON number begins (behind a colon, comma, bracket or white space), and how one goes on that does
+# not survive a double: with more than 15 digits, more than 12 after the point, or an exponent.
+_BEGINS = r"[:,\[\s]-?[0-9]"
+_LONG = r"[0-9.]{15}|[0-9]*\.[0-9]{13}|[0-9.]*[eE]"
+_LONG_NUMBER = rf"{_BEGINS}({_LONG})"
+# One that is spelt otherwise once it was read: also with zeros at its end, very small, or -0.
+_RESPELT_NUMBER = rf"{_BEGINS}({_LONG}|[0-9]*\.[0-9]+0([^0-9]|$)|\.0000)|[:,\[\s]-0([^0-9.]|$)"
+# The text that DuckDB gives for a number that is not a plain whole one, and for an object or a list.
+_FRACTION_TEXT = r"-?[0-9]*\.[0-9]+(e[-+]?[0-9]+)?|-?[0-9]+e[-+]?[0-9]+|0"
+_NESTED_TEXT = r"^[\[{]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +167,7 @@ def decode(
         # A line that the door took for JSON and DuckDB does not (half a surrogate pair, say): find out which.
         guarded = "CASE WHEN json_valid(line) THEN json_extract_string(line, ?) END"
         _decode_lines(cursor, columns, "json_valid(line)", guarded)
-    _read_long_numbers(cursor, "decoded", columns.numbers)
+    _read_again(cursor, "decoded", columns)
     _find_faults(cursor, meters, lateness)
 
 
@@ -178,7 +187,7 @@ def _decode_lines(cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, vali
                md5_number(length(found[2]) || ':' || found[2] || found[1])::UHUGEINT AS identity
           FROM found
         """,
-        [[json_path(path) for path in (*envelope, *columns.numbers, *columns.texts)], _LONG_NUMBER],
+        [[json_path(path) for path in (*envelope, *columns.numbers, *columns.texts)]],
     )
 
 
@@ -199,42 +208,44 @@ def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Ty
         [
             [json_path(path) for path in (*columns.numbers, *columns.texts)],
             [str(path) for path in paths],
-            _LONG_NUMBER,
         ],
     )
-    _read_long_numbers(cursor, "segment_rows", columns.numbers)
+    _read_again(cursor, "segment_rows", columns)
 
 
 def _typed_sql(columns: TypedColumns, skipped: int) -> str:
     """The typed columns out of the list `found`, whose first `skipped` members are something else.
 
     `found` holds a string's content, the spelling of any other value, and NULL for null and for what
-    is absent. Numbers that DuckDB had to spell with an exponent are suspicious too.
+    is absent.
     """
     first_text = skipped + len(columns.numbers) + 1
-    numbers = [
-        f"CASE WHEN regexp_full_match(found[{place}], '{_PLAIN_NUMBER}') "
-        f"THEN found[{place}]::{EXACT_NUMBER} END AS {identifier(number_column(path))}, "
-        f"found[{place}] AS {identifier('raw:' + path)}"
-        for place, path in enumerate(columns.numbers, start=skipped + 1)
+    numbers = [f"found[{place}]" for place in range(skipped + 1, first_text)]
+    texts = [f"found[{place}]" for place in range(first_text, first_text + len(columns.texts))]
+    typed = [
+        f"CASE WHEN regexp_full_match({found}, '{_PLAIN_NUMBER}') THEN {found}::{EXACT_NUMBER} END "
+        f"AS {identifier(number_column(path))}, {found} AS {identifier(spelling_column(path))}"
+        for path, found in zip(columns.numbers, numbers, strict=True)
     ]
-    texts = [
-        f"found[{place}] AS {identifier(text_column(path))}"
-        for place, path in enumerate(columns.texts, start=first_text)
+    typed += [
+        f"{found} AS {identifier(text_column(path))}"
+        for path, found in zip(columns.texts, texts, strict=True)
     ]
-    return ", ".join(
-        [*numbers, *texts, f"{_suspicious_sql(len(columns.numbers), skipped)} AS has_long_number"]
-    )
+    return ", ".join([*typed, f"{_suspicious_sql(numbers, texts)} AS suspicious"])
 
 
-def _suspicious_sql(numbers: int, skipped: int) -> str:
-    """Whether a number may have lost digits on its way through a double. Whole numbers are read as integers."""
-    found = [f"coalesce(found[{skipped + 1 + place}], '')" for place in range(numbers)]
-    exponent = " OR ".join(f"contains({number}, 'e')" for number in found)
-    fraction = " OR ".join(f"contains({number}, '.')" for number in found)
-    if not found:
-        return "?::VARCHAR IS NULL"  # the pattern is bound all the same
-    return f"CASE WHEN {exponent} THEN TRUE WHEN {fraction} THEN regexp_matches(data, ?) ELSE FALSE END"
+def _suspicious_sql(numbers: Sequence[str], texts: Sequence[str]) -> str:
+    """Whether a value may have changed on its way through a double. Whole numbers are read as integers."""
+    cases = [
+        *(f"WHEN contains({found}, 'e') THEN TRUE" for found in numbers),
+        *(f"WHEN regexp_matches({found}, '{_NESTED_TEXT}') THEN TRUE" for found in texts),
+    ]
+    fractions = [f"contains({found}, '.')" for found in numbers]
+    respelt = [f"regexp_full_match({found}, '{_FRACTION_TEXT}')" for found in texts]
+    for found, pattern in ((fractions, _LONG_NUMBER), (respelt, _RESPELT_NUMBER)):
+        if found:
+            cases.append(f"WHEN ({' OR '.join(found)}) AND regexp_matches(data, '{pattern}') THEN TRUE")
+    return f"CASE {' '.join(cases)} ELSE FALSE END" if cases else "FALSE"
 
 
 def json_path(path: str) -> str:
@@ -242,73 +253,33 @@ def json_path(path: str) -> str:
     return "$" + "".join(f'."{name}"' for name in path.split("."))
 
 
-def _read_long_numbers(cursor: duckdb.DuckDBPyConnection, table: str, paths: Sequence[str]) -> None:
-    """Read the numbers of suspicious rows again from their own digits."""
-    if not paths:
-        return
+def _read_again(cursor: duckdb.DuckDBPyConnection, table: str, columns: TypedColumns) -> None:
+    """Read the numbers and texts of suspicious rows again from what the client wrote."""
     suspects = cursor.execute(
-        f"SELECT row, data FROM {identifier(table)} WHERE has_long_number AND id IS NOT NULL"
+        f"SELECT row, data FROM {identifier(table)} WHERE suspicious AND id IS NOT NULL"
     ).fetchall()
     if not suspects:
         return
-    values: dict[str, list[Decimal | None]] = {number_column(path): [] for path in paths}
-    for _, data in suspects:
-        content = {"data": read_json_exactly(data)}
-        for path in paths:
-            values[number_column(path)].append(exact_number(at_path(content, path)))
-    exact = pa.table(
-        {"row": pa.array([row for row, _ in suspects], pa.int64())}
-        | {
-            name: pa.array(column, pa.decimal128(38, NUMBER_DIGITS_AFTER_POINT_MAX))
-            for name, column in values.items()
-        }
+    contents = [read_data(data) for _, data in suspects]
+    exact = {"row": pa.array([row for row, _ in suspects], pa.int64())}
+    for path in columns.numbers:
+        found = [at_path(content, path) for content in contents]
+        exact[number_column(path)] = pa.array(map(number_of, found), _EXACT_NUMBER_TYPE)
+        exact[spelling_column(path)] = pa.array(map(text_of, found), pa.string())
+    for path in columns.texts:
+        found = [at_path(content, path) for content in contents]
+        exact[text_column(path)] = pa.array(map(text_of, found), pa.string())
+    cursor.register("exact", pa.table(exact))
+    assignments = ", ".join(
+        f"{identifier(name)} = exact.{identifier(name)}" for name in exact if name != "row"
     )
-    cursor.register("exact", exact)
-    assignments = ", ".join(f"{identifier(name)} = exact.{identifier(name)}" for name in values)
     cursor.execute(
         f"UPDATE {identifier(table)} SET {assignments} FROM exact WHERE {identifier(table)}.row = exact.row"
     )
     cursor.unregister("exact")
 
 
-def read_json_exactly(text: str) -> object:
-    """JSON with every number as the text it was written with, and the first of equal keys (as DuckDB reads it)."""
-    return json.loads(
-        text,
-        parse_float=_Digits,
-        parse_int=_Digits,
-        object_pairs_hook=lambda pairs: dict(reversed(pairs)),
-    )
-
-
-class _Digits(str):
-    """A JSON number as its digits; told apart from a JSON string by its type."""
-
-    __slots__ = ()
-
-
-def at_path(content: object, path: str) -> object:
-    """What stands at `data.a.b`, None where nothing does."""
-    for name in path.split("."):
-        if not isinstance(content, dict):
-            return None
-        content = content.get(name)
-    return content
-
-
-def exact_number(raw: object) -> Decimal | None:
-    """A JSON number or numeric string with at most 18 digits before and 12 after the point; else None."""
-    try:
-        number = parse_decimal(raw, "")
-    except InvalidInput:
-        return None
-    if isinstance(raw, str) and not isinstance(raw, _Digits) and ("e" in raw or "E" in raw):
-        return None
-    exponent = number.normalize().as_tuple().exponent
-    assert isinstance(exponent, int)
-    if abs(number) >= _NUMBER_LIMIT or exponent < -NUMBER_DIGITS_AFTER_POINT_MAX:
-        return None
-    return number
+_EXACT_NUMBER_TYPE = pa.decimal128(38, NUMBER_DIGITS_AFTER_POINT_MAX)
 
 
 def _find_faults(cursor: duckdb.DuckDBPyConnection, meters: Sequence[Meter], lateness: Lateness) -> None:
@@ -340,13 +311,13 @@ def _unusable_sql(meter: Meter, bound: Bound) -> str | None:
         return f"WHEN {applies} AND {identifier(text_column(path))} IS NULL THEN {missing}"
     usable = value_sql(meter.value, bound)
     missing = " ".join(
-        f"WHEN {identifier('raw:' + path)} IS NULL "
+        f"WHEN {identifier(spelling_column(path))} IS NULL "
         f"THEN {bound.bind(f'missing_value|{path} is missing; the meter {meter.key} needs it')}"
         for path in value_paths(meter)
     )
     invalid = " ".join(
         f"WHEN {identifier(number_column(path))} IS NULL THEN {bound.bind(f'invalid_value|{path} is ')} || "
-        f"left({identifier('raw:' + path)}, 60) || {bound.bind(_NOT_USABLE)}"
+        f"left({identifier(spelling_column(path))}, 60) || {bound.bind(_NOT_USABLE)}"
         for path in value_paths(meter)
     )
     beyond = bound.bind(f"invalid_value|the value of the meter {meter.key} has too many digits to be exact")

@@ -11,13 +11,22 @@ from farthing.catalog.model import Condition, Meter, Operator
 from farthing.events.typed_columns import number_column, text_column
 
 EXACT_NUMBER = "DECIMAL(38,12)"
-FACTOR = "DECIMAL(18,6)"
+_VALUE = "DECIMAL(30,12)"
+"""18 digits before and 12 after the point: the sum of a hundred million of them is still exact."""
+_FACTOR = "DECIMAL(18,6)"
 """Each side of a multiplication has at most 12 digits before and 6 after the point, so that the
 product is exact in 38 digits. A value beyond that is unusable, never rounded."""
+_WIDE_FACTOR = "DECIMAL(38,6)"
+"""DuckDB multiplies two numbers of 18 digits in 18 digits: one of them has to be wide."""
 
+# A number that fits ends in six zeros of its twelve digits after the point.
+_ENDING_IN_ZEROS = f"regexp_extract(x::{EXACT_NUMBER}::VARCHAR, '^(.*)000000$', 1)"
 MACROS = (
     # A cast that lost a digit gives NULL instead.
-    f"CREATE MACRO exact_factor(x) AS CASE WHEN TRY_CAST(x AS {FACTOR}) = x THEN TRY_CAST(x AS {FACTOR}) END",
+    f"CREATE MACRO exact_factor(x) AS CASE WHEN TRY_CAST(x AS {_FACTOR}) = x THEN TRY_CAST(x AS {_FACTOR}) END",
+    # The same with `x` written once: a macro repeats what it is given, so products of products of products
+    # would grow without end.
+    f"CREATE MACRO exact_factor_once(x) AS TRY_CAST({_ENDING_IN_ZEROS} AS {_FACTOR})",
 )
 """Made on every connection that runs these expressions."""
 
@@ -41,20 +50,36 @@ def identifier(name: str) -> str:
 
 def value_sql(expression: Expression, bound: Bound) -> str:
     """The value of an event, exact, NULL where it cannot be computed."""
+    if isinstance(expression, Path):
+        return _part_sql(expression, bound)
+    return f"TRY_CAST({_part_sql(expression, bound)} AS {_VALUE})"
+
+
+def _part_sql(expression: Expression, bound: Bound) -> str:
     match expression:
         case Path():
             return f"{identifier(number_column(expression.path))}::{EXACT_NUMBER}"
         case Literal():
             return f"{bound.bind(expression.number)}::{EXACT_NUMBER}"
         case Add():
-            return f"({value_sql(expression.left, bound)} + {value_sql(expression.right, bound)})"
+            return f"({_part_sql(expression.left, bound)} + {_part_sql(expression.right, bound)})"
         case Sub():
-            return f"({value_sql(expression.left, bound)} - {value_sql(expression.right, bound)})"
+            return f"({_part_sql(expression.left, bound)} - {_part_sql(expression.right, bound)})"
         case Mul():
-            left, right = value_sql(expression.left, bound), value_sql(expression.right, bound)
-            return f"(exact_factor({left}) * exact_factor({right}))::{EXACT_NUMBER}"
+            left, right = _factor_sql(expression.left, bound), _factor_sql(expression.right, bound)
+            return f"({left}::{_WIDE_FACTOR} * {right})::{EXACT_NUMBER}"
         case _:
             assert_never(expression)
+
+
+def _factor_sql(expression: Expression, bound: Bound) -> str:
+    match expression:
+        case Literal():  # The catalog lets no other literals in.
+            return f"{bound.bind(expression.number)}::{_FACTOR}"
+        case Path():
+            return f"exact_factor({_part_sql(expression, bound)})"
+        case _:
+            return f"exact_factor_once({_part_sql(expression, bound)})"
 
 
 def filter_sql(meter: Meter, bound: Bound) -> str:
