@@ -14,6 +14,7 @@ from farthing.customers.model import Address, Customer, Subscription
 from farthing.invoicing.due import due_bills
 from farthing.invoicing.lines import lines_of, prorated
 from farthing.invoicing.model import Bill, Line, Reason
+from farthing.kernel.quantity import exact
 from farthing.rating import Charge
 from farthing.usage.model import UsageRow
 
@@ -136,8 +137,9 @@ def test_a_share_is_exact_to_eighteen_digits_and_its_charges_sum_to_it(
 ) -> None:
     part, whole = sorted((one, other))
     share, charges = prorated(amount, (Charge(Decimal(1), amount, amount, "flat fee"),), part, whole)
-    assert sum(charge.amount for charge in charges) == share
-    assert abs(share * whole - amount * part) <= Decimal("0.5e-18") * whole
+    with exact():
+        assert sum(charge.amount for charge in charges) == share
+        assert abs(share * whole - amount * part) <= Decimal("0.5e-18") * whole
 
 
 def test_usage_of_a_card_is_one_line() -> None:

@@ -1,0 +1,141 @@
+"""What stands on paper: words, numbers and days as people write them, rows that say what lines say."""
+
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from example import FEBRUARY, invoice, line, tokens
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farthing.invoicing.paper import paper
+from farthing.invoicing.wording import aligned, days, grouped, money, precise, printable
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("0", "0"),
+        ("0.0000025", "0.0000025"),
+        ("18059974", "18,059,974"),
+        ("-1234567.50", "−1,234,567.5"),
+        ("1E+3", "1,000"),
+        ("999", "999"),
+    ],
+)
+def test_numbers_keep_every_digit(number: str, text: str) -> None:
+    assert grouped(Decimal(number)) == text
+
+
+def test_amounts_have_the_digits_of_their_currency() -> None:
+    assert [precise("49", "USD"), precise("0.0000025", "USD"), precise("49", "JPY")] == [
+        "49.00", "0.0000025", "49",
+    ]  # fmt: skip
+    assert [money("1200", "JPY"), money("3.5", "KWD"), money("-0.05", "USD")] == ["1,200", "3.500", "−0.05"]
+    with pytest.raises(AssertionError, match="rounded"):
+        money("0.005", "USD")
+
+
+@given(st.decimals(min_value=-(10**15), max_value=10**15, places=9))
+def test_a_number_can_be_read_back(number: Decimal) -> None:
+    assert Decimal(grouped(number).replace(",", "").replace("−", "-")) == number
+
+
+@given(st.lists(st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,6})?", fullmatch=True), min_size=1))
+def test_decimal_points_stand_under_each_other(texts: list[str]) -> None:
+    padded = [text + "." * point + "0" * digits for text, digits, point in aligned(texts)]
+    assert len({len(text) - text.index(".") if "." in text else 0 for text in padded}) == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "zone", "text"),
+    [
+        ("2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z", "UTC", "1 – 31 January 2024"),
+        ("2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z", "UTC", "1 January 2024"),
+        ("2024-01-01T00:00:00Z", "2024-04-01T00:00:00Z", "UTC", "1 January – 31 March 2024"),
+        ("2023-12-15T00:00:00Z", "2024-01-15T00:00:00Z", "UTC", "15 December 2023 – 14 January 2024"),
+        ("2023-12-31T15:00:00Z", "2024-01-31T15:00:00Z", "Asia/Tokyo", "1 – 31 January 2024"),
+        ("2024-02-29T23:00:00Z", "2024-03-31T22:00:00Z", "Europe/Berlin", "1 – 31 March 2024"),
+        ("2024-01-30T18:30:00Z", "2024-02-28T18:30:00Z", "UTC", "30 January 2024 18:30 – 28 February 2024 18:30"),
+    ],
+)  # fmt: skip
+def test_periods_are_local_days_both_included(start: str, end: str, zone: str, text: str) -> None:
+    assert days({"start": start, "end": end}, ZoneInfo(zone)) == text
+
+
+def test_text_cannot_break_out_of_its_place() -> None:
+    assert printable("a\nb\t c\x00d\u2028e") == "a b c d e"
+    assert printable("total \u202e00.1\u202c") == "total 00.1", "no text that runs against its direction"
+    assert printable("x" * 30).replace("\u200b", "") == "x" * 30
+    assert max(len(part) for part in printable("x" * 300).split("\u200b")) <= 24
+
+
+def rows(document: dict[str, Any]) -> list[list[tuple[str, str, list[str]]]]:
+    return [
+        [(row["kind"], row["text"], [figure[0] for figure in row["figures"]]) for row in section]
+        for section in paper(document, {})["table"]["sections"]
+    ]
+
+
+def test_a_line_with_one_price_is_one_row_and_its_dimensions() -> None:
+    assert rows(invoice([tokens(1, "opus", service_period=FEBRUARY)])) == [
+        [
+            ("heading", "Output tokens", ["18,059,974", "0.0000025", "45.149935", "45.15"]),
+            ("note", "model: opus", ["", "", "", ""]),
+            ("note", "1 – 29 February 2024", ["", "", "", ""]),
+        ]
+    ]
+
+
+def test_lines_of_one_rate_card_stand_under_one_heading() -> None:
+    assert rows(invoice([tokens(1, "opus"), tokens(2, "haiku"), tokens(3, "")])) == [
+        [
+            ("heading", "Output tokens", ["", "", "", ""]),
+            ("note", "by model", ["", "", "", ""]),
+            ("member", "opus", ["18,059,974", "0.0000025", "45.149935", "45.15"]),
+            ("member", "haiku", ["18,059,974", "0.0000025", "45.149935", "45.15"]),
+            ("member", "(none)", ["18,059,974", "0.0000025", "45.149935", "45.15"]),
+        ]
+    ]
+
+
+def test_tiers_stand_below_their_line_and_exact_amounts_only_where_needed() -> None:
+    tiers = [("1000", "0.01", "10", "tier 1"), ("500", "0.005", "2.5", "tier 2")]
+    document = invoice([line(1, "Calls", "1500", tiers, "12.50")])
+    assert paper(document, {})["table"]["columns"] == ["Quantity", "Unit price", "Amount in USD"]
+    assert rows(document) == [
+        [
+            ("heading", "Calls", ["1,500", "tiered", "12.50"]),
+            ("charge", "Tier 1", ["1,000", "0.01", "10.00"]),
+            ("charge", "Tier 2", ["500", "0.005", "2.50"]),
+        ]
+    ]
+
+
+def test_what_a_price_adds_to_all_its_usage_and_what_it_does_not_price() -> None:
+    minimum = line(3, "Output tokens", "0", [("1", "5", "5", "minimum")], "5.00", rate_card="Output tokens")
+    unpriced = line(2, "Output tokens", "7", [("7", "0", "0", "unpriced")], "0.00", dimensions={"model": "x"})
+    assert [row[1:] for row in rows(invoice([tokens(1, "opus"), unpriced, minimum]))[0][2:]] == [
+        ("opus", ["18,059,974", "0.0000025", "45.149935", "45.15"]),
+        ("x", ["7", "unpriced", "0.00", "0.00"]),
+        ("all of it", ["", "", "5.00", "5.00"]),
+        ("Minimum", ["1", "5.00", "5.00", ""]),
+    ]
+
+
+def test_the_note_says_how_the_total_was_rounded() -> None:
+    (note,) = paper(invoice([tokens(1, "opus")]), {})["notes"]
+    assert note == "Exact total before rounding: USD 45.149935. It is rounded once, half up."
+    by_line = invoice([tokens(1, "opus")], rounding={"scope": "line", "mode": "half_even"})
+    (note,) = paper(by_line, {})["notes"]
+    assert note.endswith("Each line is rounded, half to even; the total is their sum.")
+    assert paper(invoice([line(1, "Fee", "1", [("1", "49", "49", "flat fee")], "49.00")]), {})["notes"] == []
+
+
+def test_parties_are_written_as_their_country_writes_them() -> None:
+    sheet = paper(invoice([tokens(1, "opus")]), {})
+    assert sheet["customer"]["rows"] == [
+        "500 Howard Street", "San Francisco, CA 94105", "United States", "billing@acme.example",
+    ]  # fmt: skip
+    assert sheet["seller"]["rows"] == ["Torstr. 33", "10119 Berlin", "Germany", "VAT DE 123 456 789"]
