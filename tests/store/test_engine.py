@@ -13,12 +13,12 @@ import pytest
 from farthing.catalog.service import put_meter
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
-from farthing.events.engine import run_engine
+from farthing.events.engine import run_engine, seal_what_waits
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
 from farthing.events.sealer import only_sealer
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
-from farthing.kernel.errors import Corrupt
+from farthing.kernel.errors import Corrupt, Unavailable
 
 LATENESS = Lateness(too_late_seconds=86_400, too_early_seconds=3600)
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -176,3 +176,24 @@ def test_removes_log_files_whose_writer_has_gone(
     with engine(books, store, [tenant_id], now=datetime.now(UTC), keep_log_seconds=0):
         eventually(lambda: not path.exists())
     assert tally(books, tenant_id)["counted"] == 5
+
+
+def test_what_waits_is_sealed_by_whoever_needs_it(
+    books: Books, store: EventStore, writer: LogWriter, tenant_id: int
+) -> None:
+    log_file = append(writer, tenant_id, range(7))
+    seal_what_waits(books, store, LATENESS, lambda: NOW, wait_seconds=0)
+    assert tally(books, tenant_id)["counted"] == 7
+    with open(store.data_dir / "log" / log_file, "ab") as file:
+        file.write(b'{"block":1,"torn')
+    with only_sealer(store.data_dir):  # an engine that has sealed everything: the torn end does not count
+        seal_what_waits(books, store, LATENESS, lambda: NOW, wait_seconds=0)
+
+
+def test_an_engine_that_does_not_seal_is_not_waited_for_without_end(
+    books: Books, store: EventStore, writer: LogWriter, tenant_id: int
+) -> None:
+    append(writer, tenant_id, range(7))
+    with only_sealer(store.data_dir), pytest.raises(Unavailable) as refused:
+        seal_what_waits(books, store, LATENESS, lambda: NOW, wait_seconds=0)
+    assert refused.value.code == "not_sealed"

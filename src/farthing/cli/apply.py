@@ -3,21 +3,19 @@
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from farthing.catalog.model import Outcome
 from farthing.cli.commands import new_app
+from farthing.cli.documents import read_document
 from farthing.cli.errors import EXIT_NO, EXIT_OK
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, number, plural, print_json, print_table, printable
 from farthing.customers.apply import ApplyPlan, plan_apply
 from farthing.customers.apply import apply as apply_document
-from farthing.customers.catalog_file import FILE_BYTES_MAX, read_catalog_file
 from farthing.customers.model import Change
-from farthing.kernel.errors import InvalidInput, NotFound
 
 KINDS = ("meter", "plan", "customer", "subscription")
 CHANGES_SHOWN_MAX = 40
@@ -58,7 +56,7 @@ def apply(
 
     Shows what changes first. What the file does not name stays; applied again, it changes nothing.
     """
-    document = read_catalog_file(*_content(file))
+    document = read_document(file)
     with opened(data, tenant) as house:
         found = plan_apply(house.books, house.tenant_id, document)
         if not as_json:
@@ -76,19 +74,6 @@ def apply(
     elif wanted:
         print(f"Applied: {plural(len(found.changing()), 'change')}.")
     return EXIT_NO if check and found.changing() else EXIT_OK
-
-
-def _content(file: str) -> tuple[bytes, str]:
-    if file == "-":
-        return sys.stdin.buffer.read(FILE_BYTES_MAX + 1), "stdin"
-    path = Path(file)
-    try:
-        with path.open("rb") as opened_file:
-            return opened_file.read(FILE_BYTES_MAX + 1), path.name
-    except FileNotFoundError:
-        raise NotFound("file_not_found", f"there is no file {file}", path=file) from None
-    except OSError as error:
-        raise InvalidInput("file_unreadable", f"{file}: {error.strerror}", path=file) from None
 
 
 def _print(found: ApplyPlan) -> None:

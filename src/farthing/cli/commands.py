@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "rate": "Rate quantities: JSON lines in, JSON lines out.",
     "periods": "Billing periods: JSON lines in, JSON lines out.",
     "doctor": "Check the laws on live data and print what is off.",
-    "tenants": "Tenants: create, list.",
+    "tenants": "Tenants: create, list; seller: who invoices come from.",
     "keys": "API keys: create, list, revoke.",
     "config": "The settings in force, and where each one comes from.",
 }

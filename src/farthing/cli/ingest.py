@@ -76,10 +76,10 @@ def ingest(
 def _ingest(
     house: App, name: str, mapping: str | None, file_format: str | None, source: str | None
 ) -> IngestReport:
-    with progress_bar(name, "bytes") as bar:
+    with progress_bar("stdin" if name == "-" else Path(name).name, "bytes") as bar:
 
         def moved(at: IngestProgress) -> None:
-            bar(at.bytes_read, at.bytes_total, f"{at.events_sealed:,} events")
+            bar(at.bytes_read, at.bytes_total, f"{at.events_sealed:,} of {at.events_read:,} events sealed")
 
         return ingest_file(
             house.books,

@@ -112,5 +112,5 @@ def printable(text: str, *, lines: bool = False) -> str:
     if text.isprintable():
         return text
     return "".join(
-        char if char.isprintable() or (lines and char == "\n") else repr(char)[1:-1] for char in text
+        char if char.isprintable() or (lines and char in "\n\t") else repr(char)[1:-1] for char in text
     )

@@ -1,4 +1,4 @@
-"""`farthing tenants`: whose books these are."""
+"""`farthing tenants`: whose books these are, and who their invoices come from."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from farthing.app import wall_clock
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
-from farthing.cli.output import Column, moment, print_json, print_table
+from farthing.cli.output import Column, moment, print_facts, print_json, print_table
 from farthing.db.tenants import Tenant as TenantRow
 from farthing.db.tenants import create_tenant, list_tenants
 from farthing.kernel.instant import format_instant
@@ -48,6 +48,55 @@ def list_all(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) 
         [Column("Tenant"), Column("Name"), Column("Since", whole=True)],
         [[row.key, row.name, moment(row.created_at)] for row in found],
     )
+
+
+_SELLER_EXAMPLE = """\b
+Example:
+  $ farthing tenants seller seller.yaml
+
+\b
+The file, YAML or JSON; only the name is required:
+  name: Northwind AI GmbH
+  address: {line1: Torstr. 33, postcode: "10119", city: Berlin, country: DE}
+  email: accounts@northwind.example
+  website: northwind.example
+  tax_id: VAT DE 123 456 789
+  note: Please pay to IBAN DE00 0000 0000 0000 0000 00
+  paper: a4                   # or us-letter
+  logo_svg: <svg ...>         # or logo_png, in base64"""
+
+
+@app.command(epilog=_SELLER_EXAMPLE)
+def seller(
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="What to say from now on; - for standard input.")
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Say who invoices come from, or show it: name, address, tax id, logo.
+
+    Issued invoices keep what they say; only logo and paper of their PDF follow.
+    """
+    from farthing.cli.documents import read_document
+    from farthing.invoicing.service import get_seller, put_seller
+
+    raw = None if file is None else read_document(file)
+    with opened(data, tenant, make=False) as house:
+        if file is None:
+            said = get_seller(house.books, house.tenant_id)
+        else:
+            said = put_seller(house.books, house.tenant_id, raw)
+    if as_json:
+        print_json(said)
+        return
+    address = ", ".join(said.get("address", {}).values())
+    shown = {name: value for name, value in said.items() if not name.startswith("logo")}
+    shown |= {"address": address} if address else {}
+    print_facts({name.replace("_", " ").capitalize(): str(value) for name, value in shown.items()})
+    if len(shown) < len(said):
+        print("With a logo.")
 
 
 def _document(row: TenantRow) -> dict[str, str]:
