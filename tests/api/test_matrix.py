@@ -1,10 +1,12 @@
 """Every route x every kind of key: nobody acts for a tenant but with its key, and none sees another's things."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
 
+from farthing.api.asgi import build_asgi
 from farthing.api.front import OPEN_PATHS
 from farthing.api.key_format import mint
 from farthing.api.keys import create_key, list_keys, revoke_key
@@ -277,3 +279,14 @@ def test_strange_addresses_are_the_senders_fault(client, address):
     response = client.get(address)
     assert 400 <= response.status_code < 500, response.text
     check_problem(response, response.status_code)
+
+
+def test_our_own_faults_are_said_without_telling(client, services, caplog):
+    """A worker whose clock is broken, at the ingest door and at a resource."""
+    broken = replace(client, app=build_asgi(replace(services, now=lambda: 1 // 0)))
+    for route in (("POST", "/v1/events"), ("POST", "/v1/meters")):
+        response = send(broken, route)
+        assert check_problem(response, 500)["code"] == "internal_error"
+        assert "ZeroDivision" not in response.text
+        assert "ZeroDivisionError" in caplog.text
+        caplog.clear()

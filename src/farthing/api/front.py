@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -49,7 +50,9 @@ class Front:
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is a problem and the log has the rest
             await send_problem(send, problem(error))
             return
-        await self._resources(scope, receive, send)
+        # The framework raises again what it has answered with 500 and logged: there is no more to do.
+        with suppress(Exception):
+            await self._resources(scope, receive, send)
 
 
 def _authorization(scope: MutableMapping[str, Any]) -> bytes | None:

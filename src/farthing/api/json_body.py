@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NoReturn
 
 from farthing.kernel.errors import Fault, InvalidInput, LimitExceeded
 
@@ -148,8 +147,3 @@ def _walk(value: object, path: str) -> Iterator[tuple[str, object]]:
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
-
-
-def refuse_body() -> NoReturn:
-    """For requests that take no body."""
-    raise InvalidInput("unexpected_body", "this request takes no body")

@@ -32,7 +32,7 @@ class ServerSettings:
     database_url: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
-    workers: int = 1
+    workers: int = 2
     drain_seconds: float = 30.0
     """How long requests may take to finish after the server was told to stop."""
     engine: str | None = None

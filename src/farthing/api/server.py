@@ -13,11 +13,13 @@ replaced waits in the queue instead of being refused.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +38,9 @@ PAUSE_SECONDS_MIN = 0.1
 PAUSE_SECONDS_MAX = 5.0
 KILL_AFTER_SECONDS = 5.0
 """Past the drain time, a process that still lives is killed."""
+ADDRESS_SECONDS_MAX = 3.0
+"""How long to wait for the address: workers of a server that was killed let it go within a moment."""
+ADDRESS_POLL_SECONDS = 0.1
 BACKLOG = 2048
 WORKER_ENTRY = "farthing.api.worker:run"
 
@@ -60,18 +65,30 @@ def serve(settings: ServerSettings, announce: Announce) -> int:
 
 
 def _listen(settings: ServerSettings) -> socket.socket:
-    """The one socket that all workers accept on. It may be bound again at once after a stop."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    """The one socket that all workers accept on."""
+    deadline = time.monotonic() + ADDRESS_SECONDS_MAX
+    while True:
+        try:
+            return _bound(settings.host, settings.port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                time.sleep(ADDRESS_POLL_SECONDS)
+                continue
+            place = f"{settings.host}:{settings.port}"
+            raise Unavailable("address_in_use", f"cannot listen on {place}: {error.strerror}") from error
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
+        # Connections of a server that has just stopped are no obstacle.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
         listener.listen(BACKLOG)
         listener.setblocking(False)
-    except OSError as error:
+    except BaseException:
         listener.close()
-        place = f"{settings.host}:{settings.port}"
-        raise Unavailable("address_in_use", f"cannot listen on {place}: {error.strerror}") from error
+        raise
     return listener
 
 

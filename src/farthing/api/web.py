@@ -15,7 +15,7 @@ from farthing.api.json_body import JSON_BYTES_MAX, check_media_type, read_json
 from farthing.api.paging import CURSOR_LENGTH_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, page
 from farthing.api.problems import MEDIA_TYPE
 from farthing.api.services import Services
-from farthing.kernel.errors import Fault, InvalidInput
+from farthing.kernel.errors import InvalidInput
 
 
 def tenant_of(request: Request) -> int:
@@ -113,13 +113,6 @@ def _write(request: Request, tenant_id: int, services: Services, body: object) -
 
 JsonWrite = Annotated[Write, Depends(write_of)]
 BodilessWrite = Annotated[Write, Depends(bodiless_write_of)]
-
-
-def object_of(body: object) -> dict[str, object]:
-    """The body as an object. Raises `invalid_body`."""
-    if isinstance(body, dict):
-        return body
-    raise InvalidInput.of("invalid_body", [Fault("", "the body must be a JSON object")])
 
 
 def answered(answer: Answer) -> Response:
