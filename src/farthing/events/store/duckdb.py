@@ -395,9 +395,10 @@ def write_segment(
     order: str = "ORDER BY type, subject, time",
 ) -> SegmentFile:
     """Write `segment_rows` as a segment, durable and checksummed."""
-    raws = [identifier("raw:" + numeric) for numeric in columns.numbers]
+    raws = [identifier(spelling_column(numeric)) for numeric in columns.numbers]
     fractions = "".join(
-        f", coalesce(bool_or(contains({raw}, '.') OR contains({raw}, 'e')), FALSE)" for raw in raws
+        f", coalesce(bool_or(contains({raw}, '.') OR contains({raw}, 'e') OR contains({raw}, 'E')), FALSE)"
+        for raw in raws
     )
     facts = cursor.execute(
         f"SELECT count(*), list_sort(list(DISTINCT type)), epoch_us(min(time)), epoch_us(max(time)){fractions} "
