@@ -1,0 +1,166 @@
+"""The billing run: from the month's events to issued invoices, each checked to the last digit."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from benchmarks.bench import Bench
+from benchmarks.measuring import Stretch, postmaster, require_equal, series, stretch
+from benchmarks.report import Row
+from benchmarks.workload import (
+    END,
+    LINES_PER_INVOICE,
+    START,
+    UNITS_PER_DOLLAR,
+    Expected,
+    customers_and_subscriptions,
+    meters,
+    owed,
+    plan,
+)
+from farthing.app import App, wall_clock
+from farthing.catalog.service import all_meters, plan_versions_by_id
+from farthing.customers.apply import apply
+from farthing.customers.service import list_customers, subscriptions_begun
+from farthing.invoicing.due import due_bills, parted
+from farthing.invoicing.model import Bill, Draft
+from farthing.invoicing.run import drafted, usage_by_bill, usage_needed
+from farthing.invoicing.service import invoice_documents, run_billing
+from farthing.invoicing.store import select_issued
+from farthing.usage.model import Span
+from farthing.usage.service import billable_usage
+
+ABOUT = (
+    "Invoices: baseline asks for usage the usual way, one query for each customer and meter, on a sample; "
+    "it is the queries alone, without rating and issuing."
+)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One billing run, and two of its parts done once more by themselves."""
+
+    invoices: int
+    whole: Stretch
+    usage_seconds: float
+    rating_seconds: float
+
+    @property
+    def rest_seconds(self) -> float:
+        return max(0.0, self.whole.seconds - self.usage_seconds - self.rating_seconds)
+
+
+def run(bench: Bench) -> list[Row]:
+    """A billing run for each repetition, over subscriptions of its own to the same plan and events."""
+
+    expected, app = bench.month.expected, bench.app
+    amounts = owed(expected)
+    apply(app.books, app.tenant_id, {"meters": meters(), "plans": [plan()]}, wall_clock())
+    runs: list[_Run] = []
+    one_by_one: list[float] = []
+    for number in range(bench.sizes.long_repetitions):
+        with bench.saying(f"subscribing {expected.customers:,} customers"):
+            document = customers_and_subscriptions(expected.customers, number)
+            apply(app.books, app.tenant_id, document, wall_clock())
+        with bench.saying(f"billing, {number + 1} of {bench.sizes.long_repetitions}"):
+            runs.append(_bill(app, expected, amounts))
+        with bench.saying("asking for usage one by one"):
+            one_by_one.append(_one_by_one(app, bench.sizes.customers_one_by_one))
+    return [
+        Row(
+            f"Invoices of {LINES_PER_INVOICE} lines, with usage",
+            "invoices/s",
+            series(one.invoices / one.whole.seconds for one in runs),
+            series(one_by_one),
+        ),
+        Row(
+            f"  {expected.customers:,} invoices: the whole run",
+            "s",
+            series(one.whole.seconds for one in runs),
+            less_is_better=True,
+        ),
+        Row("    usage queries", "s", series(one.usage_seconds for one in runs), less_is_better=True),
+        Row(
+            "    lines, rating, totals", "s", series(one.rating_seconds for one in runs), less_is_better=True
+        ),
+        Row(
+            "    documents, inserts, the rest",
+            "s",
+            series(one.rest_seconds for one in runs),
+            less_is_better=True,
+        ),
+        Row(
+            "  CPU per thousand invoices",
+            "s",
+            series(one.whole.cpu_seconds * 1000 / one.invoices for one in runs),
+            less_is_better=True,
+        ),
+    ]
+
+
+def _bill(app: App, expected: Expected, amounts: dict[str, int]) -> _Run:
+
+    usage_seconds, rating_seconds = _parts_alone(app)
+    with stretch(postmaster(app.settings.data_dir)) as whole:
+        result = run_billing(app.books, app.store, app.tenant_id, END, wall_clock())
+    require_equal("invoices issued", len(result.issued), expected.customers)
+    billed: dict[str, Any] = {}
+    lines = 0
+    for document in invoice_documents(app.books, app.tenant_id, result.issued):
+        billed[document["customer"]] = Fraction(document["total_exact"]) * UNITS_PER_DOLLAR
+        lines += len(document["lines"])
+    require_equal("lines", lines, expected.customers * LINES_PER_INVOICE)
+    require_equal("the sum of the exact totals", sum(billed.values()), sum(amounts.values()))
+    off = [key for key, units in amounts.items() if billed.get(key) != units]
+    require_equal("customers with another exact total", off, [])
+    return _Run(len(result.issued), whole, usage_seconds, rating_seconds)
+
+
+def _parts_alone(app: App) -> tuple[float, float]:
+    """What is about to be billed: its usage, then its drafts, by the functions that the run will call."""
+
+    bills = _bills(app)
+    known = {meter.key: meter for meter in all_meters(app.books, app.tenant_id)}
+    started = time.perf_counter()
+    with app.books.read_only(app.tenant_id) as conn:
+        usage = usage_by_bill(
+            {
+                (meter, group_by): billable_usage(
+                    app.store, conn, app.tenant_id, known[meter], group_by, spans
+                )
+                for (meter, group_by), spans in usage_needed(bills).items()
+            }
+        )
+    asked = time.perf_counter()
+    drafts = [drafted(bill, usage.get(place, {})) for place, bill in enumerate(bills)]
+    finished = time.perf_counter()
+    require_equal(
+        "bills that could be drafted", sum(isinstance(draft, Draft) for draft in drafts), len(bills)
+    )
+    return asked - started, finished - asked
+
+
+def _bills(app: App) -> Sequence[Bill]:
+
+    subscriptions, customers = subscriptions_begun(app.books, app.tenant_id, END)
+    versions = {subscription.plan_version_id for subscription in subscriptions}
+    plans = plan_versions_by_id(app.books, app.tenant_id, versions)
+    with app.books.read_only(app.tenant_id) as conn:
+        issued = select_issued(conn, app.tenant_id)
+    return parted(due_bills(subscriptions, customers, plans, END), issued)[0]
+
+
+def _one_by_one(app: App, customers: int) -> float:
+    """Customers a second when each one's usage is asked for by itself, meter by meter."""
+
+    known = all_meters(app.books, app.tenant_id)
+    sample = list_customers(app.books, app.tenant_id, None, min(customers, 100))
+    started = time.perf_counter()
+    for customer in sample:
+        for meter in known:
+            with app.books.read_only(app.tenant_id) as conn:
+                spans = [Span(0, customer.customer_id, START, END)]
+                billable_usage(app.store, conn, app.tenant_id, meter, (), spans)
+    return len(sample) / (time.perf_counter() - started)

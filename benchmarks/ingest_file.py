@@ -1,0 +1,61 @@
+"""Events from a file to deduplicated, durable and queryable; beside PostgreSQL doing the same."""
+
+from benchmarks import postgres
+from benchmarks.bench import Bench
+from benchmarks.file_door import BroughtIn, bring_in, new_tenant
+from benchmarks.measuring import Stretch, series
+from benchmarks.report import Row
+
+ABOUT = (
+    "Files: baseline is the same PostgreSQL with the same events: COPY into a temporary table and INSERT ... "
+    "ON CONFLICT DO NOTHING, key (source, id), two sessions, durable commits."
+)
+
+
+def run(bench: Bench) -> list[Row]:
+    """The whole month once; then a smaller file over and over, in turn with the baseline."""
+    month = bench.month
+    per_million = 1e6 / month.expected.sent
+    ours, baseline = _in_turn(bench)
+    return [
+        Row(
+            f"File of {bench.sizes.events:,} events, queryable",
+            "events/s",
+            series([month.expected.sent / month.brought_in.seconds]),
+        ),
+        Row(
+            "  CPU per million events",
+            "s",
+            series([month.brought_in.cpu_seconds * per_million]),
+            less_is_better=True,
+        ),
+        Row("  peak memory", "MiB", series([month.brought_in.peak_bytes / 2**20]), less_is_better=True),
+        Row(
+            f"File of {bench.sizes.file_events:,} events, queryable",
+            "events/s",
+            series(bench.sizes.file_events / one.seconds for one in ours),
+            series(bench.sizes.file_events_baseline / one.seconds for one in baseline),
+        ),
+        Row(
+            "  CPU per million events",
+            "s",
+            series(one.cpu_seconds * 1e6 / bench.sizes.file_events for one in ours),
+            series(one.cpu_seconds * 1e6 / bench.sizes.file_events_baseline for one in baseline),
+            less_is_better=True,
+        ),
+    ]
+
+
+def _in_turn(bench: Bench) -> tuple[list[BroughtIn], list[Stretch]]:
+    file, expected = bench.event_file("ours", bench.sizes.file_events)
+    small, small_expected = bench.event_file("baseline", bench.sizes.file_events_baseline)
+    ours, baseline = [], []
+    for number in range(bench.sizes.repetitions):
+        tenant = new_tenant(bench.app, f"file-{number}")
+        with bench.saying(f"from a file: Farthing, {number + 1} of {bench.sizes.repetitions}"):
+            ours.append(bring_in(bench.app, tenant, file, expected))
+        with bench.saying(f"from a file: PostgreSQL, {number + 1} of {bench.sizes.repetitions}"):
+            baseline.append(postgres.load(bench.app.settings.data_dir, small, small_expected))
+    file.unlink()
+    small.unlink()
+    return ours, baseline

@@ -1,0 +1,77 @@
+"""The benchmarks run, check their answers, print every row and leave nothing behind. No time is asserted."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+EVENTS = 4_000
+ROWS = {
+    "ingest_file": [
+        "File of 4,000 events, queryable",
+        "  CPU per million events",
+        "  peak memory",
+        "File of 1,000 events, queryable",
+        "  CPU per million events",
+    ],
+    "ingest_http": [
+        "HTTP in batches of 1,000, on disk",
+        "  99th percentile of a request",
+        "HTTP in batches of 1,000, queryable",
+        "  CPU per million events",
+        "  peak memory, all its processes",
+    ],
+    "usage_query": [
+        "Usage: largest customer, by model",
+        "Usage: all 10 customers",
+        "Usage: everybody by day and model",
+    ],
+    "billing": [
+        "Invoices of 5 lines, with usage",
+        "  10 invoices: the whole run",
+        "    usage queries",
+        "    lines, rating, totals",
+        "    documents, inserts, the rest",
+        "  CPU per thousand invoices",
+    ],
+    "rating": ["Rating: graduated, 5 tiers, one core"],
+    "pdf": ["PDF of an invoice of 40 lines", "  size"],
+    "start": [
+        "Start: new books, made and migrated",
+        "Start: books that exist",
+        "Start: farthing rate, one price",
+    ],
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmarks read /proc")
+def test_every_benchmark_has_its_rows_in_one_table(tmp_path: Path) -> None:
+    place, results = tmp_path / "place", tmp_path / "results.json"
+    place.mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--events", str(EVENTS), "--json", str(results)],
+        cwd=REPOSITORY,
+        env=os.environ | {"TMPDIR": str(place)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("---"))
+    titles = [line[:36].rstrip() for line in lines[first + 1 :]]
+    assert titles[: titles.index("")] == [row for rows in ROWS.values() for row in rows]
+    assert max(map(len, lines)) <= 100
+
+    found = json.loads(results.read_text())
+    assert {name: [row["what"] for row in rows] for name, rows in found["benchmarks"].items()} == {
+        name: [row.strip() for row in rows] for name, rows in ROWS.items()
+    }
+    assert all(min(row["figures"]) >= 0 for rows in found["benchmarks"].values() for row in rows)
+    assert found["machine"]["cores"] >= 1
+    assert found["sizes"]["events"] == EVENTS
+    assert list(place.iterdir()) == []
