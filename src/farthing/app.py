@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farthing.kernel.errors import Fault, InvalidInput, NotFound
+from farthing.kernel.errors import Corrupt, Fault, InvalidInput, NotFound
 from farthing.kernel.reading import Faults, shown
 
 if TYPE_CHECKING:
@@ -337,6 +337,8 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
                 lambda: [tenant.tenant_id for tenant in list_tenants(books)],
                 settings.keep_log_seconds,
             )
+        except (Corrupt, OSError):  # it has said what; the supervisor sees the code and tries again
+            return 1
         finally:
             store.close()
     return 0

@@ -152,7 +152,12 @@ def test_fills_in_what_a_new_meter_wants_though_another_tenant_is_in_trouble(
 
 
 def test_ends_where_acknowledged_events_are_damaged(
-    books: Books, store: EventStore, writer: LogWriter, tenant_id: int, eventually: Eventually
+    books: Books,
+    store: EventStore,
+    writer: LogWriter,
+    tenant_id: int,
+    eventually: Eventually,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     append(writer, tenant_id, range(10))
     log_file = append(writer, tenant_id, range(10, 20))
@@ -164,6 +169,8 @@ def test_ends_where_acknowledged_events_are_damaged(
         eventually(lambda: ended_by)
     assert isinstance(ended_by[0], Corrupt)
     assert ended_by[0].code == "log_damaged"
+    (line,) = capfd.readouterr().err.splitlines()
+    assert json.loads(line).items() >= {"level": "error", "task": "sealing", "code": "log_damaged"}.items()
     assert tally(books, tenant_id)["accepted"] == 0
 
 

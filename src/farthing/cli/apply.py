@@ -13,6 +13,7 @@ from farthing.cli.documents import read_document
 from farthing.cli.errors import EXIT_NO, EXIT_OK
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, number, plural, print_json, print_table, printable
+from farthing.cli.progress import progress_bar
 from farthing.customers.apply import ApplyPlan, plan_apply
 from farthing.customers.apply import apply as apply_document
 from farthing.customers.model import Change
@@ -58,7 +59,8 @@ def apply(
     """
     document = read_document(file)
     with opened(data, tenant) as house:
-        found = plan_apply(house.books, house.tenant_id, document)
+        with progress_bar("comparing"):
+            found = plan_apply(house.books, house.tenant_id, document)
         if not as_json:
             _print(found)
         wanted = bool(found.changing()) and not check
@@ -68,7 +70,8 @@ def apply(
                 print("Nothing was applied.")
                 return EXIT_NO
         if wanted:
-            found = apply_document(house.books, house.tenant_id, document, house.clock())
+            with progress_bar("applying"):
+                found = apply_document(house.books, house.tenant_id, document, house.clock())
     if as_json:
         print_json(_document(found, applied=wanted))
     elif wanted:

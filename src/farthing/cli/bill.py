@@ -68,8 +68,8 @@ def bill(
     """
     moment = parse_moment(until, timezone, "--until")
     with opened(data, tenant, make=False) as house:
-        seal_what_waits(house.books, house.store, house.settings.lateness, house.clock, SEAL_WAIT_SECONDS)
         with progress_bar("billing") as bar:
+            seal_what_waits(house.books, house.store, house.settings.lateness, house.clock, SEAL_WAIT_SECONDS)
             result = run_billing(
                 house.books,
                 house.store,

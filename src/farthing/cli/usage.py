@@ -8,6 +8,7 @@ import typer
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, Timezone, opened, parse_moment
 from farthing.cli.output import Column, number, plural, print_json, print_table
+from farthing.cli.progress import progress_bar
 from farthing.events.engine import seal_here
 from farthing.kernel.errors import InvalidInput
 from farthing.kernel.instant import format_instant, parse_timezone, zone_named
@@ -56,7 +57,7 @@ def usage(
         window=window,
         filter=_filter(conditions or []) or None,
     )
-    with opened(data, tenant, make=False) as house:
+    with opened(data, tenant, make=False) as house, progress_bar(meter):
         seal_here(house.books, house.store, house.settings.lateness, house.clock)
         rows = query_usage(house.books, house.store, house.tenant_id, query, house.clock())
     if as_json:

@@ -57,7 +57,7 @@ def run_engine(
     """Seal until `stop` is set. While another process seals (an import), wait for its place.
 
     Raises:
-        Corrupt: stored bytes are not what was written. Nothing may be computed from them.
+        Corrupt: the log or the id index is not what was written. Nothing may be computed from them.
         OSError: the disk failed at a write or a sync, after which nothing is known about the file.
             (A full disk is waited out.)
     """
@@ -95,9 +95,10 @@ class _Engine:
                         self.stop.wait(GATHER_SECONDS)
                     pause_seconds = IDLE_SECONDS
                     self._keep_up(sealer)
-            except Exception as error:  # noqa: BLE001  the log must be sealed whatever happened; it says what did
-                _raise_if_fatal(error)
+            except Exception as error:
                 _report("sealing", error, self.clock())
+                if isinstance(error, Corrupt) or _is_of_the_disk(error):
+                    raise
                 self.stop.wait(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
 
@@ -119,15 +120,15 @@ class _Engine:
                 return
             try:
                 work(tenant_id)
-            except Exception as error:  # noqa: BLE001
-                _raise_if_fatal(error)
+            except Exception as error:
+                if _is_of_the_disk(error):
+                    raise
                 _report(task, error, self.clock(), tenant_id)
 
 
-def _raise_if_fatal(error: Exception) -> None:
-    """After damage or a failed disk this process ends; whoever started it decides whether to try again."""
-    if isinstance(error, Corrupt) or (isinstance(error, OSError) and error.errno not in _FULL):
-        raise error
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether the disk failed, after which nothing is known about what was written. A full one has not failed."""
+    return isinstance(error, OSError) and error.errno not in _FULL
 
 
 def _report(task: str, error: Exception, now: datetime, tenant_id: int | None = None) -> None:
