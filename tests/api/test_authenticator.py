@@ -1,11 +1,17 @@
 """Who a key speaks for, for how long that is believed, and what happens without the books."""
 
 import asyncio
+import threading
 
 import psycopg
 import pytest
 
-from farthing.api.authenticator import KNOWN_SECONDS, WITHOUT_BOOKS_SECONDS_MAX, Authenticator
+from farthing.api.authenticator import (
+    BOOKS_SECONDS_MAX,
+    KNOWN_SECONDS,
+    WITHOUT_BOOKS_SECONDS_MAX,
+    Authenticator,
+)
 from farthing.api.key_format import mint
 from farthing.api.keys import refused_key
 from farthing.kernel.errors import FarthingError, Unavailable
@@ -21,9 +27,12 @@ class Books:
         self.asked = 0
         self.revoked = False
         self.down = False
+        self.hangs = threading.Event()
+        self.hangs.set()
 
     def look_up(self, presented: str) -> int:
         self.asked += 1
+        self.hangs.wait()
         if self.down:
             raise psycopg.OperationalError("gone")
         if self.revoked or presented != KEY:
@@ -88,6 +97,24 @@ def test_a_key_that_was_good_stays_good_while_the_books_are_down(ask, books, clo
     assert books.asked == asked, "an outage is not made worse by asking on every request"
     clock.seconds += WITHOUT_BOOKS_SECONDS_MAX
     assert code_of(ask) == "books_unavailable"
+
+
+def test_books_that_hang_are_waited_for_once(books, clock, runner):
+    authenticator = Authenticator(books.look_up, clock)
+    runner.run(authenticator.tenant_of(HEADER))
+    books.hangs.clear()
+    clock.seconds += KNOWN_SECONDS
+
+    async def ask_twice():
+        first = asyncio.ensure_future(authenticator.tenant_of(HEADER))
+        await asyncio.sleep(0)
+        clock.seconds += BOOKS_SECONDS_MAX
+        second = await authenticator.tenant_of(HEADER)
+        still_waiting = not first.done()
+        books.hangs.set()
+        return second, still_waiting, await first
+
+    assert runner.run(ask_twice()) == (7, True, 7)
 
 
 def test_a_new_key_cannot_be_known_while_the_books_are_down(ask, books):

@@ -32,6 +32,12 @@ class _Known:
     proven_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    answer: asyncio.Future[int]
+    began_at: float
+
+
 class Authenticator:
     """Turns the `Authorization` header into a tenant id."""
 
@@ -39,7 +45,7 @@ class Authenticator:
         self._look_up = look_up
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
-        self._under_way: dict[bytes, asyncio.Future[int]] = {}
+        self._under_way: dict[bytes, _Lookup] = {}
         self._lookups = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
     async def tenant_of(self, authorization: bytes | None) -> int:
@@ -62,11 +68,13 @@ class Authenticator:
         """Ask the books, once for all who wait for the same answer, and not for long."""
         lookup = self._under_way.get(digest)
         if lookup is None:
-            lookup = asyncio.ensure_future(self._ask_the_books(presented, digest))
-            self._under_way[digest] = lookup
-            lookup.add_done_callback(lambda done: self._forget(digest, done))
+            answer = asyncio.ensure_future(self._ask_the_books(presented, digest))
+            lookup = self._under_way[digest] = _Lookup(answer, self._clock())
+            answer.add_done_callback(lambda done: self._forget(digest, done))
+        # Books that hang are waited for once, not again by every request that comes while they do.
+        patience = max(lookup.began_at + BOOKS_SECONDS_MAX - self._clock(), 0.0)
         try:
-            return await asyncio.wait_for(asyncio.shield(lookup), BOOKS_SECONDS_MAX)
+            return await asyncio.wait_for(asyncio.shield(lookup.answer), patience)
         except TimeoutError:
             return self._without_books(digest)
         except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
