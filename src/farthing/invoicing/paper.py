@@ -23,7 +23,7 @@ POSTCODE_LAST = ("AU", "CA", "GB", "ID", "IE", "IN", "KR", "NZ", "SG", "TH", "TW
 """Countries that write the postcode after the town; the others write it before."""
 
 # What a row of the table is; the template knows how each looks.
-HEADING, NOTE, MEMBER, CHARGE, CHARGE_OF_MEMBER = "heading", "note", "member", "charge", "charge of member"
+HEADING, MEMBER, CHARGE, CHARGE_OF_MEMBER = "heading", "member", "charge", "charge of member"
 TIERED = "tiered"
 UNPRICED = "unpriced"
 EXACT_COLUMN = 2
@@ -33,10 +33,11 @@ _MODES = {"half_up": "half up", "half_even": "half to even"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table: what it is, its words, and a figure for each column (quantity to amount)."""
+    """One row of the table: what it is, its words, notes below them, a figure for each column or for none."""
 
     kind: str
     text: str
+    notes: tuple[str, ...]
     figures: tuple[str, ...]
 
 
@@ -127,13 +128,21 @@ def _table(document: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
             sections[-1] += rows
         else:
             sections.append(rows)
-    columns, widths = _columns([row for rows in sections for row in rows], exact=exact)
+    columns, widths = _columns([row for rows in sections for row in rows if row.figures], exact=exact)
     figures = zip(*columns, strict=True)
     return {
         "columns": ["Quantity", "Unit price", *(["Exact"] if exact else []), f"Amount in {currency}"],
         "widths": widths,
         "sections": [
-            [{"kind": row.kind, "text": row.text, "figures": next(figures)} for row in rows]
+            [
+                {
+                    "kind": row.kind,
+                    "text": row.text,
+                    "notes": row.notes,
+                    "figures": next(figures) if row.figures else (),
+                }
+                for row in rows
+            ]
             for rows in sections
         ],
     }
@@ -146,15 +155,17 @@ def _rows_of_card(
     currency = document["currency"]
     first = lines[0]
     same_period = first["service_period"] == document["period"]
-    notes = [] if same_period else [_row(NOTE, days(first["service_period"], zone))]
+    notes = [] if same_period else [days(first["service_period"], zone)]
     if len(lines) == 1:
-        said = [_row(NOTE, _named(first["dimensions"]))] if first["dimensions"] else []
-        heading = _row(HEADING, first["description"], _line_figures(first, currency))
+        if first["dimensions"]:
+            notes.insert(0, _named(first["dimensions"]))
+        heading = _row(HEADING, first["description"], _line_figures(first, currency), notes)
         charges = [_charge_row(CHARGE, charge, currency, exact=exact) for charge in _charges_below(first)]
-        return [heading, *said, *notes, *charges]
+        return [heading, *charges]
     names = {tuple(line["dimensions"]) for line in lines if line["dimensions"]}
-    by = [_row(NOTE, f"by {' · '.join(*names)}")] if len(names) == 1 else []
-    rows = [_row(HEADING, first["description"]), *by, *notes]
+    if len(names) == 1:
+        notes.insert(0, f"by {' · '.join(*names)}")
+    rows = [_row(HEADING, first["description"], notes=notes)]
     for line in lines:
         rows.append(_row(MEMBER, _member(line, named=len(names) != 1), _line_figures(line, currency)))
         rows += [
@@ -180,8 +191,8 @@ def _adjusts(line: Mapping[str, Any]) -> bool:
     return not Decimal(line["quantity"]) and bool(line["charges"])
 
 
-def _row(kind: str, text: str, figures: Sequence[str] = ("", "", "", "")) -> Row:
-    return Row(kind, printable(text), tuple(figures))
+def _row(kind: str, text: str, figures: Sequence[str] = (), notes: Sequence[str] = ()) -> Row:
+    return Row(kind, printable(text), tuple(map(printable, notes)), tuple(figures))
 
 
 def _line_figures(line: Mapping[str, Any], currency: str) -> list[str]:

@@ -28,7 +28,7 @@ def amounts_of(texts: str, plan: Plan) -> tuple[list[str], str]:
 
 
 @pytest.mark.parametrize(
-    ("given_", "plan_", "amounts", "total"),
+    ("texts", "plan_", "amounts", "total"),
     [
         ("0.333 0.333 0.333", plan(), ["0.34", "0.33", "0.33"], "1.00"),
         ("0.333 0.333 0.333", plan(rounding=RoundingScope.LINE), ["0.33", "0.33", "0.33"], "0.99"),
@@ -45,8 +45,8 @@ def amounts_of(texts: str, plan: Plan) -> tuple[list[str], str]:
         ("0 0", plan(), ["0.00", "0.00"], "0.00"),
     ],
 )
-def test_examples(given_: str, plan_: Plan, amounts: list[str], total: str) -> None:
-    assert amounts_of(given_, plan_) == (amounts, total)
+def test_examples(texts: str, plan_: Plan, amounts: list[str], total: str) -> None:
+    assert amounts_of(texts, plan_) == (amounts, total)
 
 
 exact_amounts = st.lists(
