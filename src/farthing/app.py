@@ -307,6 +307,8 @@ def server_settings(settings: Settings) -> "ServerSettings":
         query_threads=settings.threads,
         query_memory=settings.memory_limit,
         log_level=settings.log_level,
+        query_threads=settings.threads,
+        query_memory=settings.memory_limit,
     )
 
 

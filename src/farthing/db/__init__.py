@@ -15,6 +15,7 @@ from pathlib import Path
 
 from farthing.db.endpoint import Endpoint, OnWait
 from farthing.db.external import given_postgres
+from farthing.db.installation import bind_installation
 from farthing.db.migration import migrate
 from farthing.db.pool import POOL_SIZE, Books
 from farthing.db.tenants import ensure_default_tenant
@@ -48,6 +49,7 @@ def open_books(
         migrate(endpoint, now)
         books = Books(endpoint, pool_size)
         leaving.callback(books.close)
+        bind_installation(books, data_dir)
         ensure_default_tenant(books, now)
         yield books
 

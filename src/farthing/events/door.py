@@ -10,6 +10,9 @@ from farthing.events.log.files import BlockHeader, LogWriter, encode_block
 from farthing.events.model import Rejected
 from farthing.kernel.instant import unix_microseconds
 
+PARSED_AT_ONCE_BYTES = 256 * 1024
+"""Larger bodies are parsed beside the event loop, so that others are answered meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -34,7 +37,10 @@ class Door:
             InvalidInput, LimitExceeded: the body as a whole cannot be read; nothing was taken.
             Unavailable: the disk is full or busy, or the log failed; nothing was acknowledged.
         """
-        batch = parse_events(body, content_type, content_encoding)
+        if len(body) <= PARSED_AT_ONCE_BYTES:
+            batch = parse_events(body, content_type, content_encoding)
+        else:
+            batch = await asyncio.to_thread(parse_events, body, content_type, content_encoding)
         if batch.accepted:
             header = BlockHeader(
                 block=1,

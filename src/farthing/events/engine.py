@@ -17,7 +17,7 @@ import msgspec
 from farthing.db import Books
 from farthing.events.log.files import list_log_files, read_blocks
 from farthing.events.rewrite import back_fill, compact
-from farthing.events.sealer import Sealer, only_sealer, sweep
+from farthing.events.sealer import Sealer, only_sealer, seal_here, sweep
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.kernel.errors import Corrupt, FarthingError, Unavailable
@@ -166,16 +166,6 @@ def seal_what_waits(
                 "not_sealed", "events wait in the log and the engine does not seal them: see its log"
             )
         time.sleep(IDLE_SECONDS)
-
-
-def seal_here(books: Books, store: EventStore, lateness: Lateness, clock: Clock) -> bool:
-    """Seal everything that stands in the log. False where another process is the sealer."""
-    with only_sealer(store.data_dir) as alone:
-        if alone:
-            sealer = Sealer(books, store, store.data_dir / "log", lateness)
-            while sealer.seal_next(clock()):
-                pass
-        return alone
 
 
 def _end_of(store: EventStore, log_file: str) -> int:

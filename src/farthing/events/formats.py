@@ -35,7 +35,8 @@ _encoder = msgspec.json.Encoder()
 
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"{}[]\n")
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# Possessive, so that a quotation mark without its fellow costs one pass and not a pass from each mark.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _MISSING = re.compile(r"missing required field `([^`]+)`")
 
 

@@ -29,13 +29,16 @@ from farthing.events import files
 from farthing.events.files import Piece
 from farthing.events.log.files import BlockHeader, LogPosition, LogWriter, encode_block
 from farthing.events.mapping import parse_mapping
-from farthing.events.sealer import Sealer, only_sealer, wait_until_sealed
+from farthing.events.rewrite import compact
+from farthing.events.sealer import Sealer, is_sealed, only_sealer, seal_here
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.kernel.errors import InvalidInput, NotFound
 from farthing.kernel.instant import unix_microseconds
 
 APPENDS_IN_FLIGHT_MAX = 8
+LOG_KEPT_SECONDS = 86_400
+"""How long a log file stays after all of it is sealed, where no server sets another time."""
 _POLL_SECONDS = 0.05
 
 Clock = Callable[[], datetime]
@@ -113,6 +116,7 @@ def ingest_file(
         name = "stdin" if path is None else path.name
         last = _append_all(store.data_dir / "log", tenant_id, name, pieces, file_key, clock, counts, progress)
         sealing.wait(last, lambda: progress and progress(_snapshot(counts)))
+        sealing.clean_up(tenant_id)
     return _report(books, tenant_id, name, counts, resumed_at, time.monotonic() - started)
 
 
@@ -235,9 +239,20 @@ def _blocks(piece: Piece, tenant_id: int, origin: str, file_key: str, complete: 
 class _Sealing:
     """Whoever seals: a thread of this process, or the engine of a running server."""
 
-    def __init__(self, books: Books, sealer: Sealer | None, clock: Clock, counts: _Counts) -> None:
+    def __init__(
+        self,
+        books: Books,
+        store: EventStore,
+        lateness: Lateness,
+        clock: Clock,
+        counts: _Counts,
+        *,
+        alone: bool,
+    ) -> None:
         self._books = books
-        self._sealer = sealer
+        self._store = store
+        self._lateness = lateness
+        self._sealer = Sealer(books, store, store.data_dir / "log", lateness) if alone else None
         self._clock = clock
         self._counts = counts
         self._stop = threading.Event()
@@ -284,9 +299,18 @@ class _Sealing:
             if self._failure is not None:
                 raise self._failure
             return
-        while not wait_until_sealed(self._books, last.log_file, last.offset):
-            time.sleep(_POLL_SECONDS)
+        while not is_sealed(self._books, last):
+            # The server that was sealing may end at any time; then it is for us to do.
+            if not seal_here(self._books, self._store, self._lateness, self._clock):
+                time.sleep(_POLL_SECONDS)
             tick()
+
+    def clean_up(self, tenant_id: int) -> None:
+        """What the engine of a server does now and then, for installations that never run one."""
+        if self._sealer is not None:
+            now = self._clock()
+            compact(self._books, self._store, tenant_id, now)
+            self._sealer.remove_sealed_logs(now, LOG_KEPT_SECONDS)
 
     def close(self) -> None:
         """Let the thread finish what it is at."""
@@ -300,9 +324,8 @@ def _sealing(
     books: Books, store: EventStore, lateness: Lateness, clock: Clock, counts: _Counts
 ) -> Iterator[_Sealing]:
     """Take the sealer's place where it is free; where it is not, the server that holds it seals for us."""
-    with only_sealer(store.data_dir) as free:
-        sealer = Sealer(books, store, store.data_dir / "log", lateness) if free else None
-        sealing = _Sealing(books, sealer, clock, counts)
+    with only_sealer(store.data_dir) as alone:
+        sealing = _Sealing(books, store, lateness, clock, counts, alone=alone)
         try:
             yield sealing
         finally:

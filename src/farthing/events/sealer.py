@@ -7,8 +7,8 @@ file, seals it for each tenant in it and commits all of that in one transaction.
 import fcntl
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +17,12 @@ from farthing.catalog.service import all_meters
 from farthing.db import Books
 from farthing.db.pool import BooksConnection, bind_tenant
 from farthing.events.id_index import IdRun, merged, open_run, runs_to_merge, write_run
-from farthing.events.log.files import Block, is_finished, list_log_files, read_blocks
+from farthing.events.log.files import Block, LogPosition, is_finished, list_log_files, read_blocks
 from farthing.events.seal import SealedBatch, run_path, seal_blocks
 from farthing.events.store import books as rows
 from farthing.events.store.books import RunRow, Seal
 from farthing.events.store.duckdb import EventStore, Lateness
-from farthing.kernel.errors import Conflict, Unavailable
+from farthing.kernel.errors import Conflict, Corrupt
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
 from farthing.kernel.instant import unix_microseconds
 
@@ -70,15 +70,26 @@ class Sealer:
     _sealed_last: str = ""
 
     def seal_next(self, now: datetime) -> SealReport | None:
-        """Seal the next piece of the log, whole and committed. None when everything is sealed."""
+        """Seal the next piece of the log, whole and committed. None when everything is sealed.
+
+        Raises Corrupt `log_damaged`, once all that is not damaged is sealed.
+        """
         if self._cursors is None:
             with self.books.operator_transaction() as conn:
                 self._cursors = rows.cursors(conn)
+        damage: Corrupt | None = None
         for log_file in self._in_turn():
             done = self._cursors.get(log_file, 0)
             path = self.log_dir / log_file
-            if path.stat().st_size > done and (blocks := read_blocks(path, done, BATCH_BYTES_MAX)):
+            try:
+                blocks = read_blocks(path, done, BATCH_BYTES_MAX) if path.stat().st_size > done else []
+            except Corrupt as error:
+                damage = error
+                continue
+            if blocks:
                 return self._seal_piece(log_file, done, blocks, now)
+        if damage is not None:
+            raise damage
         return None
 
     def _in_turn(self) -> list[str]:
@@ -169,6 +180,8 @@ class Sealer:
                 rows.drop_cursor(conn, log_file)
             self._cursors.pop(log_file, None)
             removed += 1
+            with suppress(OSError):  # not empty: it has younger files
+                path.parent.rmdir()
         return removed
 
 
@@ -217,10 +230,17 @@ def _new_id(prefix: str, now: datetime) -> str:
     return time_ordered_id(prefix, unix_microseconds(now) // 1000, os.urandom(ENTROPY_BYTES))
 
 
-def wait_until_sealed(books: Books, log_file: str, offset: int) -> bool:
-    """Whether another process's sealer has passed a place in the log."""
+def seal_here(books: Books, store: EventStore, lateness: Lateness, clock: Callable[[], datetime]) -> bool:
+    """Seal everything that stands in the log. False where another process is the sealer."""
+    with only_sealer(store.data_dir) as alone:
+        if alone:
+            sealer = Sealer(books, store, store.data_dir / "log", lateness)
+            while sealer.seal_next(clock()):
+                pass
+        return alone
+
+
+def is_sealed(books: Books, position: LogPosition) -> bool:
+    """Whether the log has been sealed up to a place, by whichever process."""
     with books.operator_transaction() as conn:
-        return rows.cursor_of(conn, log_file) >= offset
-
-
-__all__ = ["SealReport", "Sealer", "Unavailable", "only_sealer", "sweep", "wait_until_sealed"]
+        return rows.cursor_of(conn, position.log_file) >= position.offset

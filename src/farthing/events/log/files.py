@@ -286,6 +286,9 @@ def _check_tail(path: Path, offset: int) -> None:
     with open(path, "rb") as file:
         file.seek(offset)
         rest = file.read(FILE_BYTES_MAX)
+        file.seek(offset)
+        if _read_block(file.readline(HEADER_BYTES_MAX), file, offset) is not None:
+            return  # It was being written when it was read first.
         position = rest.find(b'\n{"block":')
         while position >= 0:
             start = offset + position + 1

@@ -105,7 +105,7 @@ class EventStore:
                 "preserve_insertion_order": False,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "temp_directory": str(data_dir / "tmp"),
+                "temp_directory": str(data_dir / "tmp" / str(os.getpid())),
             }
         )
         self._database.execute("SET TimeZone = 'UTC'")
