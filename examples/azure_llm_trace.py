@@ -54,7 +54,10 @@ def read_prices(sheet: Path) -> dict[str, tuple[str, str]]:
     """Dollars for a token of prompt and of answer, by model, as the sheet spells them."""
     with gzip.open(sheet) as file:
         models = json.load(file, parse_float=str)
-    return {model: (models[model]["input_cost_per_token"], models[model]["output_cost_per_token"]) for model in MODELS}
+    return {
+        model: (models[model]["input_cost_per_token"], models[model]["output_cost_per_token"])
+        for model in MODELS
+    }
 
 
 def catalog(prices: dict[str, tuple[str, str]]) -> dict[str, object]:
@@ -87,13 +90,24 @@ def catalog(prices: dict[str, tuple[str, str]]) -> dict[str, object]:
                 "interval": "month",
                 "rate_cards": [
                     {"key": "input", "name": "Input tokens", "meter": "input_tokens", "price": by_model(0)},
-                    {"key": "output", "name": "Output tokens", "meter": "output_tokens", "price": by_model(1)},
+                    {
+                        "key": "output",
+                        "name": "Output tokens",
+                        "meter": "output_tokens",
+                        "price": by_model(1),
+                    },
                 ],
             }
         ],
         "customers": [{"key": key, "name": key, "currency": "USD", "timezone": "UTC"} for key in customers],
         "subscriptions": [
-            {"key": key, "customer": key, "plan": "payg", "start": "2023-11-01T00:00:00Z", "anchor": "calendar"}
+            {
+                "key": key,
+                "customer": key,
+                "plan": "payg",
+                "start": "2023-11-01T00:00:00Z",
+                "anchor": "calendar",
+            }
             for key in customers
         ],
     }
@@ -122,7 +136,8 @@ def rounded_by_call(trace: Path, prices: tuple[str, str]) -> tuple[int, Decimal]
     cent = Decimal("0.01")
     with gzip.open(trace, "rt") as file:
         calls = [
-            int(row["ContextTokens"]) * prompt + int(row["GeneratedTokens"]) * answer for row in csv.DictReader(file)
+            int(row["ContextTokens"]) * prompt + int(row["GeneratedTokens"]) * answer
+            for row in csv.DictReader(file)
         ]
     return len(calls), sum((call.quantize(cent, ROUND_HALF_EVEN) for call in calls), Decimal("0.00"))
 

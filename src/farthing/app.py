@@ -304,8 +304,6 @@ def server_settings(settings: Settings) -> "ServerSettings":
         workers=settings.workers,
         drain_seconds=settings.drain_seconds,
         engine=ENGINE_ENTRY,
-        query_threads=settings.threads,
-        query_memory=settings.memory_limit,
         log_level=settings.log_level,
         query_threads=settings.threads,
         query_memory=settings.memory_limit,

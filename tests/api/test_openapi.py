@@ -7,7 +7,7 @@ import pytest
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from farthing.api import documents
+from farthing.api import documents, invoice_documents
 from farthing.api.front import OPEN_PATHS
 
 
@@ -154,7 +154,8 @@ def described(document, method, address, status) -> type[BaseModel]:
         )
         operation = document["paths"][template][method.lower()]
     schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
-    model = getattr(documents, schema["$ref"].rpartition("/")[2])
+    name = schema["$ref"].rpartition("/")[2]
+    model = getattr(documents, name, None) or getattr(invoice_documents, name)
     assert issubclass(model, BaseModel)
     return model
 

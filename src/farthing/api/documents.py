@@ -93,6 +93,8 @@ class QuarantinedEvent(BaseModel):
 
 
 class QuarantinePage(BaseModel):
+    """A page of quarantined events, oldest first."""
+
     items: list[QuarantinedEvent]
     next_cursor: str | None
 
@@ -112,6 +114,8 @@ class AccountDocument(BaseModel):
 
 
 class ConditionBody(Body):
+    """One thing that an event must satisfy to count for a meter."""
+
     field: str = Field(examples=["data.status"])
     op: Operator
     value: Any = None
@@ -137,6 +141,8 @@ class MeterDocument(MeterBody):
 
 
 class MeterPage(BaseModel):
+    """A page of meters, in order of key."""
+
     items: list[MeterDocument]
     next_cursor: str | None
 
@@ -194,6 +200,8 @@ class PlanDocument(PlanBody):
 
 
 class PlanPage(BaseModel):
+    """A page of plans, each in its latest version, in order of key."""
+
     items: list[PlanDocument]
     next_cursor: str | None
 
@@ -238,6 +246,8 @@ class CustomerPatch(Body):
 
 
 class AliasBody(Body):
+    """Another subject that means the customer."""
+
     alias: Subject
 
 
@@ -246,6 +256,8 @@ class CustomerDocument(CustomerBody):
 
 
 class CustomerPage(BaseModel):
+    """A page of customers, in order of key."""
+
     items: list[CustomerDocument]
     next_cursor: str | None
 
@@ -269,11 +281,15 @@ class SubscriptionDocument(SubscriptionBody):
 
 
 class SubscriptionPage(BaseModel):
+    """A page of subscriptions, in order of key."""
+
     items: list[SubscriptionDocument]
     next_cursor: str | None
 
 
 class CancelBody(Body):
+    """When a subscription ends."""
+
     end: Instant
 
 
@@ -300,157 +316,12 @@ class UsageDocument(BaseModel):
     rows: list[UsageGroupDocument]
 
 
-# ---- Invoices
-
-
-class BillingRunBody(Body):
-    until: Instant = Field(description="Periods that end by then are billed.")
-
-
-class SkippedBill(BaseModel):
-    """A period that has no new invoice, and why."""
-
-    model_config = ConfigDict(extra="allow")
-
-    customer: str
-    subscription: str
-    reason: str
-
-
-class BillingRunDocument(BaseModel):
-    """What a billing run did. The lists are cut at a thousand; all invoices stand in `/v1/invoices`."""
-
-    until: Instant
-    issued_count: Count
-    issued: list[str]
-    skipped_count: Count
-    skipped: list[SkippedBill]
-
-
-class PeriodDocument(BaseModel):
-    """Half-open: start is in, end is not."""
-
-    start: Instant
-    end: Instant
-
-
-class ChargeDocument(BaseModel):
-    """One step of the price: quantity x unit_price = amount."""
-
-    quantity: Exact
-    unit_price: Exact
-    amount: Exact
-    reason: str
-
-
-class LineDocument(BaseModel):
-    """One line. `amount` is rounded, `amount_exact` is not."""
-
-    model_config = ConfigDict(extra="allow")
-
-    line: int
-    rate_card: Key
-    meter: Key | None
-    description: str
-    dimensions: dict[str, str]
-    service_period: PeriodDocument
-    quantity: Exact
-    amount_exact: Exact
-    amount: Exact
-    charges: list[ChargeDocument]
-
-
-class InvoiceSummary(BaseModel):
-    """An invoice without its lines."""
-
-    model_config = ConfigDict(extra="allow")
-
-    number: str = Field(examples=["INV-000001"])
-    customer: Subject
-    subscription: Subject
-    status: Literal["issued"]
-    reason: Literal["start", "period"]
-    currency: str
-    period: PeriodDocument
-    subtotal: Exact
-    tax: Exact
-    total_exact: Exact
-    total: Exact
-    issued_at: Instant
-
-
-class InvoiceDocument(InvoiceSummary):
-    """An invoice as it was issued. It never changes."""
-
-    lines: list[LineDocument]
-    due_at: Instant
-
-
-class InvoicePage(BaseModel):
-    items: list[InvoiceSummary]
-    next_cursor: str | None
-
-
-class CountedEvent(BaseModel):
-    """One event behind a quantity, and what it contributed."""
-
-    source: str
-    id: str
-    subject: str
-    time: Instant
-    value: str
-
-
-class PlanVersionName(BaseModel):
-    key: Key
-    name: str
-    version: int
-
-
-class ExplanationDocument(BaseModel):
-    """Why a line says what it says: its price, its charges, and the events that are counted for it now.
-
-    A line of a fixed fee has no meter, no quantities and no events.
-    """
-
-    invoice: str
-    customer: Subject
-    subscription: Subject
-    currency: str
-    line: LineDocument
-    plan: PlanVersionName
-    rate_card: Key
-    price: PriceBody
-    meter: MeterDocument | None = None
-    quantity_billed: Exact | None = None
-    quantity_now: Exact | None = None
-    changed_since: bool | None = Field(None, description="Events arrived or aliases moved after the issue.")
-    events_total: Count | None = None
-    events: list[CountedEvent] | None = Field(None, description="The first of them.")
-
-
-class SellerBody(Body):
-    """The party that invoices come from."""
-
-    name: Text
-    address: AddressBody | None = None
-    email: Text | None = None
-    website: Text | None = None
-    tax_id: Text | None = None
-    note: Text | None = None
-    paper: Literal["a4", "us-letter"] | None = None
-    logo_svg: str | None = None
-    logo_png: str | None = Field(None, description="In base64.")
-
-
-class SellerDocument(SellerBody):
-    """The seller as it stands."""
-
-
 # ---- API keys
 
 
 class ApiKeyBody(Body):
+    """What a new API key is called."""
+
     name: Text = Field(description="Whose key it is, for the list.")
 
 
@@ -470,6 +341,8 @@ class NewApiKeyDocument(ApiKeyDocument):
 
 
 class ApiKeyPage(BaseModel):
+    """A page of API keys, without their secrets."""
+
     items: list[ApiKeyDocument]
     next_cursor: str | None
 
@@ -478,21 +351,7 @@ class ApiKeyPage(BaseModel):
 
 
 class HealthDocument(BaseModel):
+    """Whether this installation can do its work, part by part."""
+
     status: Literal["ok", "failing"]
     checks: dict[str, str] = Field({}, description="`ok`, or what is wrong, for each thing that was checked.")
-
-
-BODIES: tuple[type[BaseModel], ...] = (
-    EventBody,
-    MeterBody,
-    PlanBody,
-    CustomerBody,
-    CustomerPatch,
-    AliasBody,
-    SubscriptionBody,
-    CancelBody,
-    BillingRunBody,
-    SellerBody,
-    ApiKeyBody,
-)
-"""What is sent, and so stands in no route's answer."""

@@ -135,4 +135,5 @@ def tenant_of_key(books: Books, pepper: bytes, presented: str) -> int:
 
 
 def refused_key() -> Unauthorized:
+    """The one answer to every key that does not count, whatever is wrong with it."""
     return Unauthorized("invalid_api_key", "the API key is not valid")

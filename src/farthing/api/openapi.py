@@ -15,12 +15,40 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from farthing.api.documents import BODIES, EventsAccepted, ProblemDocument
+from farthing.api.documents import (
+    AliasBody,
+    ApiKeyBody,
+    CancelBody,
+    CustomerBody,
+    CustomerPatch,
+    EventBody,
+    EventsAccepted,
+    MeterBody,
+    PlanBody,
+    ProblemDocument,
+    SubscriptionBody,
+)
 from farthing.api.events_route import EVENTS_PATH
 from farthing.api.front import OPEN_PATHS
+from farthing.api.invoice_documents import BillingRunBody, SellerBody
 from farthing.api.web import problems, reference
 
 OPENAPI_PATH = "/openapi.json"
+
+BODIES: tuple[type[BaseModel], ...] = (
+    EventBody,
+    MeterBody,
+    PlanBody,
+    CustomerBody,
+    CustomerPatch,
+    AliasBody,
+    SubscriptionBody,
+    CancelBody,
+    BillingRunBody,
+    SellerBody,
+    ApiKeyBody,
+)
+"""What is sent, and so stands in no route's answer."""
 
 _DESCRIPTION = """\
 Send events, read usage, publish plans, bill, and check every invoice down to the event.

@@ -58,6 +58,7 @@ def write_orders(orders: Orders) -> bytes:
 
 
 def read_orders(line: bytes) -> Orders:
+    """What the supervisor wrote to this process."""
     return msgspec.json.decode(line, type=Orders, dec_hook=lambda kind, raw: kind(raw))
 
 

@@ -36,6 +36,7 @@ class IdempotentWrite:
 
 
 def insert_key(conn: BooksConnection, tenant_id: int, key: ApiKey, secret_hash: bytes) -> None:
+    """Write a new API key."""
     conn.execute(
         "INSERT INTO api_keys (tenant_id, api_key_id, secret_hash, name, created_at)"
         " VALUES (%s, %s, %s, %s, %s)",
@@ -44,6 +45,7 @@ def insert_key(conn: BooksConnection, tenant_id: int, key: ApiKey, secret_hash: 
 
 
 def select_key(conn: BooksConnection, tenant_id: int, api_key_id: str) -> ApiKey | None:
+    """The key that was presented, whichever tenant it belongs to."""
     row = conn.execute(
         "SELECT api_key_id, name, created_at, revoked_at FROM api_keys WHERE tenant_id = %s AND api_key_id = %s",
         (tenant_id, api_key_id),
@@ -63,6 +65,7 @@ def find_presented_key(conn: BooksConnection, api_key_id: str) -> StoredKey | No
 
 
 def select_keys(conn: BooksConnection, tenant_id: int, after: str, limit: int) -> list[ApiKey]:
+    """The keys of the tenant, in order of id."""
     rows = conn.execute(
         "SELECT api_key_id, name, created_at, revoked_at FROM api_keys"
         " WHERE tenant_id = %s AND api_key_id > %s ORDER BY api_key_id LIMIT %s",
@@ -72,6 +75,7 @@ def select_keys(conn: BooksConnection, tenant_id: int, after: str, limit: int) -
 
 
 def any_key(conn: BooksConnection, tenant_id: int) -> bool:
+    """Whether the tenant has ever had a key."""
     row = conn.execute(
         "SELECT EXISTS (SELECT FROM api_keys WHERE tenant_id = %s) AS found", (tenant_id,)
     ).fetchone()
@@ -89,6 +93,7 @@ def revoke_key(conn: BooksConnection, tenant_id: int, api_key_id: str, now: date
 
 
 def find_write(conn: BooksConnection, tenant_id: int, idempotency_key: str) -> IdempotentWrite | None:
+    """What an earlier request with this idempotency key did."""
     row = conn.execute(
         "SELECT operation, input_hash, status, response FROM idempotent_writes"
         " WHERE tenant_id = %s AND idempotency_key = %s",

@@ -24,6 +24,7 @@ def tenant_of(request: Request) -> int:
 
 
 def services_of(request: Request) -> Services:
+    """The rooms, as this request's worker holds them."""
     services = request.app.state.services
     assert isinstance(services, Services)
     return services
@@ -116,6 +117,7 @@ BodilessWrite = Annotated[Write, Depends(bodiless_write_of)]
 
 
 def answered(answer: Answer) -> Response:
+    """An answer as it goes over the wire."""
     return Response(
         msgspec.json.encode(answer.document),
         answer.status,

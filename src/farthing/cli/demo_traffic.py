@@ -36,15 +36,15 @@ _OUTPUT_PRICES = ("0.0000006", "0.00001", "0.000075")
 _REQUEST_TIERS = ((10_000, "0"), (100_000, "0.0001"), (None, "0.00005"))
 _PLATFORM_FEE = "5"
 
-_FIRST = (
+_FIRST = str.split(
     "Amber Birch Cedar Cobalt Copper Coral Delta Ember Falcon Fern Garnet Granite Harbor Hazel Indigo Iris Ivory "
     "Juniper Lark Linden Lunar Maple Meridian Mistral Nimbus Northern Ochre Onyx Opal Orchard Pine Quartz Raven "
     "Sable Saffron Sienna Solstice Tidal Umber Willow"
-).split()
-_SECOND = (
+)
+_SECOND = str.split(
     "Analytics Apps Bank Care Cloud Commerce Data Energy Foods Freight Games Health Insurance Labs Learning Legal "
     "Logistics Media Mobility Networks Retail Robotics Security Studios Travel"
-).split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +132,21 @@ def event_lines(traffic: Traffic) -> Iterator[tuple[bytes, int]]:
         yield ("\n".join(lines) + "\n").encode(), len(lines)
 
 
+def _broken(name: str, customer: str, tokens: str, time: str = "") -> bytes:
+    whom = f'"id":"{name}-%d","source":"gateway-3","type":"llm.completion","subject":"{customer}",'
+    data = f'"data":{{"model":"sage-2",{tokens}"output_tokens":5,"status":"ok"}}'
+    return f'{{"specversion":"1.0",{whom}{time}{data}}}'.encode()
+
+
 def broken_lines() -> bytes:
     """What real pipelines send besides events."""
     kinds = (
         b'{"specversion":"1.0","id":"broken-%d","source":"gateway-0","type":"llm.completion","data":{"model":"sage-2",',
         b'{"specversion":"1.0","id":"no-type-%d","source":"gateway-1","subject":"cus-0001"}',
-        b'{"specversion":"1.0","id":"nan-%d","source":"gateway-2","type":"llm.completion","subject":"cus-0002",'
-        b'"data":{"model":"sage-2","input_tokens":"NaN","output_tokens":5,"status":"ok"}}',
-        b'{"specversion":"1.0","id":"huge-%d","source":"gateway-3","type":"llm.completion","subject":"cus-0003",'
-        b'"data":{"model":"sage-2","input_tokens":1e1000000,"output_tokens":5,"status":"ok"}}',
-        b'{"specversion":"1.0","id":"no-tokens-%d","source":"gateway-0","type":"llm.completion","subject":"cus-0004",'
-        b'"data":{"model":"sage-2","output_tokens":5,"status":"ok"}}',
-        b'{"specversion":"1.0","id":"future-%d","source":"gateway-1","type":"llm.completion","subject":"cus-0005",'
-        b'"time":"2199-01-01T00:00:00Z","data":{"model":"sage-2","input_tokens":5,"output_tokens":5,"status":"ok"}}',
+        _broken("nan", "cus-0002", '"input_tokens":"NaN",'),
+        _broken("huge", "cus-0003", '"input_tokens":1e1000000,'),
+        _broken("no-tokens", "cus-0004", ""),
+        _broken("future", "cus-0005", '"input_tokens":5,', '"time":"2199-01-01T00:00:00Z",'),
     )
     return b"".join(kinds[number % len(kinds)] % number + b"\n" for number in range(BROKEN_EVENTS))
 
@@ -156,17 +158,6 @@ def catalog(customers: int, start: datetime) -> dict[str, object]:
         ok = [{"field": "data.status", "op": "eq", "value": "ok"}]
         return {"key": key, "event_type": "llm.completion", "filter": ok, **more}
 
-    def by_model(prices: tuple[str, ...]) -> dict[str, object]:
-        cells = [
-            {"when": {"model": model}, "price": {"model": "per_unit", "unit_price": price}}
-            for model, price in zip(MODELS, prices, strict=True)
-        ]
-        return {"model": "matrix", "dimensions": ["model"], "cells": cells}
-
-    tiers = [
-        {"unit_price": price} if up_to is None else {"up_to": str(up_to), "unit_price": price}
-        for up_to, price in _REQUEST_TIERS
-    ]
     model = {"model": "data.model"}
     return {
         "meters": [
@@ -174,39 +165,7 @@ def catalog(customers: int, start: datetime) -> dict[str, object]:
             meter("output_tokens", aggregation="sum", value="data.output_tokens", dimensions=model),
             meter("requests", aggregation="count"),
         ],
-        "plans": [
-            {
-                "key": "payg",
-                "name": "Pay as you go",
-                "currency": "USD",
-                "interval": "month",
-                "rate_cards": [
-                    {
-                        "key": "input",
-                        "name": "Input tokens",
-                        "meter": "input_tokens",
-                        "price": by_model(_INPUT_PRICES),
-                    },
-                    {
-                        "key": "output",
-                        "name": "Output tokens",
-                        "meter": "output_tokens",
-                        "price": by_model(_OUTPUT_PRICES),
-                    },
-                    {
-                        "key": "requests",
-                        "name": "Requests",
-                        "meter": "requests",
-                        "price": {"model": "graduated", "tiers": tiers},
-                    },
-                    {
-                        "key": "platform",
-                        "name": "Platform fee",
-                        "price": {"model": "flat", "amount": _PLATFORM_FEE},
-                    },
-                ],
-            }
-        ],
+        "plans": [_plan()],
         "customers": [
             {
                 "key": customer_key(index),
@@ -225,6 +184,51 @@ def catalog(customers: int, start: datetime) -> dict[str, object]:
                 "anchor": "calendar",
             }
             for index in range(customers)
+        ],
+    }
+
+
+def _plan() -> dict[str, object]:
+    def by_model(prices: tuple[str, ...]) -> dict[str, object]:
+        cells = [
+            {"when": {"model": model}, "price": {"model": "per_unit", "unit_price": price}}
+            for model, price in zip(MODELS, prices, strict=True)
+        ]
+        return {"model": "matrix", "dimensions": ["model"], "cells": cells}
+
+    tiers = [
+        {"unit_price": price} if up_to is None else {"up_to": str(up_to), "unit_price": price}
+        for up_to, price in _REQUEST_TIERS
+    ]
+    return {
+        "key": "payg",
+        "name": "Pay as you go",
+        "currency": "USD",
+        "interval": "month",
+        "rate_cards": [
+            {
+                "key": "input",
+                "name": "Input tokens",
+                "meter": "input_tokens",
+                "price": by_model(_INPUT_PRICES),
+            },
+            {
+                "key": "output",
+                "name": "Output tokens",
+                "meter": "output_tokens",
+                "price": by_model(_OUTPUT_PRICES),
+            },
+            {
+                "key": "requests",
+                "name": "Requests",
+                "meter": "requests",
+                "price": {"model": "graduated", "tiers": tiers},
+            },
+            {
+                "key": "platform",
+                "name": "Platform fee",
+                "price": {"model": "flat", "amount": _PLATFORM_FEE},
+            },
         ],
     }
 

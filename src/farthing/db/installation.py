@@ -26,10 +26,8 @@ def bind_installation(books: Books, data_dir: Path) -> None:
         if in_directory is not None and in_directory == in_books:
             return
         # One side may be missing while the other holds nothing yet: a first start that was cut short.
-        if (
-            in_books is not None
-            and in_directory is not None
-            or (in_books != in_directory and _has_events(data_dir))
+        if (in_books is not None and in_directory is not None) or (
+            in_books != in_directory and _has_events(data_dir)
         ):
             raise Conflict(
                 "wrong_books",

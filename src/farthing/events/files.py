@@ -19,9 +19,9 @@ import zstandard
 
 from farthing.events.formats import parse_lines, whole_lines
 from farthing.events.log.files import RefusedLine
-from farthing.events.mapping import Mapping, Taken, check_columns, lines_sql
+from farthing.events.mapping import Mapping, Taken, check_columns
 from farthing.events.store.duckdb import EventStore
-from farthing.events.store.meter_sql import Bound
+from farthing.events.store.rows import event_lines
 from farthing.kernel.errors import InvalidInput
 
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -209,14 +209,7 @@ def _mapped(
 ) -> Piece:
     """The rows as canonical lines. Row numbers count from 1, the header not included."""
     numbers = pa.array(range(first_row + 1, first_row + 1 + cells.num_rows), pa.int64())
-    bound = Bound()
-    statement = f"SELECT {lines_sql(mapping, name, source, bound)} AS line FROM cells ORDER BY row_number"
-    cursor = store.cursor()
-    try:
-        cursor.register("cells", cells.append_column("row_number", numbers))
-        lines = [line for (line,) in cursor.execute(statement, bound.values).fetchall()]
-    finally:
-        cursor.close()
+    lines = event_lines(store, cells.append_column("row_number", numbers), mapping, name, source)
     batch = parse_lines("".join(lines).encode())
     refused = tuple(
         RefusedLine(f"{name}#{first_row + 1 + line.index}", line.code, line.message, line.raw)

@@ -83,7 +83,7 @@ def _kind(raw: object) -> str:
 
 def plain(number: Decimal) -> str:
     """The number as text without an exponent, every digit kept: `0.0000025`, `47.6088950`, `1000`."""
-    return format(number if number else abs(number), "f")
+    return format(number or abs(number), "f")
 
 
 def trimmed(number: Decimal) -> str:

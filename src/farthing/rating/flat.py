@@ -25,6 +25,8 @@ from farthing.rating.sheet import Sheet, parse_amount
 
 @dataclass(frozen=True, slots=True)
 class Flat:
+    """One amount, whatever the quantity."""
+
     amount: Decimal
 
     grain: ClassVar[Decimal] = ONE

@@ -29,6 +29,8 @@ from farthing.rating.tiers import Tier, read_tiers
 
 @dataclass(frozen=True, slots=True)
 class Graduated:
+    """Each unit at the price of the tier it falls in."""
+
     tiers: tuple[Tier, ...]
     bill_flat_on_zero: bool = False
 

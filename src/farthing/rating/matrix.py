@@ -37,6 +37,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
+    """A price for each combination of dimension values, and one for the rest."""
+
     dimensions: tuple[str, ...]
     cells: tuple[Cell, ...]
     default: Price | None = None

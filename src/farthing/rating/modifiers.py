@@ -73,6 +73,8 @@ class Convert:
 
 @dataclass(frozen=True, slots=True)
 class Modifiers:
+    """What a price does beside its formula: all of it optional, none of it by default."""
+
     convert: Convert | None = None
     free_units: Decimal = ZERO
     discount_percent: Decimal = ZERO

@@ -48,6 +48,8 @@ _DIRECTIONS = {PackageRound.UP: Direction.UP, PackageRound.DOWN: Direction.DOWN}
 
 @dataclass(frozen=True, slots=True)
 class Package:
+    """An amount for every started (or whole, or fractional) package of units."""
+
     package_price: Decimal
     package_size: Decimal
     round: PackageRound = PackageRound.UP

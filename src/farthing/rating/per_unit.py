@@ -20,6 +20,8 @@ from farthing.rating.sheet import Sheet, parse_amount
 
 @dataclass(frozen=True, slots=True)
 class PerUnit:
+    """The same price for every unit."""
+
     unit_price: Decimal
 
     grain: ClassVar[Decimal] = ONE

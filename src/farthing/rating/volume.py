@@ -27,6 +27,8 @@ from farthing.rating.tiers import Tier, read_tiers
 
 @dataclass(frozen=True, slots=True)
 class Volume:
+    """All units at the price of the tier that the total reaches."""
+
     tiers: tuple[Tier, ...]
     bill_flat_on_zero: bool = False
 

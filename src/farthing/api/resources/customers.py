@@ -79,6 +79,7 @@ def list_all_customers(
     summary="Get a customer",
 )
 def get_one_customer(key: PathText, tenant_id: TenantId, services: House) -> Response:
+    """A customer by its key."""
     return found(customer_json(get_customer(services.books, tenant_id, key)))
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
-from farthing.api.documents import ExplanationDocument, InvoiceDocument, InvoicePage
+from farthing.api.invoice_documents import ExplanationDocument, InvoiceDocument, InvoicePage
 from farthing.api.paging import read_cursor
 from farthing.api.services import Services
 from farthing.api.web import (
@@ -59,6 +59,7 @@ def list_all_invoices(
     summary="Get an invoice as PDF",
 )
 def get_invoice_pdf(number: PathText, tenant_id: TenantId, services: House) -> Response:
+    """An invoice as a PDF."""
     return _pdf(services, tenant_id, number)
 
 

@@ -65,4 +65,5 @@ def list_all_meters(tenant_id: TenantId, services: House, query: Annotated[PageQ
     summary="Get a meter",
 )
 def get_one_meter(key: PathText, tenant_id: TenantId, services: House) -> Response:
+    """A meter by its key."""
     return found(meter_json(get_meter(services.books, tenant_id, key)))

@@ -76,6 +76,7 @@ class VersionQuery(QueryDocument):
 def get_one_plan(
     key: PathText, tenant_id: TenantId, services: House, query: Annotated[VersionQuery, Query()]
 ) -> Response:
+    """A plan by its key, in its latest version or in the one named."""
     return found(_document(get_plan(services.books, tenant_id, key, query.version)))
 
 

@@ -48,6 +48,7 @@ def list_quarantined(
 def get_quarantined(
     quarantine_id: Annotated[int, Path(ge=1, le=ID_MAX)], tenant_id: TenantId, services: House
 ) -> Response:
+    """One quarantined event, with its bytes."""
     return found(_document(quarantined_event(services.books, tenant_id, quarantine_id)))
 
 

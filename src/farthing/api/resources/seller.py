@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
-from farthing.api.documents import SellerDocument
 from farthing.api.idempotency import Answer
+from farthing.api.invoice_documents import SellerDocument
 from farthing.api.web import READ, WRITE, House, JsonWrite, TenantId, body, found
 from farthing.invoicing.service import get_seller, put_seller
 
@@ -14,6 +14,7 @@ router = APIRouter(prefix="/v1/seller", tags=["Invoices"])
     "", response_model=None, responses={200: {"model": SellerDocument}, **READ}, summary="Get the seller"
 )
 def get(tenant_id: TenantId, services: House) -> Response:
+    """Who invoices come from."""
     return found(get_seller(services.books, tenant_id))
 
 

@@ -92,6 +92,7 @@ def list_all_subscriptions(
     summary="Get a subscription",
 )
 def get_one_subscription(key: PathText, tenant_id: TenantId, services: House) -> Response:
+    """A subscription by its key."""
     return found(subscription_json(get_subscription(services.books, tenant_id, key)))
 
 

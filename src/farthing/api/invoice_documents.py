@@ -1,0 +1,168 @@
+"""The shapes of invoices and of what is around them, for the OpenAPI description (see `documents.py`)."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from farthing.api.documents import (
+    AddressBody,
+    Body,
+    Count,
+    Exact,
+    Instant,
+    Key,
+    MeterDocument,
+    PriceBody,
+    Subject,
+    Text,
+)
+
+
+class BillingRunBody(Body):
+    """Up to when periods are billed."""
+
+    until: Instant = Field(description="Periods that end by then are billed.")
+
+
+class SkippedBill(BaseModel):
+    """A period that has no new invoice, and why."""
+
+    model_config = ConfigDict(extra="allow")
+
+    customer: str
+    subscription: str
+    reason: str
+
+
+class BillingRunDocument(BaseModel):
+    """What a billing run did. The lists are cut at a thousand; all invoices stand in `/v1/invoices`."""
+
+    until: Instant
+    issued_count: Count
+    issued: list[str]
+    skipped_count: Count
+    skipped: list[SkippedBill]
+
+
+class PeriodDocument(BaseModel):
+    """Half-open: start is in, end is not."""
+
+    start: Instant
+    end: Instant
+
+
+class ChargeDocument(BaseModel):
+    """One step of the price: quantity x unit_price = amount."""
+
+    quantity: Exact
+    unit_price: Exact
+    amount: Exact
+    reason: str
+
+
+class LineDocument(BaseModel):
+    """One line. `amount` is rounded, `amount_exact` is not."""
+
+    model_config = ConfigDict(extra="allow")
+
+    line: int
+    rate_card: Key
+    meter: Key | None
+    description: str
+    dimensions: dict[str, str]
+    service_period: PeriodDocument
+    quantity: Exact
+    amount_exact: Exact
+    amount: Exact
+    charges: list[ChargeDocument]
+
+
+class InvoiceSummary(BaseModel):
+    """An invoice without its lines."""
+
+    model_config = ConfigDict(extra="allow")
+
+    number: str = Field(examples=["INV-000001"])
+    customer: Subject
+    subscription: Subject
+    status: Literal["issued"]
+    reason: Literal["start", "period"]
+    currency: str
+    period: PeriodDocument
+    subtotal: Exact
+    tax: Exact
+    total_exact: Exact
+    total: Exact
+    issued_at: Instant
+
+
+class InvoiceDocument(InvoiceSummary):
+    """An invoice as it was issued. It never changes."""
+
+    lines: list[LineDocument]
+    due_at: Instant
+
+
+class InvoicePage(BaseModel):
+    """A page of invoices, in order of number."""
+
+    items: list[InvoiceSummary]
+    next_cursor: str | None
+
+
+class CountedEvent(BaseModel):
+    """One event behind a quantity, and what it contributed."""
+
+    source: str
+    id: str
+    subject: str
+    time: Instant
+    value: str
+
+
+class PlanVersionName(BaseModel):
+    """A published version of a plan, by name."""
+
+    key: Key
+    name: str
+    version: int
+
+
+class ExplanationDocument(BaseModel):
+    """Why a line says what it says: its price, its charges, and the events that are counted for it now.
+
+    A line of a fixed fee has no meter, no quantities and no events.
+    """
+
+    invoice: str
+    customer: Subject
+    subscription: Subject
+    currency: str
+    line: LineDocument
+    plan: PlanVersionName
+    rate_card: Key
+    price: PriceBody
+    meter: MeterDocument | None = None
+    quantity_billed: Exact | None = None
+    quantity_now: Exact | None = None
+    changed_since: bool | None = Field(None, description="Events arrived or aliases moved after the issue.")
+    events_total: Count | None = None
+    events: list[CountedEvent] | None = Field(None, description="The first of them.")
+
+
+class SellerBody(Body):
+    """The party that invoices come from."""
+
+    name: Text
+    address: AddressBody | None = None
+    email: Text | None = None
+    website: Text | None = None
+    tax_id: Text | None = None
+    note: Text | None = None
+    paper: Literal["a4", "us-letter"] | None = None
+    logo_svg: str | None = None
+    logo_png: str | None = Field(None, description="In base64.")
+
+
+class SellerDocument(SellerBody):
+    """The seller as it stands."""
