@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import msgspec
 import zstandard
 
+from farthing.events.compression import ChunkStream, unzstd
 from farthing.events.model import DATA_DEPTH_MAX, EVENT_BYTES_MAX, Event, ParsedBatch, Rejected
 from farthing.kernel.errors import InvalidInput, LimitExceeded
 
@@ -49,8 +50,7 @@ def decompress(body: bytes, content_encoding: str) -> bytes:
             plain = _gunzip(body)
         case "zstd":
             try:
-                with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(body) as reader:
-                    plain = reader.read(BODY_BYTES_MAX + 1)
+                plain = ChunkStream(unzstd([body])).read(BODY_BYTES_MAX + 1)
             except zstandard.ZstdError as error:
                 raise InvalidInput("broken_compression", f"the body is not valid zstd: {error}") from None
         case other:
@@ -95,7 +95,7 @@ def parse_events(body: bytes, content_type: str, content_encoding: str) -> Parse
         raise InvalidInput("unsupported_media_type", f"{media_type[:80]!r} is not a media type for events")
     plain = decompress(body, content_encoding)
     if media_type in _NDJSON_TYPES:
-        if plain.count(b"\n") > EVENTS_PER_REQUEST_MAX:
+        if plain.count(b"\n") + (not plain.endswith(b"\n")) > EVENTS_PER_REQUEST_MAX:
             raise LimitExceeded("too_many_events", f"more than {EVENTS_PER_REQUEST_MAX} lines in one request")
         return parse_lines(plain)
     if plain.lstrip()[:1] == b"[":

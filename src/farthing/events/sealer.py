@@ -186,19 +186,18 @@ class Sealer:
 
 
 def sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int) -> int:
-    """Remove segment and id files that no row names: debris of a crash, or replaced and no longer read."""
-    named: set[str] = set()
+    """Remove files of these tenants that no row names: debris of a crash, or replaced and no longer read."""
+    removed = 0
     for tenant_id in tenant_ids:
         with books.read_only(tenant_id) as conn:
-            named.update(segment.path for segment in rows.segments(conn, tenant_id))
-            named.update(run.path for run in rows.id_runs(conn, tenant_id))
-    removed = 0
-    for kind in ("segments", "ids"):
-        for path in (data_dir / kind).glob("*/*"):
-            age_seconds = unix_microseconds(now) / 1_000_000 - path.stat().st_mtime
-            if str(path.relative_to(data_dir)) not in named and age_seconds >= keep_seconds:
-                path.unlink()
-                removed += 1
+            named = {segment.path for segment in rows.segments(conn, tenant_id)}
+            named |= {run.path for run in rows.id_runs(conn, tenant_id)}
+        for kind in ("segments", "ids"):
+            for path in (data_dir / kind / str(tenant_id)).glob("*"):
+                age_seconds = unix_microseconds(now) / 1_000_000 - path.stat().st_mtime
+                if str(path.relative_to(data_dir)) not in named and age_seconds >= keep_seconds:
+                    path.unlink()
+                    removed += 1
     return removed
 
 

@@ -136,6 +136,8 @@ class LogWriter:
             if self._waiting_bytes > PENDING_BYTES_MAX:
                 raise Unavailable("log_busy", "the disk cannot keep up; send again in a moment")
             entry = _Append(data, Future())
+            # From here on nobody can cancel it: a client that has gone must not keep the others from an answer.
+            entry.done.set_running_or_notify_cancel()
             self._waiting.append(entry)
             self._waiting_bytes += len(data)
             self._wake.notify()
@@ -152,12 +154,16 @@ class LogWriter:
     def _open_next(self) -> None:
         number = self._number + 1
         path = self._directory / f"{number:012d}.log"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._number, self.log_file = number, f"{self._writer}/{number:012d}.log"
-        # Held for as long as this process may append: readers take an unlocked file as finished.
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._size = 0
-        sync_directory(self._directory)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._number = number  # The name is taken, whatever follows.
+        try:
+            # Held for as long as this process may append: readers take an unlocked file as finished.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            sync_directory(self._directory)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._file, self.log_file, self._size = descriptor, f"{self._writer}/{number:012d}.log", 0
 
     def _run(self) -> None:
         while True:
