@@ -70,7 +70,7 @@ def test_two_starts_at_the_same_moment_make_one_cluster(data_dir: Path, start_us
         user.leave()
     assert not runs(data_dir)
     assert sorted(path.name for path in data_dir.iterdir()) == [
-        "postgres", "postgres.alive", "postgres.start", "postgres.users",
+        "installation.id", "postgres", "postgres.alive", "postgres.start", "postgres.users",
     ]  # fmt: skip
 
 

@@ -20,9 +20,9 @@ _EVENT_DIRECTORIES = ("segments", "ids", "log")
 def bind_installation(books: Books, data_dir: Path) -> None:
     """Give a new pair an id, or check that an old one is still together. Raises Conflict `wrong_books`."""
     file = data_dir / _FILE
-    in_directory = file.read_text().strip() if file.exists() else None
     with books.operator_transaction() as conn:
-        in_books = store.select_installation(conn)
+        in_books = store.select_installation(conn)  # Locks, so the file is looked at behind it.
+        in_directory = file.read_text().strip() if file.exists() else None
         if in_directory is not None and in_directory == in_books:
             return
         # One side may be missing while the other holds nothing yet: a first start that was cut short.

@@ -53,13 +53,12 @@ def select_tenant_tables(conn: BooksConnection) -> list[DictRow]:
 
 
 def select_installation(conn: BooksConnection) -> str | None:
-    """The id of the data directory that these books belong to."""
+    """The id of the data directory that these books belong to. Nobody else binds it until the transaction ends."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtext('farthing.installation'))")
     row = conn.execute("SELECT installation_id FROM installation").fetchone()
     return None if row is None else str(row["installation_id"])
 
 
 def insert_installation(conn: BooksConnection, installation_id: str) -> None:
     """Bind these books to a data directory."""
-    conn.execute(
-        "INSERT INTO installation (installation_id) VALUES (%s) ON CONFLICT DO NOTHING", [installation_id]
-    )
+    conn.execute("INSERT INTO installation (installation_id) VALUES (%s)", [installation_id])
