@@ -22,7 +22,7 @@ def bind_installation(books: Books, data_dir: Path) -> None:
     file = data_dir / _FILE
     with books.operator_transaction() as conn:
         in_books = store.select_installation(conn)  # Locks, so the file is looked at behind it.
-        in_directory = file.read_text().strip() if file.exists() else None
+        in_directory = (file.read_text().strip() or None) if file.exists() else None
         if in_directory is not None and in_directory == in_books:
             return
         # One side may be missing while the other holds nothing yet: a first start that was cut short.
