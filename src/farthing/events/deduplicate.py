@@ -41,8 +41,8 @@ def deduplicate(runs: Sequence[IdRun], batch: Identities, faulty: Flags) -> npt.
 def _within_batch(outcomes: npt.NDArray[np.uint8], batch: Identities) -> None:
     candidates = np.flatnonzero(outcomes == Outcome.COUNTED)
     keys = batch.keys[candidates]
-    order = np.argsort(keys, kind="stable")
-    if not np.any(keys[order][1:] == keys[order][:-1]):
+    in_order = np.sort(keys)
+    if not np.any(in_order[1:] == in_order[:-1]):
         return
     # Equal keys exist: order by (key, check, place in the log), so the first of each group leads it.
     candidates = candidates[np.lexsort((candidates, batch.checks[candidates], keys))]

@@ -8,6 +8,7 @@ holding up the others.
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import zstandard
@@ -19,6 +20,7 @@ from farthing.kernel.errors import InvalidInput, LimitExceeded
 BODY_BYTES_MAX = 32 * 1024 * 1024
 """After decompression."""
 EVENTS_PER_REQUEST_MAX = 50_000
+LINES_AT_ONCE_BYTES = 384 * 1024
 REJECTED_RAW_BYTES_MAX = 4096
 """How much of a refused event is kept to show."""
 
@@ -105,6 +107,25 @@ def parse_events(body: bytes, content_type: str, content_encoding: str) -> Parse
 
 def parse_lines(chunk: bytes) -> ParsedBatch:
     """NDJSON: one event a line; blank lines are skipped. Never raises for a bad line."""
+    if len(chunk) <= LINES_AT_ONCE_BYTES:
+        return _parse_lines_at_once(chunk)
+    # What fits into the processor's cache is decoded and written twice as fast as the whole.
+    lines: list[bytes] = []
+    rejected: list[Rejected] = []
+    accepted = start = 0
+    while start < len(chunk):
+        end = chunk.rfind(b"\n", start, start + LINES_AT_ONCE_BYTES) + 1
+        end = end or (chunk.find(b"\n", start) + 1) or len(chunk)
+        batch = _parse_lines_at_once(chunk[start:end])
+        before = accepted + len(rejected)
+        rejected += [replace(line, index=before + line.index) for line in batch.rejected]
+        lines.append(batch.lines)
+        accepted += batch.accepted
+        start = end
+    return ParsedBatch(b"".join(lines), accepted, tuple(rejected))
+
+
+def _parse_lines_at_once(chunk: bytes) -> ParsedBatch:
     try:
         events = _decoder.decode_lines(chunk)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -139,7 +160,7 @@ def _canonical(events: list[Event]) -> ParsedBatch | None:
         return None
     if _any_too_deep(lines) or not _is_utf8(lines):
         return None
-    if len(lines) > EVENT_BYTES_MAX and any(len(line) > EVENT_BYTES_MAX for line in lines.split(b"\n")):
+    if _any_too_long(lines):
         return None
     return ParsedBatch(lines=lines, accepted=len(events), rejected=())
 
@@ -206,6 +227,16 @@ def _is_utf8(lines: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _any_too_long(lines: bytes) -> bool:
+    """Whether a line is longer than an event may be: somewhere that many bytes hold no newline."""
+    start = 0
+    while len(lines) - start > EVENT_BYTES_MAX + 1:
+        start = lines.rfind(b"\n", start, start + EVENT_BYTES_MAX + 1) + 1
+        if not start:
+            return True
+    return False
 
 
 def _any_too_deep(lines: bytes) -> bool:
