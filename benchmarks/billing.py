@@ -33,8 +33,8 @@ from farthing.usage.model import Span
 from farthing.usage.service import billable_usage
 
 ABOUT = (
-    "Invoices: baseline asks for usage the usual way, one query for each customer and meter, on a sample; "
-    "it is the queries alone, without rating and issuing."
+    "Invoices: one by one is the usage alone, asked of our own store customer by customer and meter by meter, on a "
+    "sample, without rating and issuing."
 )
 
 
@@ -73,7 +73,6 @@ def run(bench: Bench) -> list[Row]:
             f"Invoices of {LINES_PER_INVOICE} lines, with usage",
             "invoices/s",
             series(one.invoices / one.whole.seconds for one in runs),
-            series(one_by_one),
         ),
         Row(
             f"  {expected.customers:,} invoices: the whole run",
@@ -91,6 +90,7 @@ def run(bench: Bench) -> list[Row]:
             series(one.rest_seconds for one in runs),
             less_is_better=True,
         ),
+        Row("    usage asked one by one instead", "invoices/s", series(one_by_one)),
         Row(
             "  CPU per thousand invoices",
             "s",

@@ -20,6 +20,7 @@ from benchmarks.measuring import Stretch, postmaster, require_equal, stretch
 from benchmarks.workload import Expected
 from farthing.db.embedded.cluster import Cluster
 from farthing.db.embedded.place import find_place
+from farthing.events.store.duckdb import EventStore
 
 SESSIONS = 2
 PIECE_BYTES = 6 * 1024 * 1024
@@ -50,6 +51,21 @@ _CHECK = """
       FROM baseline_events
 """
 
+_USAGE_TABLE = """
+    CREATE UNLOGGED TABLE baseline_usage (
+        subject text NOT NULL,
+        time timestamptz NOT NULL,
+        model text NOT NULL,
+        input_tokens bigint NOT NULL,
+        output_tokens bigint NOT NULL);
+"""
+_USAGE_COPY = "COPY baseline_usage FROM STDIN (FORMAT csv, FREEZE)"
+_USAGE_ROWS = """
+    COPY (SELECT subject, strftime(time, '%Y-%m-%d %H:%M:%S.%fZ'), "dim:data.model", "num:data.input_tokens",
+                 "num:data.output_tokens"
+            FROM read_parquet($1)) TO $2 (FORMAT csv, HEADER false)
+"""
+
 
 def connection_text(data_dir: Path) -> str:
     """How the owner of the books' database reaches it. Somebody must hold the server running."""
@@ -68,6 +84,24 @@ def check(conninfo: str, expected: Expected) -> None:
         found = conn.execute(_CHECK).fetchone()
         right = (expected.counted, int(expected.input_tokens.sum()), int(expected.output_tokens.sum()))
         require_equal("events and tokens in the baseline's table", found, right)
+
+
+def make_usage_table(conninfo: str, store: EventStore, segments: list[str], file: Path) -> None:
+    """The events of these segments as a table made for questions about usage: a column for what is asked.
+
+    Not logged, for only reading it is measured; frozen and analysed, as it would be after a while.
+    """
+    cursor = store.cursor()
+    cursor.execute(_USAGE_ROWS, [segments, str(file)])
+    cursor.close()
+    with psycopg.connect(conninfo) as conn:
+        conn.execute(_USAGE_TABLE)
+        with open(file, "rb") as stream, conn.cursor().copy(_USAGE_COPY) as copy:
+            while part := stream.read(1 << 20):
+                copy.write(part)
+        conn.execute("CREATE INDEX ON baseline_usage (subject, time)")
+        conn.execute("ANALYZE baseline_usage")
+    file.unlink()
 
 
 def load(data_dir: Path, file: Path, expected: Expected) -> Stretch:

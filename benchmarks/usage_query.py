@@ -1,11 +1,14 @@
-"""Questions about the month's usage, answered exactly from its events; beside plain DuckDB on the same files."""
+"""Questions about the month's usage, answered exactly from its events; beside PostgreSQL and plain DuckDB."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import psycopg
+
+from benchmarks import postgres
 from benchmarks.bench import Bench
 from benchmarks.measuring import require_equal, series
 from benchmarks.report import Row
@@ -18,49 +21,64 @@ from farthing.usage.model import UsageGroup, UsageQuery, Window
 from farthing.usage.service import query_usage
 
 ABOUT = (
-    "Usage queries: baseline is SQL written by hand for DuckDB on the same Parquet files with the same threads, "
-    "without customers and aliases. Files are in the page cache."
+    "Usage: baseline is PostgreSQL with the same events in a table of typed columns, with an index on (subject, "
+    "time). By hand in DuckDB: our own files, without customers and aliases. All in the page cache."
 )
-_SCAN = """
-    FROM read_parquet(?) WHERE type = 'llm.completion' AND "dim:data.status" = 'ok'
-     AND time >= TIMESTAMP '2024-06-01' AND time < TIMESTAMP '2024-07-01'
-"""
+
+_Answer = dict[tuple[Any, ...], int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A question, the same in SQL, and the right answer to both."""
+    """A question, the same in the SQL of both, and the right answer to all three.
+
+    groups: what it is grouped by, with the names of PostgreSQL's columns. subject: only this one's usage.
+    """
 
     title: str
     query: UsageQuery
-    sql: str
+    groups: tuple[str, ...]
+    subject: str | None
     key: Callable[[UsageGroup], tuple[Any, ...]]
-    answer: dict[tuple[Any, ...], int]
+    answer: _Answer
+
+    def postgres(self) -> str:
+        return (
+            f"SELECT {', '.join((*self.groups, 'sum(input_tokens)'))} FROM baseline_usage "
+            f"WHERE time >= '2024-06-01Z' AND time < '2024-07-01Z' {self._only('subject')} "
+            f"GROUP BY {', '.join(self.groups)}"
+        )
+
+    def duckdb(self) -> str:
+        groups = [group.replace("model", '"dim:data.model"') for group in self.groups]
+        return (
+            f"SELECT {', '.join(groups)}, " + 'sum("num:data.input_tokens") FROM read_parquet(?) '
+            "WHERE type = 'llm.completion' AND \"dim:data.status\" = 'ok' AND time >= TIMESTAMP '2024-06-01' "
+            f"AND time < TIMESTAMP '2024-07-01' {self._only('subject')} GROUP BY {', '.join(groups)}"
+        )
+
+    def _only(self, column: str) -> str:
+        return f"AND {column} = '{self.subject}'" if self.subject else ""
 
 
 def _questions(expected: Expected) -> list[_Question]:
-    largest = int(expected.requests.sum(axis=1).argmax())
-    inputs = expected.input_tokens
-    tokens = 'sum("num:data.input_tokens")'
+    requests = expected.requests.sum(axis=1)
     return [
-        _Question(
-            "Usage: largest customer, by model",
-            UsageQuery("input_tokens", START, END, customer=customer_key(largest), group_by=("model",)),
-            f"""SELECT "dim:data.model", {tokens} {_SCAN} AND subject = '{customer_key(largest)}' GROUP BY 1""",
-            lambda row: (row.group["model"],),
-            {(name,): int(inputs[largest, place]) for place, name in enumerate(MODELS)},
-        ),
+        _by_model("Usage: largest customer, by model", expected, int(requests.argmax())),
+        _by_model("Usage: a small customer, by model", expected, int(requests.argmin())),
         _Question(
             f"Usage: all {expected.customers:,} customers",
             UsageQuery("input_tokens", START, END, group_by=("customer",)),
-            f"SELECT subject, {tokens} {_SCAN} GROUP BY 1",
+            ("subject",),
+            None,
             lambda row: (row.group["customer"],),
-            {(customer_key(place),): int(total) for place, total in enumerate(inputs.sum(axis=1))},
+            {(customer_key(place),): int(sum(tokens)) for place, tokens in enumerate(expected.input_tokens)},
         ),
         _Question(
             "Usage: everybody by day and model",
             UsageQuery("input_tokens", START, END, group_by=("model",), window=Window.DAY),
-            f"""SELECT "dim:data.model", date_trunc('day', time), {tokens} {_SCAN} GROUP BY 1, 2""",
+            ("model", "date_trunc('day', time)"),
+            None,
             lambda row: (row.group["model"], row.window_start and row.window_start.replace(tzinfo=None)),
             {
                 (name, START.replace(tzinfo=None) + timedelta(days=day)): int(
@@ -73,8 +91,20 @@ def _questions(expected: Expected) -> list[_Question]:
     ]
 
 
+def _by_model(title: str, expected: Expected, customer: int) -> _Question:
+    key = customer_key(customer)
+    return _Question(
+        title,
+        UsageQuery("input_tokens", START, END, customer=key, group_by=("model",)),
+        ("model",),
+        key,
+        lambda row: (row.group["model"],),
+        {(name,): int(expected.input_tokens[customer, place]) for place, name in enumerate(MODELS)},
+    )
+
+
 def run(bench: Bench) -> list[Row]:
-    """Each question once to see that the answer is right, then in turn with the baseline."""
+    """Each question once, which warms everything up, then the three in turn."""
     expected, app = bench.month.expected, bench.app
     customers = [
         {"key": customer_key(place), "name": f"Customer {place + 1}", "currency": "USD", "timezone": "UTC"}
@@ -82,40 +112,58 @@ def run(bench: Bench) -> list[Row]:
     ]
     apply(app.books, app.tenant_id, {"customers": customers}, wall_clock())
     files = _files(app)
-    rows = []
-    for question in _questions(expected):
-        right = {key: quantity for key, quantity in question.answer.items() if quantity}
-
-        def ours(question: _Question = question, right: dict[tuple[Any, ...], int] = right) -> float:
-            started = time.perf_counter()
-            groups = query_usage(app.books, app.store, app.tenant_id, question.query, wall_clock())
-            seconds = time.perf_counter() - started
-            found = {question.key(group): int(group.quantity) for group in groups}
-            require_equal(question.title, found, right)
-            return seconds
-
-        def theirs(question: _Question = question, right: dict[tuple[Any, ...], int] = right) -> float:
-            cursor = app.store.cursor()
-            started = time.perf_counter()
-            answered = cursor.execute(question.sql, [files]).fetchall()
-            seconds = time.perf_counter() - started
-            cursor.close()
-            require_equal(f"{question.title}, by hand", {row[:-1]: int(row[-1]) for row in answered}, right)
-            return seconds
-
-        with bench.saying(question.title):
-            ours(), theirs()
-            pairs = [(ours(), theirs()) for _ in range(bench.sizes.repetitions)]
-        rows.append(
-            Row(
-                question.title,
-                "ms",
-                series(1000 * one for one, _ in pairs),
-                series(1000 * other for _, other in pairs),
-                less_is_better=True,
-            )
-        )
+    conninfo = postgres.connection_text(app.settings.data_dir)
+    with bench.saying("copying the month to PostgreSQL"):
+        postgres.make_usage_table(conninfo, app.store, files, bench.directory / "usage.csv")
+    rows: list[Row] = []
+    with psycopg.connect(conninfo, autocommit=True) as conn:
+        for question in _questions(expected):
+            with bench.saying(question.title):
+                _round(app, conn, files, question)
+                rounds = [_round(app, conn, files, question) for _ in range(bench.sizes.repetitions)]
+            ours, theirs, by_hand = (series(1000 * one for one in part) for part in zip(*rounds, strict=True))
+            rows += [
+                Row(question.title, "ms", ours, theirs, less_is_better=True),
+                Row("  by hand in DuckDB", "ms", by_hand, less_is_better=True),
+            ]
+        conn.execute("DROP TABLE baseline_usage")
     return rows
+
+
+def _round(
+    app: App, conn: psycopg.Connection[Any], files: list[str], question: _Question
+) -> tuple[float, float, float]:
+    """The seconds of ours, of PostgreSQL and of DuckDB by hand; all three must give the right answer."""
+    started = time.perf_counter()
+    groups = query_usage(app.books, app.store, app.tenant_id, question.query, wall_clock())
+    ours = time.perf_counter() - started
+    _check(question, "", {question.key(group): int(group.quantity) for group in groups})
+    started = time.perf_counter()
+    rows = conn.execute(question.postgres()).fetchall()
+    theirs = time.perf_counter() - started
+    _check(question, " in PostgreSQL", _answer(rows))
+    cursor = app.store.cursor()
+    started = time.perf_counter()
+    rows = cursor.execute(question.duckdb(), [files]).fetchall()
+    by_hand = time.perf_counter() - started
+    cursor.close()
+    _check(question, " in DuckDB", _answer(rows))
+    return ours, theirs, by_hand
+
+
+def _answer(rows: Iterable[tuple[Any, ...]]) -> _Answer:
+    """Rows of (group..., sum); times without their zone, which is UTC."""
+    return {
+        tuple(value if isinstance(value, str) else value.replace(tzinfo=None) for value in row[:-1]): int(
+            row[-1]
+        )
+        for row in rows
+    }
+
+
+def _check(question: _Question, where: str, found: _Answer) -> None:
+    right = {key: quantity for key, quantity in question.answer.items() if quantity}
+    require_equal(question.title + where, found, right)
 
 
 def _files(app: App) -> list[str]:

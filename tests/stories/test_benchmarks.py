@@ -27,8 +27,13 @@ ROWS = {
     ],
     "usage_query": [
         "Usage: largest customer, by model",
+        "  by hand in DuckDB",
+        "Usage: a small customer, by model",
+        "  by hand in DuckDB",
         "Usage: all 10 customers",
+        "  by hand in DuckDB",
         "Usage: everybody by day and model",
+        "  by hand in DuckDB",
     ],
     "billing": [
         "Invoices of 5 lines, with usage",
@@ -36,6 +41,7 @@ ROWS = {
         "    usage queries",
         "    lines, rating, totals",
         "    documents, inserts, the rest",
+        "    usage asked one by one instead",
         "  CPU per thousand invoices",
     ],
     "rating": ["Rating: graduated, 5 tiers, one core"],
