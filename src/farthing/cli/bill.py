@@ -1,6 +1,7 @@
 """`farthing bill`."""
 
 import heapq
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -68,6 +69,11 @@ def bill(
     """
     moment = parse_moment(until, timezone, "--until")
     with opened(data, tenant, make=False) as house:
+        if moment > house.clock():
+            print(
+                "note: --until lies ahead; what is used in those periods from now on is not billed",
+                file=sys.stderr,
+            )
         with progress_bar("billing") as bar:
             seal_what_waits(house.books, house.store, house.settings.lateness, house.clock, SEAL_WAIT_SECONDS)
             result = run_billing(
