@@ -97,8 +97,8 @@ def _quarantined(books, tenant_id, now):
         )
         row = conn.execute(
             "INSERT INTO quarantine (tenant_id, seal_id, reason, detail, origin, raw, received_at)"
-            " VALUES (%s, 'seal', 'conflict', 'd', 'http', 'x', %s) RETURNING quarantine_id",
-            [tenant_id, now],
+            " VALUES (%s, 'seal', 'conflict', 'd', 'http', %s, %s) RETURNING quarantine_id",
+            [tenant_id, b'{"specversion":"1.0","id":"q","source":"s","type":"call"}', now],
         ).fetchone()
     return row["quarantine_id"]
 
@@ -135,7 +135,7 @@ def test_its_own_things_are_there(client, furnished):
     """The other tests of this file mean nothing unless these addresses are right."""
     for route, address in furnished.items():
         if route != ("POST", "/v1/api-keys/{api_key_id}/revoke"):
-            assert send(client, route, address).status_code == 200, address
+            assert send(client, route, address).status_code in (200, 202), address
 
 
 def test_of_one_thing_another_tenant_sees_what_it_sees_of_nothing(client, other_client, furnished):

@@ -184,6 +184,7 @@ def test_usage_and_account_agree_with_what_was_sent(furnished, seal):
         "quarantined": 1,
         "waiting": 0,
         "quarantined_by_reason": {"conflict": 1},
+        "quarantined_by_state": {"open": 1, "retried": 0, "dropped": 0},
     }
     asked = "/v1/usage?meter=input_tokens&from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z"
     assert furnished.get(asked).json()["rows"] == [
@@ -211,6 +212,27 @@ def test_quarantine_shows_what_came_and_why(furnished, seal):
     assert furnished.get(f"/v1/quarantine/{first['quarantine_id']}").json() == first
     assert furnished.get("/v1/quarantine?reason=malformed").json()["items"] == []
     assert furnished.get("/v1/quarantine/999999999").status_code == 404
+
+
+def test_a_quarantined_event_is_retried_or_dropped(furnished, seal):
+    made(furnished.post("/v1/events", [event(1), event(1, input_tokens=7), event(1, input_tokens=8)]), 202)
+    seal()
+    first, second = (item["quarantine_id"] for item in furnished.get("/v1/quarantine").json()["items"])
+    retried = furnished.post(f"/v1/quarantine/{first}/retry")
+    assert (retried.status_code, retried.json()) == (202, {"quarantine_id": first, "status": "accepted"})
+    for _ in range(2):
+        dropped = furnished.post(f"/v1/quarantine/{second}/drop")
+        assert (dropped.status_code, dropped.json()) == (200, {"quarantine_id": second, "status": "dropped"})
+    assert account(furnished)["waiting"] == 1
+    seal()
+    assert account(furnished)["quarantined_by_state"] == {"open": 1, "retried": 1, "dropped": 1}
+    resolved = furnished.get("/v1/quarantine?resolved=true").json()["items"]
+    assert [(item["quarantine_id"], item["resolution"]) for item in resolved] == [
+        (first, "retried"),
+        (second, "dropped"),
+    ]
+    refused = furnished.post(f"/v1/quarantine/{second}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "quarantine_resolved")
 
 
 @pytest.mark.parametrize(

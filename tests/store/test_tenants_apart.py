@@ -51,6 +51,7 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "quarantine_id": 1, "seal_id": "s", "reason": "r", "detail": "d", "origin": "o", "raw": b"r",
             "received_at": now,
         },
+        "quarantine_resolutions": {"quarantine_id": 1, "resolution": "dropped", "resolved_at": now},
         "imports": {"file_key": "f", "read_to": 1, "updated_at": now},
         "customers": {
             "customer_id": 1, "key": "c", "name": "n", "currency": "USD", "timezone": "UTC", "created_at": now,

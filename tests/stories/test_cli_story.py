@@ -183,11 +183,17 @@ def every_line_is_accounted_for(shell: Shell) -> None:
         "quarantined": 4,
         "waiting": 0,
         "quarantined_by_reason": reasons,
+        "quarantined_by_state": {"open": 4, "retried": 0, "dropped": 0},
     }
     (broken,) = shell.json("quarantine", "list", "--reason", "malformed_json")["quarantined"]
     assert broken["origin"] == "calls.ndjson:1506"
     assert broken["raw"] == "not an event"
     assert shell.json("quarantine", "show", str(broken["quarantine_id"])) == broken
+    assert shell.json("quarantine", "retry", "--reason", "malformed_json", code=1)["events"] == 0
+    assert shell.json("quarantine", "drop", str(broken["quarantine_id"])) == {"dropped": 1}
+    assert "1 in quarantine again" in shell.text("quarantine", "retry", "--reason", "conflict")
+    states = {"open": 3, "retried": 1, "dropped": 1}
+    assert shell.json("account")["quarantined_by_state"] == states
 
 
 def usage_is_exact(shell: Shell) -> None:

@@ -99,7 +99,15 @@ def test_transactions_open_in_use_cases_only(path: Path) -> None:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("transaction", "operator_transaction")
     ]
-    use_cases = ("service.py", "apply.py", "sealer.py", "rewrite.py", "keys.py", "idempotency.py")
+    use_cases = (
+        "service.py",
+        "apply.py",
+        "sealer.py",
+        "rewrite.py",
+        "resolve.py",
+        "keys.py",
+        "idempotency.py",
+    )
     assert opened == [] or path.name in use_cases
 
 

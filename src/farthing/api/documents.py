@@ -89,7 +89,16 @@ class QuarantinedEvent(BaseModel):
     detail: str
     origin: str = Field(description="Where it came from: `http`, or a file and its line.")
     received_at: Instant
+    resolution: Literal["retried", "dropped"] | None = Field(description="None: it is open.")
+    resolved_at: Instant | None
     raw: str = Field(description="Its bytes as they were received, in UTF-8 with replacements.")
+
+
+class QuarantineResolved(BaseModel):
+    """What was done about a quarantined event. Accepted: on disk once more, and sealed in a moment."""
+
+    quarantine_id: int
+    status: Literal["accepted", "dropped"]
 
 
 class QuarantinePage(BaseModel):
@@ -108,6 +117,9 @@ class AccountDocument(BaseModel):
     quarantined: Count
     waiting: Count = Field(description="On disk and not sealed yet.")
     quarantined_by_reason: dict[str, int]
+    quarantined_by_state: dict[str, int] = Field(
+        description="`open`, `retried` (accepted once more, so part of `accepted` again) and `dropped`."
+    )
 
 
 # ---- Catalog

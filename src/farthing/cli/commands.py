@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "bill": "Issue the invoices that are due.",
     "invoices": "Issued invoices: list, show, pdf, explain a line.",
     "account": "What became of every accepted event.",
-    "quarantine": "Events that were set aside: list, show.",
+    "quarantine": "Events that were set aside: list, show, retry, drop.",
     "rate": "Rate quantities: JSON lines in, JSON lines out.",
     "periods": "Billing periods: JSON lines in, JSON lines out.",
     "doctor": "Check the laws on live data and print what is off.",

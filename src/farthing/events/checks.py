@@ -14,6 +14,7 @@ from farthing.db import Books
 from farthing.events.log.files import list_log_files, read_blocks
 from farthing.events.store import books as rows
 from farthing.events.store import checks as columns
+from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store.duckdb import EventStore
 from farthing.kernel.checked import Checked, checked
 from farthing.kernel.errors import Corrupt
@@ -35,7 +36,12 @@ def check_conservation(books: Books, tenant_id: int) -> Checked:
         quarantined = sum(rows.quarantine_reasons(conn, tenant_id).values())
         stored = sum(segment.events for segment in rows.segments(conn, tenant_id))
         indexed = sum(run.ids for run in rows.id_runs(conn, tenant_id))
-    findings = []
+        overdrawn = quarantine_rows.overdrawn_seals(conn, tenant_id)
+    findings = [
+        f"the seal {seal['seal_id']} closes {seal['retried']} quarantined events as retried, "
+        f"and accepted {seal['accepted']}"
+        for seal in overdrawn
+    ]
     parts = sealed["counted"] + sealed["duplicate"] + sealed["quarantined"]
     if sealed["accepted"] != parts:
         findings.append(f"{sealed['accepted']} events were accepted, and {parts} are accounted for")

@@ -55,6 +55,11 @@ class Door:
         return Accepted(batch.accepted, batch.rejected)
 
     @property
+    def log(self) -> LogWriter:
+        """The log file behind this door."""
+        return self._log
+
+    @property
     def failure(self) -> str | None:
         """Why this door stopped taking events for good, or None."""
         return self._log.failure

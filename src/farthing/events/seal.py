@@ -51,6 +51,7 @@ class SealedBatch:
     run: RunRow | None
     opened_run: IdRun | None
     imports: list[ImportProgress]
+    retried: list[int]
 
 
 def segment_path(tenant_id: int, segment_id: str) -> str:
@@ -109,6 +110,7 @@ def seal_blocks(
         run=run,
         opened_run=opened,
         imports=_import_progress(blocks),
+        retried=[block.header.retried for block in events if block.header.retried],
     )
 
 

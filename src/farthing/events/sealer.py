@@ -20,6 +20,7 @@ from farthing.events.id_index import IdRun, merged, open_run, runs_to_merge, wri
 from farthing.events.log.files import Block, LogPosition, is_finished, list_log_files, read_blocks
 from farthing.events.seal import SealedBatch, run_path, seal_blocks
 from farthing.events.store import books as rows
+from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store.books import RunRow, Seal
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.kernel.errors import Conflict, Corrupt
@@ -221,6 +222,8 @@ def _commit_batch(
         rows.insert_run(conn, batch.tenant_id, batch.run, now)
     if batch.quarantine:
         rows.insert_quarantine(conn, batch.tenant_id, batch.seal_id, batch.quarantine)
+    if batch.retried:
+        quarantine_rows.insert_retried(conn, batch.tenant_id, batch.retried, batch.seal_id, now)
     for progress in batch.imports:
         rows.put_import(conn, batch.tenant_id, progress.file_key, progress.read_to, progress.complete, now)
 

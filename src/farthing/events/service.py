@@ -8,6 +8,7 @@ from typing import Any
 from farthing.db import Books
 from farthing.events.log.files import list_log_files, read_blocks
 from farthing.events.store import books as event_rows
+from farthing.events.store import quarantine as quarantine_rows
 from farthing.kernel.errors import NotFound
 
 _PIECE_BYTES = 8 * 1024 * 1024
@@ -15,7 +16,11 @@ _PIECE_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """accepted = counted + duplicate + quarantined + waiting."""
+    """accepted = counted + duplicate + quarantined + waiting.
+
+    quarantined = open + retried + dropped. An event that was retried is accepted once more: what became
+    of it then is part of the sum like that of any other.
+    """
 
     accepted: int
     counted: int
@@ -23,6 +28,7 @@ class Account:
     quarantined: int
     waiting: int
     quarantined_by_reason: Mapping[str, int]
+    quarantined_by_state: Mapping[str, int]
 
 
 def account(books: Books, log_dir: Path, tenant_id: int) -> Account:
@@ -35,6 +41,7 @@ def account(books: Books, log_dir: Path, tenant_id: int) -> Account:
         sealed = event_rows.tally(conn, tenant_id)
         sealed_to = event_rows.cursors(conn)
         by_reason = event_rows.quarantine_reasons(conn, tenant_id)
+        resolved = quarantine_rows.resolutions(conn, tenant_id)
     waiting = _waiting(log_dir, sealed_to, tenant_id)
     return Account(
         accepted=sealed["accepted"] + waiting,
@@ -43,20 +50,27 @@ def account(books: Books, log_dir: Path, tenant_id: int) -> Account:
         quarantined=sealed["quarantined"],
         waiting=waiting,
         quarantined_by_reason=by_reason,
+        quarantined_by_state={
+            "open": sealed["quarantined"] - sum(resolved.values()),
+            "retried": resolved.get("retried", 0),
+            "dropped": resolved.get("dropped", 0),
+        },
     )
 
 
 def quarantined(
-    books: Books, tenant_id: int, *, reason: str | None, after: int, limit: int
+    books: Books, tenant_id: int, *, reason: str | None, resolved: bool | None, after: int, limit: int
 ) -> list[dict[str, Any]]:
-    """Quarantined events, oldest first, behind the id `after`."""
+    """Quarantined events, oldest first, behind the id `after`: open ones, resolved ones, or (None) all."""
     with books.read_only(tenant_id) as conn:
-        return event_rows.quarantine_page(conn, tenant_id, reason=reason, after=after, limit=limit)
+        return quarantine_rows.quarantine_page(
+            conn, tenant_id, reason=reason, resolved=resolved, after=after, limit=limit
+        )
 
 
 def quarantined_event(books: Books, tenant_id: int, quarantine_id: int) -> dict[str, Any]:
     """One of them. Raises NotFound `quarantined_event_not_found`."""
-    for row in quarantined(books, tenant_id, reason=None, after=quarantine_id - 1, limit=1):
+    for row in quarantined(books, tenant_id, reason=None, resolved=None, after=quarantine_id - 1, limit=1):
         if row["quarantine_id"] == quarantine_id:
             return row
     raise NotFound("quarantined_event_not_found", f"there is no quarantined event {quarantine_id}")

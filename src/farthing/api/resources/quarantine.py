@@ -5,13 +5,27 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from farthing.api.documents import QuarantinedEvent, QuarantinePage
+from farthing.api.documents import QuarantinedEvent, QuarantinePage, QuarantineResolved
+from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
-from farthing.api.web import READ, READ_ONE, House, PageQuery, TenantId, found, found_page
+from farthing.api.web import (
+    READ,
+    READ_ONE,
+    WRITE_ONE,
+    BodilessWrite,
+    House,
+    PageQuery,
+    TenantId,
+    found,
+    found_page,
+)
+from farthing.events.resolve import drop, resend_one
 from farthing.events.service import quarantined, quarantined_event
 from farthing.kernel.instant import format_instant
 
 ID_MAX = 2**63 - 1
+
+QuarantineId = Annotated[int, Path(ge=1, le=ID_MAX)]
 
 router = APIRouter(prefix="/v1/quarantine", tags=["Quarantine"])
 
@@ -20,6 +34,9 @@ class QuarantineQuery(PageQuery):
     """Which page of the quarantine."""
 
     reason: str | None = Field(None, max_length=256, description="Only this reason, such as `conflict`.")
+    resolved: bool = Field(
+        False, description="The ones that were retried or dropped, in place of the open ones."
+    )
 
 
 @router.get(
@@ -31,12 +48,55 @@ class QuarantineQuery(PageQuery):
 def list_quarantined(
     tenant_id: TenantId, services: House, query: Annotated[QuarantineQuery, Query()]
 ) -> Response:
-    """Oldest first."""
+    """Open ones, oldest first."""
     after = read_cursor(query.cursor, "quarantine", numeric=True) or "0"
     items = quarantined(
-        services.books, tenant_id, reason=query.reason, after=int(after), limit=query.limit + 1
+        services.books,
+        tenant_id,
+        reason=query.reason,
+        resolved=query.resolved,
+        after=int(after),
+        limit=query.limit + 1,
     )
     return found_page(items, query.limit, "quarantine", lambda row: str(row["quarantine_id"]), _document)
+
+
+@router.post(
+    "/{quarantine_id}/retry",
+    response_model=None,
+    status_code=202,
+    responses={202: {"model": QuarantineResolved}, **WRITE_ONE},
+    summary="Retry a quarantined event",
+)
+def retry_quarantined(quarantine_id: QuarantineId, write: BodilessWrite) -> Response:
+    """Its bytes are on disk once more, and the event is closed as `retried` when they are sealed.
+
+    For an event that has to be corrected, send the corrected one to `/v1/events` and drop this one.
+    """
+    services = write.services
+
+    def effect() -> Answer:
+        resend_one(services.books, write.tenant_id, services.door.log, quarantine_id, services.now())
+        return Answer(202, {"quarantine_id": quarantine_id, "status": "accepted"})
+
+    return write.once(effect)
+
+
+@router.post(
+    "/{quarantine_id}/drop",
+    response_model=None,
+    responses={200: {"model": QuarantineResolved}, **WRITE_ONE},
+    summary="Drop a quarantined event",
+)
+def drop_quarantined(quarantine_id: QuarantineId, write: BodilessWrite) -> Response:
+    """It is not to be counted, and stays to be seen. Dropping it again changes nothing."""
+    services = write.services
+
+    def effect() -> Answer:
+        drop(services.books, write.tenant_id, [quarantine_id], services.now())
+        return Answer(200, {"quarantine_id": quarantine_id, "status": "dropped"})
+
+    return write.once(effect)
 
 
 @router.get(
@@ -45,9 +105,7 @@ def list_quarantined(
     responses={200: {"model": QuarantinedEvent}, **READ_ONE},
     summary="Get a quarantined event",
 )
-def get_quarantined(
-    quarantine_id: Annotated[int, Path(ge=1, le=ID_MAX)], tenant_id: TenantId, services: House
-) -> Response:
+def get_quarantined(quarantine_id: QuarantineId, tenant_id: TenantId, services: House) -> Response:
     """One quarantined event, with its bytes."""
     return found(_document(quarantined_event(services.books, tenant_id, quarantine_id)))
 
@@ -59,5 +117,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
         "detail": row["detail"],
         "origin": row["origin"],
         "received_at": format_instant(row["received_at"]),
+        "resolution": row["resolution"],
+        "resolved_at": None if row["resolved_at"] is None else format_instant(row["resolved_at"]),
         "raw": bytes(row["raw"]).decode("utf-8", "replace"),
     }

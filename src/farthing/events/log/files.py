@@ -51,6 +51,7 @@ class BlockHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     import_key: str = ""
     import_read_to: int = 0
     import_complete: bool = False
+    retried: int = 0  # the quarantined event that its event was, which its seal closes
     crc32: int = 0
 
 

@@ -233,21 +233,6 @@ def insert_quarantine(
     )
 
 
-def quarantine_page(
-    conn: Connection, tenant_id: int, *, reason: str | None, after: int, limit: int
-) -> list[dict[str, Any]]:
-    """Quarantined events, oldest first, behind the id `after`."""
-    return conn.execute(
-        """
-        SELECT quarantine_id, reason, detail, origin, raw, received_at FROM quarantine
-         WHERE tenant_id = %(tenant)s AND quarantine_id > %(after)s
-           AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-         ORDER BY quarantine_id LIMIT %(limit)s
-        """,
-        {"tenant": tenant_id, "after": after, "reason": reason, "limit": limit},
-    ).fetchall()
-
-
 def quarantine_reasons(
     conn: Connection, tenant_id: int, log_files: Collection[str] | None = None
 ) -> dict[str, int]:
