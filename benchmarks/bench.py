@@ -54,7 +54,7 @@ def sizes_for(events: int) -> Sizes:
         http_events_baseline=part(100_000, 2_000),
         ratings=part(50_000, 100),
         pdfs=part(60, 1),
-        customers_one_by_one=part(15, 2),
+        customers_one_by_one=part(60, 2),
         repetitions=5 if full else 3,
         long_repetitions=3 if full else 1,
     )

@@ -22,8 +22,9 @@ from benchmarks.workload import (
 )
 from farthing.app import App, wall_clock
 from farthing.catalog.service import all_meters, plan_versions_by_id
+from farthing.cli.demo_traffic import customer_key
 from farthing.customers.apply import apply
-from farthing.customers.service import list_customers, subscriptions_begun
+from farthing.customers.service import get_customer, subscriptions_begun
 from farthing.invoicing.due import due_bills, parted
 from farthing.invoicing.model import Bill, Draft
 from farthing.invoicing.run import drafted, usage_by_bill, usage_needed
@@ -67,7 +68,7 @@ def run(bench: Bench) -> list[Row]:
         with bench.saying(f"billing, {number + 1} of {bench.sizes.long_repetitions}"):
             runs.append(_bill(app, expected, amounts))
         with bench.saying("asking for usage one by one"):
-            one_by_one.append(_one_by_one(app, bench.sizes.customers_one_by_one))
+            one_by_one.append(_one_by_one(app, expected.customers, bench.sizes.customers_one_by_one))
     return [
         Row(
             f"Invoices of {LINES_PER_INVOICE} lines, with usage",
@@ -152,11 +153,15 @@ def _bills(app: App) -> Sequence[Bill]:
     return parted(due_bills(subscriptions, customers, plans, END), issued)[0]
 
 
-def _one_by_one(app: App, customers: int) -> float:
-    """Customers a second when each one's usage is asked for by itself, meter by meter."""
+def _one_by_one(app: App, customers: int, wanted: int) -> float:
+    """Customers a second when each one's usage is asked for by itself, meter by meter.
+
+    The sample stands at equal distances from the largest customer to the smallest.
+    """
 
     known = all_meters(app.books, app.tenant_id)
-    sample = list_customers(app.books, app.tenant_id, None, min(customers, 100))
+    places = range(customers // wanted // 2, customers, customers // wanted)
+    sample = [get_customer(app.books, app.tenant_id, customer_key(place)) for place in places]
     started = time.perf_counter()
     for customer in sample:
         for meter in known:
