@@ -4,7 +4,6 @@ It runs beside the doors in a process of its own. It may be killed at any moment
 committed it does again (law 4), and the doors go on acknowledging without it.
 """
 
-import errno
 import sys
 import threading
 import time
@@ -15,7 +14,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from farthing.db import Books
-from farthing.events.log.files import list_log_files, read_blocks
+from farthing.events.log.files import FULL_DISK, list_log_files, read_blocks
 from farthing.events.rewrite import back_fill, compact
 from farthing.events.sealer import Sealer, only_sealer, seal_here, sweep
 from farthing.events.store import books as rows
@@ -39,8 +38,6 @@ PAUSE_SECONDS_MAX = 10.0
 
 NO_TENANT = 0
 """How far the log is sealed is no tenant's."""
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Clock = Callable[[], datetime]
 
@@ -128,7 +125,7 @@ class _Engine:
 
 def _is_of_the_disk(error: Exception) -> bool:
     """Whether the disk failed, after which nothing is known about what was written. A full one has not failed."""
-    return isinstance(error, OSError) and error.errno not in _FULL
+    return isinstance(error, OSError) and error.errno not in FULL_DISK
 
 
 def _report(task: str, error: Exception, now: datetime, tenant_id: int | None = None) -> None:

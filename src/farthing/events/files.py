@@ -6,26 +6,35 @@ file, and how far the file has been read, so that an import can go on where it w
 
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeAlias, cast
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
-import zstandard
 
-from farthing.events.formats import parse_lines, whole_lines
+from farthing.events.compression import ChunkStream, unzstd
+from farthing.events.formats import REJECTED_RAW_BYTES_MAX, parse_lines, whole_lines
 from farthing.events.log.files import RefusedLine
 from farthing.events.mapping import Mapping, Taken, check_columns
+from farthing.events.model import ParsedBatch
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.rows import event_lines
 from farthing.kernel.errors import InvalidInput
 
 CHUNK_BYTES = 4 * 1024 * 1024
+HEADER_BYTES = 1024 * 1024
+"""The longest header line of a CSV."""
 ROWS_AT_ONCE = 32_768
+
+Numbers: TypeAlias = npt.NDArray[np.int64]
+"""Where rows stand in their file, from 1, the header not included."""
 
 _COMPRESSED = (".gz", ".zst")
 
@@ -92,64 +101,55 @@ def read_csv(
     stream: IO[bytes], name: str, delimiter: str, mapping: Mapping, source: str, store: EventStore, skip: int
 ) -> Iterator[Piece]:
     """Rows of a CSV with a header line, mapped; `skip` is the number of rows that an earlier run has taken."""
-    broken: list[RefusedLine] = []
+    broken: dict[int, RefusedLine] = {}
 
     def note_broken(row: pa_csv.InvalidRow) -> str:
-        place = f"{name}, after row {rows}" if row.number is None else f"{name}:{row.number}"
+        number = row.number - 1  # The header is no row. (The number is known because one thread reads.)
         complaint = f"the row has {row.actual_columns} cells instead of {row.expected_columns}"
-        broken.append(RefusedLine(place, "malformed_row", complaint, (row.text or "").encode()))
+        broken[number] = _refused(name, number, "malformed_row", complaint, (row.text or "").encode())
         return "skip"
 
-    rows = 0
+    read_to = 0
     try:
-        # A first look at the header, because every column is wanted as text.
-        head = stream.read(1 << 20)
-        names = pa_csv.read_csv(
-            io.BytesIO(head.split(b"\n", 1)[0] + b"\n"),
-            parse_options=pa_csv.ParseOptions(delimiter=delimiter),
-        ).column_names
-        check_columns(mapping, names)
-        reader = pa_csv.open_csv(
-            _Rejoined(head, stream),
-            read_options=pa_csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note_broken
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-            ),
-        )
-        for batch in reader:
-            first, rows = rows, rows + batch.num_rows
-            if rows > skip:
-                taken = batch.slice(max(0, skip - first))
-                piece = _mapped(
-                    pa.Table.from_batches([taken]), max(first, skip), name, mapping, source, store
-                )
-                yield Piece(piece.lines, piece.events, (*broken, *piece.refused), rows)
-            broken.clear()
-        if broken:
-            yield Piece(b"", 0, tuple(broken), rows)
+        for cells in _csv_batches(stream, delimiter, mapping, note_broken):
+            # The reader looks ahead: some of the broken rows belong to a batch that is still to come.
+            numbers = np.setdiff1d(np.arange(1, len(cells) + len(broken) + 1) + read_to, [*broken])
+            numbers = numbers[: len(cells)]
+            read_to = int(numbers[-1]) if len(numbers) else read_to
+            refused = {number: broken.pop(number) for number in sorted(broken) if number < read_to}
+            if read_to > skip:
+                lines, unusable = _mapped(cells, numbers, name, mapping, source, store, skip)
+                unusable += [line for number, line in refused.items() if number > skip]
+                yield Piece(lines.lines, lines.accepted, tuple(unusable), read_to)
+        if refused := {number: line for number, line in broken.items() if number > skip}:
+            yield Piece(b"", 0, tuple(refused.values()), max(refused))
     except pa.ArrowInvalid as error:
-        raise InvalidInput("broken_file", f"{name}, after row {rows}: {error}") from None
+        raise InvalidInput("broken_file", f"{name}, after row {read_to}: {error}") from None
 
 
-class _Rejoined(io.RawIOBase):
-    """A stream whose first bytes were looked at already."""
-
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self._head = memoryview(head)
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._head:
-            return self._rest.read(size)
-        part = self._head if size < 0 else self._head[:size]
-        self._head = self._head[len(part) :]
-        return bytes(part)
+def _csv_batches(
+    stream: IO[bytes], delimiter: str, mapping: Mapping, note_broken: Callable[[pa_csv.InvalidRow], str]
+) -> Iterator[pa.Table]:
+    """The columns that the map takes (of a map that takes none, the first), as bytes."""
+    # A first look at the header, because every column is wanted as it is written.
+    head = stream.read(HEADER_BYTES)
+    header = head.lstrip(b"\r\n").split(b"\n", 1)[0] + b"\n"
+    parse = {"delimiter": delimiter, "newlines_in_values": True}
+    names = pa_csv.read_csv(io.BytesIO(header), parse_options=pa_csv.ParseOptions(**parse)).column_names
+    check_columns(mapping, names)
+    columns = mapping.columns() or names[:1]
+    reader = pa_csv.open_csv(
+        ChunkStream(chain([head], _chunks(stream))),
+        read_options=pa_csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False),
+        parse_options=pa_csv.ParseOptions(**parse, invalid_row_handler=note_broken),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.binary()),
+            include_columns=columns,
+            strings_can_be_null=False,
+        ),
+    )
+    for batch in reader:
+        yield pa.Table.from_batches([batch])
 
 
 def read_parquet(
@@ -158,17 +158,17 @@ def read_parquet(
     """Rows of a Parquet file: mapped, or with the columns of an event (id, type, subject, time, source, data)."""
     try:
         file = pa_parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        if mapping is None:
-            mapping = _event_columns(file.schema_arrow)
-        check_columns(mapping, names)
-        rows = 0
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
-            first, rows = rows, rows + batch.num_rows
-            if rows <= skip:
-                continue
-            cells = _as_text(pa.Table.from_batches([batch]))
-            yield _mapped(cells.slice(max(0, skip - first)), max(first, skip), name, mapping, source, store)
+        mapping = mapping or _event_columns(file.schema_arrow)
+        check_columns(mapping, file.schema_arrow.names)
+        columns = mapping.columns()
+        read_to = 0
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns or None):
+            numbers = np.arange(1, batch.num_rows + 1) + read_to
+            read_to += batch.num_rows
+            if read_to > skip:
+                cells = _as_text(pa.Table.from_batches([batch]), columns)
+                lines, refused = _mapped(cells, numbers, name, mapping, source, store, skip)
+                yield Piece(lines.lines, lines.accepted, tuple(refused), read_to)
     except pa.ArrowException as error:
         raise InvalidInput("broken_file", f"{name}: {error}") from None
 
@@ -185,37 +185,76 @@ def _event_columns(schema: pa.Schema) -> Mapping:
             "missing_map", "the file has no columns id and type: say with --map where they come from"
         )
     attributes = ("id", "source", "type", "subject", "time")
-    return Mapping(
+    mapping = Mapping(
         {name if name in attributes else f"data.{name}": Taken(column=name) for name in schema.names}
     )
+    mapping.refuse_nesting()
+    return mapping
 
 
-def _as_text(cells: pa.Table) -> pa.Table:
-    """Every column as text; times with their offset, NULL as an empty cell."""
-    columns = []
-    for column in cells.columns:
+def _as_text(cells: pa.Table, names: Sequence[str]) -> pa.Table:
+    """These columns as text; times with their offset, NULL as an empty cell."""
+    columns = {"": pa.array([""] * len(cells), pa.string())}  # A table without columns would have no rows.
+    for name in names:
+        column = cells.column(name)
         if pa.types.is_floating(column.type):
             raise InvalidInput(
-                "float_column", "binary floats are not exact: store the column as decimal, int or text"
+                "float_column",
+                f"{name}: binary floats are not exact; store the column as decimal, int or text",
             )
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.timestamp("us", "UTC"))
-        columns.append(column.cast(pa.string()).fill_null(""))
-    return pa.table(dict(zip(cells.column_names, columns, strict=True)))
+        if pa.types.is_decimal(column.type):  # Arrow would write small ones with an exponent.
+            spelt = (None if number is None else f"{number:f}" for number in column.to_pylist())
+            column = pa.array(spelt, pa.string())
+        if pa.types.is_timestamp(column.type):  # Digits beyond microseconds are dropped.
+            column = column.cast(pa.timestamp("us", "UTC"), safe=False)
+        columns[name] = column.cast(pa.string()).fill_null("")
+    return pa.table(columns)
 
 
 def _mapped(
-    cells: pa.Table, first_row: int, name: str, mapping: Mapping, source: str, store: EventStore
-) -> Piece:
-    """The rows as canonical lines. Row numbers count from 1, the header not included."""
-    numbers = pa.array(range(first_row + 1, first_row + 1 + cells.num_rows), pa.int64())
-    lines = event_lines(store, cells.append_column("row_number", numbers), mapping, name, source)
-    batch = parse_lines("".join(lines).encode())
-    refused = tuple(
-        RefusedLine(f"{name}#{first_row + 1 + line.index}", line.code, line.message, line.raw)
-        for line in batch.rejected
-    )
-    return Piece(batch.lines, batch.accepted, refused, first_row + cells.num_rows)
+    cells: pa.Table, numbers: Numbers, name: str, mapping: Mapping, source: str, store: EventStore, skip: int
+) -> tuple[ParsedBatch, list[RefusedLine]]:
+    """The rows numbered behind `skip` as canonical lines, and those that cannot be."""
+    wanted = numbers > skip
+    cells, numbers = cells.filter(pa.array(wanted)), numbers[wanted]
+    unreadable = _rows_that_are_no_text(cells)
+    refused = [
+        _refused(name, int(numbers[row]), "invalid_utf8", "the row is not UTF-8", raw)
+        for row, raw in unreadable.items()
+    ]
+    if unreadable:
+        readable = np.isin(np.arange(len(numbers)), [*unreadable], invert=True)
+        cells, numbers = cells.filter(pa.array(readable)), numbers[readable]
+    texts = pa.schema([(column, pa.string()) for column in cells.column_names])
+    batch = parse_lines(event_lines(store, cells.cast(texts), pa.array(numbers), mapping, name, source))
+    refused += [
+        _refused(name, int(numbers[line.index]), line.code, line.message, line.raw) for line in batch.rejected
+    ]
+    return batch, refused
+
+
+def _rows_that_are_no_text(cells: pa.Table) -> dict[int, bytes]:
+    """The rows of a CSV with bytes that are not UTF-8, and what stands in them."""
+    try:
+        for column in cells.columns:
+            column.cast(pa.string())
+    except pa.ArrowInvalid:
+        rows = zip(*(column.to_pylist() for column in cells.columns), strict=True)
+        joined = {row: b",".join(values) for row, values in enumerate(rows)}
+        return {row: raw for row, raw in joined.items() if not _is_utf8(raw)}
+    return {}
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _refused(name: str, number: int, code: str, message: str, raw: bytes) -> RefusedLine:
+    return RefusedLine(f"{name}#{number}", code, message, raw[:REJECTED_RAW_BYTES_MAX])
 
 
 def decompressed(raw: IO[bytes], path: Path, leaving: ExitStack) -> IO[bytes]:
@@ -223,5 +262,5 @@ def decompressed(raw: IO[bytes], path: Path, leaving: ExitStack) -> IO[bytes]:
     if path.suffix == ".gz":
         return cast(IO[bytes], leaving.enter_context(gzip.GzipFile(fileobj=raw)))
     if path.suffix == ".zst":
-        return leaving.enter_context(zstandard.ZstdDecompressor().stream_reader(raw))
+        return cast(IO[bytes], ChunkStream(unzstd(_chunks(raw))))
     return raw

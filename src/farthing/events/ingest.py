@@ -108,7 +108,7 @@ def ingest_file(
         if path is not None:
             if not path.is_file():
                 raise NotFound("file_not_found", f"there is no file {path}", path=str(path))
-            file_key = _file_key(path, mapping or "")
+            file_key = _file_key(path, mapping, file_format, source)
             sealing.catch_up()  # What an import that was killed left in the log says how far it came.
             resumed_at = _resume_at(books, tenant_id, file_key)
         sealing.start()
@@ -338,11 +338,11 @@ def _resume_at(books: Books, tenant_id: int, file_key: str) -> int:
     return 0 if complete else read_to
 
 
-def _file_key(path: Path, mapping: str) -> str:
+def _file_key(path: Path, *read_as: str | None) -> str:
     """The same file, unchanged, read the same way."""
     status = path.stat()
-    facts = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{mapping}"
-    return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
+    facts = [str(path.resolve()), status.st_size, status.st_mtime_ns, *read_as]
+    return hashlib.blake2b(msgspec.json.encode(facts), digest_size=16).hexdigest()
 
 
 def _snapshot(counts: _Counts) -> IngestProgress:

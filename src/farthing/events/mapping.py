@@ -4,11 +4,12 @@
 
 `field=column` takes a column, `field='text'` a constant, `id=#` the file's name and the row's number.
 A cell that is spelt like a plain decimal becomes a JSON number, any other a JSON string; an empty
-cell leaves its field out.
+cell leaves its field out. Rows are numbered as they stand in the file, broken ones included, so that
+mending one does not give the others new ids.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farthing.kernel.errors import Fault, InvalidInput
@@ -35,6 +36,21 @@ class Mapping:
     """Which field of the event comes from where."""
 
     fields: dict[str, Taken]
+
+    def columns(self) -> list[str]:
+        """The columns that it takes something from, each once."""
+        return list(dict.fromkeys(taken.column for taken in self.fields.values() if taken.column is not None))
+
+    def refuse_nesting(self) -> None:
+        """Refuse a field that stands inside another: `data.a` cannot be a value and hold `data.a.b`."""
+        faults = [
+            Fault("map", f"gives both {field} and {other}")
+            for field in self.fields
+            for other in self.fields
+            if other.startswith(field + ".")
+        ]
+        if faults:
+            raise InvalidInput.of("invalid_map", faults)
 
     def source(self, file_name: str) -> str:
         """The source of events that name none: the file, and what the map fixes about whom and what they are about.
@@ -83,26 +99,22 @@ def parse_mapping(spec: str) -> Mapping:
     faults = [Fault("map", f"does not say where {field} comes from") for field in missing]
     if len(fields) > FIELDS_MAX:
         faults.append(Fault("map", f"has more than {FIELDS_MAX} fields"))
-    faults += [
-        Fault("map", f"gives both {field} and {other}")
-        for field in fields
-        for other in fields
-        if other.startswith(field + ".")
-    ]
     if faults:
         raise InvalidInput.of("invalid_map", faults)
-    return Mapping(fields)
+    mapping = Mapping(fields)
+    mapping.refuse_nesting()
+    return mapping
 
 
-def check_columns(mapping: Mapping, columns: Collection[str]) -> None:
-    """Refuse a map that names columns which the file does not have."""
-    faults = [
-        Fault(
-            "map",
-            f"takes {field} from {taken.column!r}, but the columns are {', '.join(sorted(columns))[:500]}",
-        )
-        for field, taken in mapping.fields.items()
-        if taken.column is not None and taken.column not in columns
-    ]
+def check_columns(mapping: Mapping, columns: Sequence[str]) -> None:
+    """Refuse a map that names columns which the file does not have, or has twice."""
+    faults = []
+    for field, taken in mapping.fields.items():
+        if taken.column is None or columns.count(taken.column) == 1:
+            continue
+        complaint = f"but the columns are {', '.join(sorted(columns))[:500]}"
+        if taken.column in columns:
+            complaint = "and two columns are called that"
+        faults.append(Fault("map", f"takes {field} from {taken.column!r}, {complaint}"))
     if faults:
         raise InvalidInput.of("unknown_column", faults)

@@ -14,6 +14,7 @@ import psycopg
 
 from farthing.catalog.service import all_meters
 from farthing.db import Books
+from farthing.events.full_disk import full_disk_named
 from farthing.events.seal import segment_path
 from farthing.events.store import books as rows
 from farthing.events.store import duckdb as columns
@@ -75,13 +76,17 @@ def rewrite(
     wanted: TypedColumns,
     now: datetime,
 ) -> bool:
-    """Replace segments by one with the same events. False when somebody else replaced them meanwhile."""
+    """Replace segments by one with the same events. False when somebody else replaced them meanwhile.
+
+    Raises Corrupt `segment_damaged`; Unavailable `disk_full`.
+    """
     segment_id = time_ordered_id("seg", unix_microseconds(now) // 1000, os.urandom(ENTROPY_BYTES))
     path = segment_path(tenant_id, segment_id)
     cursor = store.cursor()
     try:
-        columns.reread(cursor, [store.data_dir / segment.path for segment in old], wanted)
-        file = columns.write_segment(cursor, store.data_dir / path, wanted)
+        with full_disk_named():
+            columns.reread(cursor, [store.data_dir / segment.path for segment in old], wanted)
+            file = columns.write_segment(cursor, store.data_dir / path, wanted)
     finally:
         cursor.close()
     if file.events != sum(segment.events for segment in old):

@@ -16,6 +16,7 @@ from pathlib import Path
 from farthing.catalog.service import all_meters
 from farthing.db import Books
 from farthing.db.pool import BooksConnection, bind_tenant
+from farthing.events.full_disk import full_disk_named
 from farthing.events.id_index import IdRun, merged, open_run, runs_to_merge, write_run
 from farthing.events.log.files import Block, LogPosition, is_finished, list_log_files, read_blocks
 from farthing.events.seal import SealedBatch, run_path, seal_blocks
@@ -73,7 +74,7 @@ class Sealer:
     def seal_next(self, now: datetime) -> SealReport | None:
         """Seal the next piece of the log, whole and committed. None when everything is sealed.
 
-        Raises Corrupt `log_damaged`, once all that is not damaged is sealed.
+        Raises Corrupt `log_damaged`, once all that is not damaged is sealed; Unavailable `disk_full`.
         """
         if self._cursors is None:
             with self.books.operator_transaction() as conn:
@@ -88,7 +89,8 @@ class Sealer:
                 damage = error
                 continue
             if blocks:
-                return self._seal_piece(log_file, done, blocks, now)
+                with full_disk_named():
+                    return self._seal_piece(log_file, done, blocks, now)
         if damage is not None:
             raise damage
         return None
@@ -127,7 +129,8 @@ class Sealer:
         for batch in batches:
             if batch.opened_run is not None:
                 self._runs[batch.tenant_id][batch.opened_run.run_id] = batch.opened_run
-                self._merge_runs(batch.tenant_id, now)
+        for batch in batches:  # Only now: a merge that fails must not keep a committed run from being known.
+            self._merge_runs(batch.tenant_id, now)
         return SealReport(
             log_file=log_file,
             log_to=end,

@@ -21,6 +21,7 @@ import threading
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ HEADER_BYTES_MAX = 4096
 PENDING_BYTES_MAX = 64 * 1024 * 1024
 """Bytes waiting for the disk past which a writer asks its callers to come back later."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FILE_NAME = re.compile(r"[0-9]{12}\.log\Z")
 
 
@@ -164,7 +165,8 @@ class LogWriter:
         except OSError:
             os.close(descriptor)
             raise
-        self._file, self.log_file, self._size = descriptor, f"{self._writer}/{number:012d}.log", 0
+        self._file, self.log_file = descriptor, f"{self._writer}/{number:012d}.log"
+        self._size, self._abandoned = 0, False
 
     def _run(self) -> None:
         while True:
@@ -177,7 +179,8 @@ class LogWriter:
             try:
                 positions = self._write(batch)
             except OSError as error:
-                self._refuse(batch, "disk_full" if error.errno in _FULL else "log_failed", error)
+                self._drop_torn_block()
+                self._refuse(batch, "disk_full" if error.errno in FULL_DISK else "log_failed", error)
                 continue
             try:
                 os.fdatasync(self._file)
@@ -189,7 +192,7 @@ class LogWriter:
                 entry.done.set_result(position)
 
     def _write(self, batch: Sequence[_Append]) -> list[LogPosition]:
-        if self._size > FILE_BYTES_MAX:
+        if self._abandoned or self._size > FILE_BYTES_MAX:
             previous = self._file
             self._open_next()
             os.close(previous)
@@ -202,9 +205,15 @@ class LogWriter:
             positions.append(LogPosition(self.log_file, self._size))
         return positions
 
+    def _drop_torn_block(self) -> None:
+        """Its space may be what is missing. Whole blocks may have been sealed: they stay."""
+        if not self._abandoned:
+            with suppress(OSError):
+                os.ftruncate(self._file, self._size)
+
     def _refuse(self, batch: Sequence[_Append], code: str, error: OSError) -> None:
         """None of this batch is acknowledged. The file may end in a torn block, so the next batch starts a new one."""
-        self._size = FILE_BYTES_MAX + 1
+        self._abandoned = True
         for entry in batch:
             entry.done.set_exception(Unavailable(code, f"the events were not stored: {error.strerror}"))
 
@@ -296,10 +305,11 @@ def _check_tail(path: Path, offset: int) -> None:
         file.seek(offset)
         if _read_block(file.readline(HEADER_BYTES_MAX), file, offset) is not None:
             return  # It was being written when it was read first.
-        position = rest.find(b'\n{"block":')
+        # Not looked for behind a newline: the byte before a block is part of what may be damaged.
+        position = rest.find(b'{"block":', 1)
         while position >= 0:
-            start = offset + position + 1
+            start = offset + position
             file.seek(start)
             if _read_block(file.readline(HEADER_BYTES_MAX), file, start) is not None:
                 raise Corrupt("log_damaged", f"{path.name} is damaged between bytes {offset} and {start}")
-            position = rest.find(b'\n{"block":', position + 1)
+            position = rest.find(b'{"block":', position + 1)

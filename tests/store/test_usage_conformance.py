@@ -1,0 +1,341 @@
+"""The event store against the slow reference, on whatever a client may send and a meter may ask for.
+
+Each example sends events through the door, the log and the sealer into segments, with some meters
+there before and some only afterwards, and asks both for every meter in several ways.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+from event_works import EventWorks, open_event_works
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from farthing.catalog.expression import Add, Expression, Literal, Mul, Path, Sub, expression_text, paths
+from farthing.catalog.model import Aggregation, Meter
+from farthing.catalog.service import all_meters, put_meter
+from farthing.customers.service import create_customer
+from farthing.db import Books
+from farthing.db.tenants import create_tenant
+from farthing.events.rewrite import rewrite
+from farthing.events.typed_columns import wanted_columns
+from farthing.usage import reference
+from farthing.usage.model import Span, UsageQuery, Window
+from farthing.usage.service import billable_usage, prepare_usage, query_usage
+
+EXAMPLES = 15
+EVENTS_MAX = 300
+METERS_MAX = 14
+
+# -------------------------------------------------------------------------------------------------
+# What a client may write
+
+ODD_NUMBERS = [
+    "0", "-0", "-0.0", "1.50", "1e3", "25E-1", "1.5e+2", "0.000000000001", "0.00000012", "0.1234567890123",
+    "0.30000000000000004", "999999999999.999999", "1000000000000", "999999999999999999.999999999999",
+    "-999999999999999999.999999999999", "123456789012345678", "1234567890123456789", "12345678901234567890123",
+    "1e18", "1e-13", "1e400", "1e-400", "1.0000000000000000000000", "9007199254740993", "-9007199254740993.5",
+    '"12.5"', '"007"', '"1e3"', '"NaN"', '"Infinity"', '" 5"', '"5\\n"', '"0.30000000000000004"', '""', '"ten"',
+    '"999999999999999999.999999999999"', '"123456789012345678.123456789012"', '"\\u0031"', '"1\\u0000"',
+    "null", "true", "false", "[]", "[1]", "{}", '{"n":1}',
+]  # fmt: skip
+ORDINARY_TEXTS = ['"gpt-4o"', '"sonnet"', '"ok"', "200", "404", "true"]
+ODD_TEXTS = [
+    '""', '" "', '"ok "', '"OK"', '"é"', '"e\u0301"', '"\\u00e9"', '"\u0301ok"', '"日本"', '"👩\u200d👩\u200d👧"',
+    '"\\"quoted\\""', '"back\\\\slash"', '"\\u0000"', '"a\\u0000b"', '"it\'s"', '"%_"', '"\\t"', '"$1"',
+    '",\\"data\\":{\\"n\\":5}}"', '"x,\\"data\\":"', '"1.10"', "1.10", "1.1", "1.0", "1.00", "1", "-0", "0",
+    "1e2", "100", "100.0", "0.00000012", "9007199254740993", "123456789012345678901234567890", "1e400",
+    "null", "false", "[]", '[ 1.50, "a" ]', '{ "b" : 1.10, "b" : 2 }', '"[1]"', '"{}"', '"null"',
+]  # fmt: skip
+MOMENTS = [
+    "2026-03-29T00:59:59.999999Z", "2026-03-29T01:00:00Z", "2026-03-29T03:00:00+02:00",  # Berlin springs forward
+    "2026-10-25T00:30:00Z", "2026-10-25T02:30:00+01:00", "2026-10-25T01:00:00Z",  # and falls back
+    "2026-04-04T14:59:59.999999Z", "2026-04-04T15:00:00Z", "2026-04-05T01:45:00+10:30",  # Lord Howe, half an hour
+    "2026-10-31T18:29:59.999999Z", "2026-11-01T00:00:00+05:30", "2026-10-31T18:30:00Z",  # midnight in Kolkata
+    "2026-10-31T23:59:59.999999Z", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00.000001Z",
+    "2026-11-20T07:59:59.5-08:00", "2026-11-20T17:45:00+05:45",
+]  # fmt: skip
+INSTANTS = [datetime.fromisoformat(moment).astimezone(UTC) for moment in MOMENTS]
+SUBJECTS = ['"acme"', '"acme"', '"key-7"', '"émile"', '"\\"\\\\"', '"nobody"', "null"]
+TYPES = ["call", "call", "call", "Call"]
+TAILS = ["", "", "é", "\\u0000", '\\"', "\\\\", ',\\"data\\":', "👩\u200d👧", "\u0301"]
+SPACES = ["", "", "", " ", "\t", " \r "]
+
+
+class Client:
+    """Writes events, mostly decent ones."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def event(self, number: int) -> str:
+        random = self._random
+        attributes = [
+            f'"id":"{number}{random.choice(TAILS)}"',
+            f'"source":"s{random.choice(TAILS)}"',
+            f'"type":"{random.choice(TYPES)}"',
+            f'"subject":{random.choice(SUBJECTS)}',
+            f'"data":{self._data() if random.random() < 0.97 else random.choice(["null", "5", "[1]"])}',
+        ]
+        if random.random() < 0.95:
+            attributes.append(f'"time":"{self._moment()}"')
+        return "{" + ",".join(random.sample(attributes, len(attributes))) + "}"
+
+    def _moment(self) -> str:
+        if self._random.random() < 0.5:
+            return self._random.choice(MOMENTS)
+        moment = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self._random.randrange(260 * 86_400))
+        return (moment + timedelta(microseconds=self._random.randrange(1_000_000))).isoformat()
+
+    def _data(self) -> str:
+        deep = self._object({"n": self._number, "m": self._text})
+        return self._object(
+            {
+                "n": self._number,
+                "N": self._number,
+                "m": self._text,
+                "M": self._text,
+                "deep": lambda: deep,
+                "other": self._number,
+            }
+        )
+
+    def _object(self, members: Mapping[str, Callable[[], str]]) -> str:
+        """These members in any order, now and then without one of them, or with one twice."""
+        random, space = self._random, self._random.choice(SPACES)
+        names = [name for name in members for _ in range(random.choices([1, 0, 2], [90, 5, 5])[0])]
+        random.shuffle(names)
+        parts = [f'{space}"{name}"{space}:{space}{members[name]()}{space}' for name in names]
+        return "{" + ",".join(parts) + "}"
+
+    def _number(self) -> str:
+        random = self._random
+        match random.randrange(10):
+            case 0:
+                return random.choice(ODD_NUMBERS)
+            case 1:
+                return f'"{random.randrange(-1000, 1000)}.{random.randrange(10**6):06}"'
+            case 2 | 3:
+                return f"{random.randrange(-1000, 10**6)}.{random.randrange(100):02}"
+            case _:
+                return str(random.randrange(-1000, 10**6))
+
+    def _text(self) -> str:
+        return self._random.choice(ORDINARY_TEXTS if self._random.random() < 0.6 else ODD_TEXTS)
+
+
+# -------------------------------------------------------------------------------------------------
+# What may be asked
+
+NUMBER_PATHS = ["data.n", "data.N", "data.deep.n"]
+ALL_PATHS = [*NUMBER_PATHS, "data.m", "data.M", "data.deep.m", "data.deep", "data.absent"]
+LITERALS = ["4", "-0.5", "0", "0.000001", "999999999999.999999"]
+COMPARANDS = ["ok", "gpt-4o", "é", "", "true", "1.10", "1.1", '"quoted"', "[]", 200, 1, Decimal("1.10"), True]
+BOUNDS = [
+    0,
+    1,
+    -5,
+    Decimal("0.000000000001"),
+    "1e20",
+    "123456789012345678901.12345678901234567",
+    Decimal("1e-18"),
+    500,
+]
+ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York"]
+
+
+class Seller:
+    """Defines meters and asks for usage."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def meter(self, key: str) -> dict[str, Any]:
+        random = self._random
+        aggregation = random.choice(list(Aggregation))
+        definition: dict[str, Any] = {
+            "key": key,
+            "event_type": random.choice(TYPES),
+            "aggregation": aggregation.value,
+            "dimensions": {
+                name: random.choice(ALL_PATHS) for name in random.sample(["a", "B", "c"], random.randrange(4))
+            },
+            "filter": [self._condition() for _ in range(random.choice([0, 0, 0, 1, 2]))],
+        }
+        if aggregation is Aggregation.UNIQUE:
+            definition["value"] = random.choice(ALL_PATHS)
+        elif aggregation is not Aggregation.COUNT:
+            definition["value"] = self._value()
+        return definition
+
+    def _value(self) -> str:
+        while not paths(tree := self._expression(self._random.choice([0, 0, 1, 2, 3]))):
+            pass
+        return expression_text(tree)
+
+    def _expression(self, depth: int) -> Expression:
+        random = self._random
+        if not depth:
+            if random.random() < 0.7:
+                return Path(random.choice(NUMBER_PATHS))
+            return Literal(Decimal(random.choice(LITERALS)))
+        return random.choice([Add, Sub, Mul])(
+            self._expression(depth - 1), self._expression(random.randrange(depth))
+        )
+
+    def _condition(self) -> dict[str, Any]:
+        random = self._random
+        op = random.choice(["eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "exists"])
+        value: Any
+        match op:
+            case "eq" | "ne":
+                value = random.choice(COMPARANDS)
+            case "in" | "not_in":
+                value = random.sample(COMPARANDS, 3)
+            case "exists":
+                value = random.random() < 0.5
+            case _:
+                value = random.choice(BOUNDS)
+        return {"field": random.choice(ALL_PATHS), "op": op, "value": value}
+
+    def period(self) -> tuple[datetime, datetime]:
+        if self._random.random() < 0.6:
+            return datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+        one, other = self._random.choice(INSTANTS), self._random.choice(INSTANTS)
+        return min(one, other), max(one, other) + timedelta(microseconds=1)
+
+    def question(self, meter: Meter) -> UsageQuery:
+        random = self._random
+        names = ["customer", "subject", "source", *(name for name, _ in meter.dimensions)]
+        start, end = self.period()
+        window = random.choice([None, *Window])
+        if window is Window.MINUTE:  # No more windows than a query may span.
+            start = max(start, end - timedelta(days=34))
+        filters = {random.choice(names[1:]): random.choice(["ok", "200", "1.10", "acme", "s", "é"])}
+        return UsageQuery(
+            meter=meter.key,
+            start=start,
+            end=end,
+            customer=random.choice([None, None, None, "acme", "émile"]),
+            group_by=tuple(random.sample(names, min(len(names), random.randrange(4)))),
+            window=window,
+            timezone=random.choice(ZONES),
+            filter=filters if random.random() < 0.2 else None,
+        )
+
+    def group_by(self, meter: Meter) -> tuple[str, ...]:
+        names = [name for name, _ in meter.dimensions]
+        return tuple(self._random.sample(names, self._random.randrange(len(names) + 1)))
+
+
+# -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def works(books: Books, session_now: datetime) -> Iterator[EventWorks]:
+    with open_event_works(books, session_now) as works:
+        yield works
+
+
+CUSTOMERS = {"acme": ["key-7"], "émile": ['"\\']}
+
+
+class World:
+    """One tenant with its customers, and the events that the reference counts."""
+
+    def __init__(self, works: EventWorks) -> None:
+        self.works = works
+        self.tenant_id = create_tenant(works.books, uuid.uuid4().hex, "Conformance", works.now)
+        self.ids: dict[str, int] = {}
+        self.keys: dict[str, str] = {}
+        for key, aliases in CUSTOMERS.items():
+            content = {"key": key, "name": key, "currency": "EUR", "aliases": aliases}
+            customer, _ = create_customer(works.books, self.tenant_id, content, works.now)
+            for subject in (key, *aliases):
+                self.ids[subject], self.keys[subject] = customer.customer_id, key
+        self.counted: list[dict[str, Any]] = []
+
+    def define(self, definitions: Sequence[dict[str, Any]]) -> list[Meter]:
+        return [put_meter(self.works.books, self.tenant_id, raw, self.works.now)[0] for raw in definitions]
+
+    def send(self, bodies: Sequence[Sequence[str]], meters: Sequence[Meter]) -> None:
+        faulty = 0
+        for place, body in enumerate(bodies):
+            received_at = self.works.now - timedelta(seconds=place)
+            assert self.works.append(self.tenant_id, body, received_at=received_at).rejected == ()
+            for line in body:
+                event = reference.decode_event(line, received_at)
+                if all(reference.usable(meter, event) for meter in meters):
+                    self.counted.append(event)
+                else:
+                    faulty += 1
+            self.works.seal()
+        tally = self.works.tally(self.tenant_id)
+        assert (tally["counted"], tally["duplicate"], tally["quarantined"]) == (len(self.counted), 0, faulty)
+
+    def compare(self, meter: Meter, query: UsageQuery) -> None:
+        works = self.works
+        answer = query_usage(works.books, works.store, self.tenant_id, query, works.now)
+        expected = reference.usage_groups(self.counted, meter, query, self.keys)
+        assert sorted(map(repr, map(comparable, answer))) == sorted(map(repr, map(comparable, expected)))
+
+    def compare_spans(self, meter: Meter, group_by: tuple[str, ...], spans: Sequence[Span]) -> None:
+        works = self.works
+        prepare_usage(works.books, works.store, self.tenant_id, works.now)
+        with works.books.read_only(self.tenant_id) as conn:
+            answer = billable_usage(works.store, conn, self.tenant_id, meter, group_by, spans)
+        expected = reference.usage_by_span(self.counted, meter, group_by, spans, self.ids)
+        assert sorted(map(repr, map(comparable, answer))) == sorted(map(repr, map(comparable, expected)))
+
+    def compact(self) -> None:
+        works = self.works
+        if old := works.segments(self.tenant_id):
+            wanted = wanted_columns(all_meters(works.books, self.tenant_id))
+            assert rewrite(works.books, works.store, self.tenant_id, old, wanted, works.now)
+            assert len(works.segments(self.tenant_id)) == 1
+
+
+def comparable(row: Any) -> tuple[Any, ...]:
+    """A row with its quantity as a value: 1.0 and 1 are the same quantity."""
+    group = row.group if hasattr(row, "group") else row.dimensions
+    place = (
+        row.window_start.isoformat() if getattr(row, "window_start", None) else getattr(row, "span_id", None)
+    )
+    assert type(row.quantity) is Decimal
+    return sorted(group.items()), place, row.quantity.as_integer_ratio(), row.events
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 2**32),
+    events=st.integers(1, EVENTS_MAX),
+    meters=st.integers(1, METERS_MAX),
+    early=st.integers(0, 4),
+)
+@example(seed=1, events=EVENTS_MAX, meters=METERS_MAX, early=2)
+def test_the_store_answers_what_the_reference_answers(
+    works: EventWorks, seed: int, events: int, meters: int, early: int
+) -> None:
+    client, seller = Client(Random(seed)), Seller(Random(seed + 1))
+    world = World(works)
+    definitions = [seller.meter(f"m{number}") for number in range(meters)]
+    standing = world.define(definitions[:early])
+    written = [client.event(number) for number in range(events)]
+    world.send([part for part in (written[0::2], written[1::2]) if part], standing)
+    standing += world.define(definitions[early:])
+    for compacted in (False, True):
+        if compacted:
+            world.compact()
+        for meter in standing:
+            world.compare(meter, seller.question(meter))
+            spans = [
+                Span(number, world.ids[customer], *seller.period())
+                for number, customer in enumerate(("acme", "acme", "émile"))
+            ]
+            world.compare_spans(meter, seller.group_by(meter), spans)
+    works.check(world.tenant_id)

@@ -1,0 +1,139 @@
+"""The index of counted events: exact though keys collide, and never shorter than what was written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farthing.events.id_index import (
+    RUN_IDS_MERGED_MAX,
+    Hashes,
+    Identities,
+    IdRun,
+    find,
+    merged,
+    open_run,
+    runs_to_merge,
+    write_run,
+)
+from farthing.kernel.errors import Corrupt
+
+Entry = tuple[int, int, int]  # key, check, content
+LARGEST = 2**64 - 1
+
+
+def hashes(numbers: list[int]) -> Hashes:
+    return np.array(numbers, dtype=np.uint64)
+
+
+def identities(entries: list[Entry]) -> Identities:
+    return Identities(*(hashes([entry[place] for entry in entries]) for place in range(3)))
+
+
+def run_of(entries: list[Entry], run_id: str = "run") -> IdRun:
+    ordered = sorted(entries)
+    return IdRun(run_id, *(hashes([entry[place] for entry in ordered]) for place in range(3)))
+
+
+def found(runs: list[IdRun], wanted: list[tuple[int, int]]) -> list[int | None]:
+    known, contents = find(runs, hashes([key for key, _ in wanted]), hashes([check for _, check in wanted]))
+    return [int(content) if known else None for known, content in zip(known, contents, strict=True)]
+
+
+# Few keys, so that they collide: with each other, within a run and between runs.
+keys = st.sampled_from([0, 1, 2, 3, 2**63, LARGEST - 1, LARGEST])
+checks = st.sampled_from([0, 1, 2, 2**63, LARGEST])
+contents = st.integers(0, LARGEST)
+indexes = st.lists(st.dictionaries(st.tuples(keys, checks), contents, min_size=1, max_size=15), max_size=5)
+
+
+@given(indexes, st.lists(st.tuples(keys, checks), max_size=20))
+def test_find_agrees_with_a_dict(
+    runs: list[dict[tuple[int, int], int]], wanted: list[tuple[int, int]]
+) -> None:
+    known: dict[tuple[int, int], int] = {}
+    distinct = []
+    for run in runs:  # As in life, an identity stands in one run only.
+        entries = [
+            (key, check, content) for (key, check), content in run.items() if (key, check) not in known
+        ]
+        known |= {(key, check): content for key, check, content in entries}
+        if entries:
+            distinct.append(run_of(entries))
+    assert found(distinct, wanted) == [known.get(identity) for identity in wanted]
+    if distinct:
+        together = merged(distinct)
+        columns = (together.keys.tolist(), together.checks.tolist(), together.contents.tolist())
+        assert found([run_of(list(zip(*columns, strict=True)))], wanted) == found(distinct, wanted)
+
+
+def test_equal_keys_are_told_apart_by_their_checks() -> None:
+    run = run_of([(5, check, 100 + check) for check in range(50)] + [(4, 0, 1), (6, 0, 2)])
+    assert found([run], [(5, 49), (5, 0), (5, 50), (4, 0), (6, 0), (4, 1), (7, 0), (5, 25)]) == [
+        149, 100, None, 1, 2, None, None, 125,
+    ]  # fmt: skip
+    assert found([], [(5, 1)]) == [None]
+    assert found([run], []) == []
+
+
+@given(st.dictionaries(st.tuples(keys, checks), contents, min_size=1, max_size=30))
+def test_a_run_is_read_back_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, entries: dict[tuple[int, int], int]
+) -> None:
+    path = tmp_path_factory.mktemp("ids") / "1" / "run.ids"
+    write_run(path, identities([(key, check, content) for (key, check), content in entries.items()]))
+    run = open_run(path, "run", len(entries))
+    assert run.keys.tolist() == sorted(key for key, _ in entries)
+    assert found([run], list(entries)) == list(entries.values())
+
+
+def test_a_file_is_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "run.ids"
+    write_run(path, identities([(1, 2, 3)]))
+    with pytest.raises(FileExistsError):
+        write_run(path, identities([(1, 2, 4)]))
+
+
+def test_a_run_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.ids"
+    write_run(path, identities([(number, number, number) for number in range(100)]))
+    whole = path.read_bytes()
+    magic = bytes([whole[0] ^ 1]) + whole[1:]
+    fewer = whole[:16] + np.uint64(99).tobytes() + whole[24:]
+    for damaged in (b"", whole[:10], whole[:24], whole[:-1], whole[:-24], whole + b"\0", magic, fewer, None):
+        path.unlink()
+        if damaged is not None:
+            path.write_bytes(damaged)
+        with pytest.raises(Corrupt) as refused:
+            open_run(path, "run", 100)
+        assert refused.value.code == "id_run_damaged"
+        path.touch()
+    path.write_bytes(whole)
+    assert len(open_run(path, "run", 100)) == 100
+    with pytest.raises(Corrupt):
+        open_run(path, "run", 101)
+
+
+def test_which_runs_are_merged() -> None:
+    def sizes(*numbers: int) -> list[tuple[str, int]]:
+        return [(f"r{place}", size) for place, size in enumerate(numbers)]
+
+    assert runs_to_merge([]) == []
+    assert runs_to_merge(sizes(*[1] * 7)) == []
+    assert runs_to_merge(sizes(*[1] * 8)) == [f"r{place}" for place in range(8)]
+    assert runs_to_merge(sizes(*[1, 2, 3, 4, 5, 6, 7], 8)) == []  # eight is of the next class
+    assert runs_to_merge(sizes(*[100] * 7, 1, *[100])) == [f"r{place}" for place in (*range(7), 8)]
+    assert runs_to_merge(sizes(*[RUN_IDS_MERGED_MAX + 1] * 20)) == []
+    # However events trickle in, there are never many runs to look through.
+    runs: list[int] = []
+    for _ in range(5000):
+        runs.append(1)
+        while chosen := runs_to_merge(sizes(*runs)):
+            places = {int(name[1:]) for name in chosen}
+            runs = [size for place, size in enumerate(runs) if place not in places] + [
+                sum(size for place, size in enumerate(runs) if place in places)
+            ]
+    assert sum(runs) == 5000
+    assert len(runs) <= 7 * 5
