@@ -5,7 +5,7 @@ Identity is `(tenant, source, id)`: whatever else a repeated event says, it is t
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -27,7 +27,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     id: Name
     source: Name
     type: Name
-    specversion: Annotated[str, msgspec.Meta(pattern=r"^1\.0$")] = "1.0"
+    specversion: Literal["1.0"] = "1.0"
     subject: Name | None = None
     time: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")

@@ -18,6 +18,7 @@ YEAR_MAX = 2200
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
 _INSTANT = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII
 )
@@ -93,6 +94,35 @@ def zone_named(name: str) -> ZoneInfo:
     zone = _known_zone(name)
     assert zone is not None, f"{name} is not a time zone"
     return zone
+
+
+def offset_changes(timezone: str, start: datetime, end: datetime) -> list[tuple[datetime, timedelta]]:
+    """The offsets from UTC that hold in [start, end): pairs of (the first instant it holds, the offset).
+
+    The first pair begins at `start`. A zone changes its clock at most once in a day.
+    """
+    zone = zone_named(timezone)
+
+    def offset_at(moment: datetime) -> timedelta:
+        offset = moment.astimezone(zone).utcoffset()
+        assert offset is not None
+        return offset
+
+    changes = [(start, offset_at(start))]
+    moment = start
+    while moment < end:
+        later = min(moment + _DAY, end)
+        if offset_at(later) != changes[-1][1]:
+            low, high = 0, microseconds(later - moment)  # the change lies in (low, high]
+            while high - low > 1:
+                middle = (low + high) // 2
+                if offset_at(moment + middle * _MICROSECOND) == changes[-1][1]:
+                    low = middle
+                else:
+                    high = middle
+            changes.append((moment + high * _MICROSECOND, offset_at(moment + high * _MICROSECOND)))
+        moment = later
+    return [change for change in changes if change[0] < end]
 
 
 @lru_cache(maxsize=1024)

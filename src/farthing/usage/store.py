@@ -18,7 +18,7 @@ from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.meter_sql import Bound, filter_sql, identifier, value_sql
 from farthing.events.typed_columns import number_column, text_column, wanted_columns
-from farthing.kernel.instant import unix_microseconds
+from farthing.kernel.instant import microseconds, offset_changes, unix_microseconds
 from farthing.kernel.quantity import trimmed
 from farthing.kernel.rounding import quotient
 from farthing.usage.model import ROWS_MAX, Span, UsageQuery, UsageRow, Window
@@ -256,11 +256,28 @@ def _window_sql(query: UsageQuery, bound: Bound) -> str:
     """The start of the local window an event lies in: an instant for minutes and hours, a local day or month else."""
     if query.window is None:
         return ""
-    local = f"timezone({bound.bind(query.timezone)}, events.time::TIMESTAMPTZ)"
+    local = _local_time_sql(query, bound)
     if query.window in (Window.DAY, Window.MONTH):
         return f"date_trunc('{query.window.value}', {local})"
     # Truncate in local time, then take the zone's offset off again: two hours of one name stay apart.
     return f"(events.time - ({local} - date_trunc('{query.window.value}', {local})))"
+
+
+def _local_time_sql(query: UsageQuery, bound: Bound) -> str:
+    """The local clock at an event's time: an addition, because all offsets of the range are known beforehand."""
+    changes = offset_changes(query.timezone, query.start, query.end)
+    *earlier, (_, last) = changes
+    ends = [start for start, _ in changes[1:]]
+    shifts = "".join(
+        f"WHEN events.time < make_timestamp({bound.bind(unix_microseconds(end))}) THEN {bound.bind(microseconds(offset))} "
+        for end, (_, offset) in zip(ends, earlier, strict=True)
+    )
+    shift = (
+        f"CASE {shifts}ELSE {bound.bind(microseconds(last))} END"
+        if shifts
+        else bound.bind(microseconds(last))
+    )
+    return f"(events.time + to_microseconds({shift}::BIGINT))"
 
 
 def _spans_table(spans: Sequence[Span]) -> pa.Table:
