@@ -269,7 +269,8 @@ def _local_time_sql(query: UsageQuery, bound: Bound) -> str:
     *earlier, (_, last) = changes
     ends = [start for start, _ in changes[1:]]
     shifts = "".join(
-        f"WHEN events.time < make_timestamp({bound.bind(unix_microseconds(end))}) THEN {bound.bind(microseconds(offset))} "
+        f"WHEN events.time < make_timestamp({bound.bind(unix_microseconds(end))}) "
+        f"THEN {bound.bind(microseconds(offset))} "
         for end, (_, offset) in zip(ends, earlier, strict=True)
     )
     shift = (
