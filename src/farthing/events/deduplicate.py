@@ -42,9 +42,14 @@ def _within_batch(outcomes: npt.NDArray[np.uint8], batch: Identities) -> None:
     candidates = np.flatnonzero(outcomes == Outcome.COUNTED)
     keys = batch.keys[candidates]
     in_order = np.sort(keys)
-    if not np.any(in_order[1:] == in_order[:-1]):
+    repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
+    if not len(repeated):
         return
-    # Equal keys exist: order by (key, check, place in the log), so the first of each group leads it.
+    # Only those whose key stands more than once are looked at; ordered by (key, check, place in the
+    # log), the first of each group leads it.
+    places = np.minimum(np.searchsorted(repeated, keys), len(repeated) - 1)
+    shared = repeated[places] == keys
+    candidates, keys = candidates[shared], keys[shared]
     candidates = candidates[np.lexsort((candidates, batch.checks[candidates], keys))]
     keys, checks, contents = batch.keys[candidates], batch.checks[candidates], batch.contents[candidates]
     leads = np.ones(len(candidates), dtype=np.bool_)
