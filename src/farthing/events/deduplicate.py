@@ -41,16 +41,17 @@ def deduplicate(runs: Sequence[IdRun], batch: Identities, faulty: Flags) -> npt.
 def _within_batch(outcomes: npt.NDArray[np.uint8], batch: Identities) -> None:
     candidates = np.flatnonzero(outcomes == Outcome.COUNTED)
     keys = batch.keys[candidates]
-    in_order = np.sort(keys)
-    repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
-    if not len(repeated):
+    order = np.argsort(keys)
+    equal = keys[order][1:] == keys[order][:-1]
+    if not np.any(equal):
         return
     # Only those whose key stands more than once are looked at; ordered by (key, check, place in the
     # log), the first of each group leads it.
-    places = np.minimum(np.searchsorted(repeated, keys), len(repeated) - 1)
-    shared = repeated[places] == keys
-    candidates, keys = candidates[shared], keys[shared]
-    candidates = candidates[np.lexsort((candidates, batch.checks[candidates], keys))]
+    shared = np.zeros(len(keys), dtype=np.bool_)
+    shared[1:] = equal
+    shared[:-1] |= equal
+    candidates = candidates[order[shared]]
+    candidates = candidates[np.lexsort((candidates, batch.checks[candidates], batch.keys[candidates]))]
     keys, checks, contents = batch.keys[candidates], batch.checks[candidates], batch.contents[candidates]
     leads = np.ones(len(candidates), dtype=np.bool_)
     leads[1:] = (keys[1:] != keys[:-1]) | (checks[1:] != checks[:-1])
