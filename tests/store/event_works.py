@@ -117,6 +117,16 @@ class EventWorks:
         ):
             assert checked.findings == ()
 
+    def settled(self) -> bool:
+        """Whether no transaction of a process that was killed is still under way."""
+        with self.books.operator_transaction() as conn:
+            busy = conn.execute(
+                "SELECT count(*) AS busy FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND datname = current_database() AND state <> 'idle'"
+            ).fetchone()
+        assert busy is not None
+        return not busy["busy"]
+
     def tally(self, tenant_id: int) -> dict[str, int]:
         """accepted, counted, duplicate and quarantined so far."""
         with self.books.read_only(tenant_id) as conn:
@@ -125,7 +135,9 @@ class EventWorks:
     def quarantine(self, tenant_id: int) -> list[tuple[str, str, bytes]]:
         """(reason, detail, raw) of each quarantined event, oldest first."""
         with self.books.read_only(tenant_id) as conn:
-            page = conn.execute("SELECT reason, detail, raw FROM quarantine ORDER BY quarantine_id").fetchall()
+            page = conn.execute(
+                "SELECT reason, detail, raw FROM quarantine ORDER BY quarantine_id"
+            ).fetchall()
         return [(entry["reason"], entry["detail"], bytes(entry["raw"])) for entry in page]
 
     def reasons(self, tenant_id: int) -> dict[str, int]:

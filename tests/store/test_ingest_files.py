@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -16,9 +17,11 @@ import pyarrow.parquet as pa_parquet
 import pytest
 import zstandard
 from event_works import EventWorks, event, ndjson, open_event_works
+from mortals import mortals
 
 from farthing.catalog.service import put_meter
 from farthing.db import Books
+from farthing.db.tenants import create_tenant
 from farthing.events import files
 from farthing.events.formats import parse_lines
 from farthing.events.ingest import IngestProgress, IngestReport, ingest_file
@@ -26,6 +29,8 @@ from farthing.kernel.errors import InvalidInput, NotFound, Unavailable
 from farthing.usage.model import UsageQuery
 from farthing.usage.service import query_usage
 
+LARGE = 60_000
+IMPORT_KILLS = 5
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
@@ -383,6 +388,50 @@ def test_a_table_goes_on_at_the_row_where_it_was(
     assert works.tally(tenant_id) == {"accepted": 1000, "counted": 858, "duplicate": 0, "quarantined": 142}
     assert sorted(origins(works, tenant_id)) == sorted(f"calls.csv#{row}" for row in range(7, 1001, 7))
     assert works.stored(tenant_id, "data->'$.n'") == sorted(str(row) for row in range(1, 1001) if row % 7)
+
+
+@pytest.mark.parametrize("kind", ["ndjson", "csv"])
+def test_an_import_killed_at_any_moment_and_run_again_is_one_clean_import(
+    works: EventWorks,
+    tenant_id: int,
+    tmp_path: Path,
+    books_dir: Path,
+    eventually: Callable[..., None],
+    kind: str,
+) -> None:
+    mapping = None if kind == "ndjson" else "id=#,type='call',data.n=n,data.pad=pad"
+    path = tmp_path / f"large.{kind}"
+    if kind == "ndjson":
+        lines = [json.dumps(event(str(number), {"n": number, "pad": "x" * 50})) for number in range(LARGE)]
+    else:
+        lines = ["n,pad", *(f"{number},{'x' * 100}" for number in range(LARGE))]
+    lines[100::1000] = ["broken"] * len(lines[100::1000])
+    path.write_text("\n".join(lines))
+    clean = create_tenant(works.books, f"clean-{tenant_id}", "Clean", works.now)
+    for tenant in (clean, tenant_id):
+        meter_sum(works, tenant, "data.n")
+    expected = ingest(works, clean, path, mapping=mapping)
+    random, killed = Random(20261123), 0
+    lateness = (works.lateness.too_late_seconds, works.lateness.too_early_seconds)
+    with mortals(books_dir, works.store.data_dir, works.now.isoformat(), lateness) as lives:
+        while works.tally(tenant_id)["counted"] < expected.counted:
+            # Each run may last a little longer, so that the last of them comes to its end.
+            after = expected.seconds * (killed + random.random()) / IMPORT_KILLS
+            killed += not lives.live(tenant_id=tenant_id, path=path, mapping=mapping, killed_after=after)
+            eventually(works.settled)
+            works.check(tenant_id)
+    assert killed >= 2
+    assert (works.tally(tenant_id)["counted"], works.reasons(tenant_id)) == (
+        expected.counted,
+        expected.by_reason,
+    )
+    assert works.stored(tenant_id) == works.stored(clean)
+    assert total(works, tenant_id) == total(works, clean) == sum(set(range(LARGE)) - {*missing(kind)})
+
+
+def missing(kind: str) -> range:
+    """The numbers on the lines that are broken."""
+    return range(100, LARGE, 1000) if kind == "ndjson" else range(99, LARGE, 1000)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -109,8 +109,11 @@ def ingest_file(
             if not path.is_file():
                 raise NotFound("file_not_found", f"there is no file {path}", path=str(path))
             file_key = _file_key(path, mapping, file_format, source)
+            _, was_complete = _import_progress(books, tenant_id, file_key)
             sealing.catch_up()  # What an import that was killed left in the log says how far it came.
-            resumed_at = _resume_at(books, tenant_id, file_key)
+            read_to, complete = _import_progress(books, tenant_id, file_key)
+            # To its end by the one that was killed: nothing is left to read. By an earlier one: it is read again.
+            resumed_at = 0 if complete and was_complete else read_to
         sealing.start()
         pieces = _pieces(path, mapping, file_format, source, store, resumed_at, counts, leaving)
         name = "stdin" if path is None else path.name
@@ -332,10 +335,9 @@ def _sealing(
             sealing.close()
 
 
-def _resume_at(books: Books, tenant_id: int, file_key: str) -> int:
+def _import_progress(books: Books, tenant_id: int, file_key: str) -> tuple[int, bool]:
     with books.read_only(tenant_id) as conn:
-        read_to, complete = rows.import_progress(conn, tenant_id, file_key)
-    return 0 if complete else read_to
+        return rows.import_progress(conn, tenant_id, file_key)
 
 
 def _file_key(path: Path, *read_as: str | None) -> str:

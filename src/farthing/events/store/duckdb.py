@@ -15,6 +15,7 @@ event whose number or text would change by that is found by its spelling and rea
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -142,6 +143,10 @@ def load_lines(
         lines = pa.Array.from_buffers(
             pa.utf8(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(payload)]
         )
+        try:
+            lines.validate(full=True)
+        except pa.ArrowInvalid:  # The door lets only UTF-8 in.
+            lines = pa.array(map(_without_broken_bytes, payload.split(b"\n")[:-1]), pa.utf8())
         rows = np.arange(row, row + len(ends), dtype=np.int64)
         received_column = np.full(len(ends), received, dtype=np.int64)
         batches.append(pa.record_batch([pa.array(rows), lines, pa.array(received_column)], _LINES))
@@ -151,6 +156,12 @@ def load_lines(
     return row
 
 
+def _without_broken_bytes(line: bytes) -> str:
+    """A line with NUL for each byte that is not UTF-8, which makes it no JSON, and so an event for quarantine."""
+    return _BROKEN_BYTE.sub("\0", line.decode(errors="surrogateescape")) + "\n"
+
+
+_BROKEN_BYTE = re.compile("[\udc80-\udcff]")
 _LINES = pa.schema([("row", pa.int64()), ("line", pa.utf8()), ("received_us", pa.int64())])
 
 
@@ -289,6 +300,7 @@ def _find_faults(cursor: duckdb.DuckDBPyConnection, meters: Sequence[Meter], lat
     too_early = bound.bind("too_early|time lies further ahead than clocks may differ")
     cases = [
         "WHEN NOT valid THEN 'malformed_json|the event is not valid JSON'",
+        "WHEN identity IS NULL OR type IS NULL THEN 'malformed_json|the line is JSON and no event'",
         f"WHEN epoch_us(time) < received_us - {bound.bind(lateness.too_late_seconds * 1_000_000)} THEN {too_late}",
         f"WHEN epoch_us(time) > received_us + {bound.bind(lateness.too_early_seconds * 1_000_000)} THEN {too_early}",
     ]
