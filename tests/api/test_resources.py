@@ -493,3 +493,13 @@ def test_a_seller_is_on_the_invoices_to_come(furnished):
 @pytest.mark.parametrize("body", [{}, {"until": "2026-12-01"}, {"until": None}, {"until": 5}, {"by": "x"}])
 def test_a_billing_run_needs_an_instant(client, body):
     assert made(client.post("/v1/billing-runs", body), 422)["path"] in ("until", "by")
+
+
+def test_health_says_that_events_cannot_be_read(client, services):
+    assert client.get("/v1/health").json()["checks"]["segments"] == "ok"
+    damaged = services.data_dir / "damaged" / "segments" / "1" / "seg_1.parquet"
+    damaged.parent.mkdir(parents=True)
+    damaged.touch()
+    failing = client.get("/v1/health")
+    assert failing.status_code == 503
+    assert failing.json()["checks"]["segments"] == "1 damaged or missing: see farthing doctor"

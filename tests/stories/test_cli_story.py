@@ -290,6 +290,11 @@ def nothing_is_off(shell: Shell) -> None:
         }
     ]
     assert shell.text("doctor").endswith("All is well.\n")
+    for run in shell.place.glob("**/ids/*/*"):
+        run.unlink()
+    assert shell.json("doctor", code=1)["ok"] is False
+    repaired = shell.json("doctor", "--repair")
+    assert repaired["notes"] == ["default: the id index was damaged and has been made anew: 1,501 ids"]
 
 
 def the_second_time_changes_nothing(shell: Shell, invoices: list[dict[str, Any]]) -> None:

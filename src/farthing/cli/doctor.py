@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import duckdb
+import typer
 
 from farthing.app import App
 from farthing.cli.commands import new_app
@@ -23,6 +24,7 @@ from farthing.events.checks import (
     check_sealed_log,
     debris,
 )
+from farthing.events.sealer import repair_index
 from farthing.events.service import account
 from farthing.invoicing.checks import check_documents, check_numbers, check_sums
 from farthing.kernel.checked import Checked
@@ -46,10 +48,21 @@ class _Check:
 
 
 @app.command(epilog="\b\nExample:\n  $ farthing doctor && echo all is well")
-def doctor(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) -> int:
-    """Check the laws on live data and print what is off. Changes nothing; a server may be running.
+def doctor(
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="First make the id index anew where it is damaged (with no server running)."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> int:
+    """Check the laws on live data and print what is off. Without --repair it changes nothing.
 
-    Looks at every tenant, or at the one that --tenant names. Exit code 1: something is off.
+    Looks at every tenant, or at the one that --tenant names. A server may be running. A segment that is
+    damaged can only be put back from a copy. Exit code 1: something is off.
     """
     with opened(data, tenant, make=False) as house:
         tenants = {
@@ -58,9 +71,11 @@ def doctor(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) ->
             if tenant is None or row.tenant_id == house.tenant_id
         }
         with progress_bar("doctor") as bar:
+            repaired = _repaired(house, tenants, bar) if repair else []
             results = [(check, _asked(check, bar)) for check in _checks(house, tenants)]
             bar(0, None, "notes")
             notes, unclaimed = _notes(house, tenants)
+            notes = repaired + notes
     well = not any(result.findings for _, result in results)
     if as_json:
         print_json(_document(results, notes, unclaimed, well=well))
@@ -91,6 +106,18 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
     yield _Check("lines sum to totals", key, lambda _: check_sums(books, tenant_id))
     yield _Check("no invoice number is missing", key, lambda _: check_numbers(books, tenant_id))
     yield _Check("documents say what was issued", key, lambda told: check_documents(books, tenant_id, told))
+
+
+def _repaired(house: App, tenants: dict[int, str], bar: Bar) -> list[str]:
+    """Make damaged id indexes anew. Where a damaged segment stands in the way, the checks will say so."""
+    said = []
+    for tenant_id, key in tenants.items():
+        bar(0, None, f"the id index of {key}")
+        with suppress(Corrupt):
+            ids = repair_index(house.books, house.store, tenant_id, house.clock())
+            if ids is not None:
+                said.append(f"{key}: the id index was damaged and has been made anew: {plural(ids, 'id')}")
+    return said
 
 
 def _asked(check: _Check, bar: Bar) -> Checked:

@@ -11,11 +11,13 @@ from datetime import datetime
 from pathlib import Path
 
 from farthing.db import Books
+from farthing.events.damage import missing_complaint
 from farthing.events.log.files import list_log_files, read_blocks
 from farthing.events.store import books as rows
 from farthing.events.store import checks as columns
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store.duckdb import EventStore
+from farthing.events.verified import CHANGED
 from farthing.kernel.checked import Checked, checked
 from farthing.kernel.errors import Corrupt
 from farthing.kernel.instant import unix_microseconds
@@ -111,7 +113,7 @@ def check_files(books: Books, data_dir: Path, tenant_id: int, progress: Progress
     for place, (path, checksum) in enumerate(expected.items()):
         if progress:
             progress(place, len(expected))
-        if complaint := _file_complaint(data_dir / path, checksum):
+        if complaint := _file_complaint(data_dir, path, checksum):
             off[path] = complaint
     still = _files_in_force(books, tenant_id) if off else {}
     return checked(
@@ -128,15 +130,15 @@ def _files_in_force(books: Books, tenant_id: int) -> dict[str, bytes]:
     return {path: bytes(checksum) for path, checksum in (segments | runs).items()}
 
 
-def _file_complaint(path: Path, checksum: bytes) -> str:
+def _file_complaint(data_dir: Path, path: str, checksum: bytes) -> str:
     try:
-        with open(path, "rb") as file:
+        with open(data_dir / path, "rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
     except FileNotFoundError:
-        return "is missing"
+        return missing_complaint(data_dir, path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return "" if digest == checksum else "is not what was written to it: its checksum differs"
+    return "" if digest == checksum else CHANGED
 
 
 def check_counted_once(books: Books, store: EventStore, tenant_id: int) -> Checked:

@@ -82,7 +82,9 @@ class _Engine:
         """Seal until told to stop; after a failure pause, and begin again from what the books say."""
         pause_seconds = IDLE_SECONDS
         while not self.stop.is_set():
-            sealer = Sealer(self.books, self.store, self.store.data_dir / "log", self.lateness)
+            sealer = Sealer(
+                self.books, self.store, self.store.data_dir / "log", self.lateness, self._say_rebuilt
+            )
             try:
                 while not self.stop.is_set():
                     report = sealer.seal_next(self.clock())
@@ -98,6 +100,9 @@ class _Engine:
                     raise
                 self.stop.wait(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
+
+    def _say_rebuilt(self, tenant_id: int, damage: Corrupt) -> None:
+        _report("id index made anew", damage, self.clock(), tenant_id)
 
     def _keep_up(self, sealer: Sealer) -> None:
         now = self.clock()

@@ -29,7 +29,7 @@ RUNS_MERGED_AT_ONCE: Final = 8
 RUN_IDS_MERGED_MAX: Final = 64_000_000
 """Runs larger than this are left as they are, which bounds the memory of a merge."""
 
-_MAGIC: Final = b"FARTHIDS1\0\0\0\0\0\0\0"
+_MAGIC: Final = b"FARTHIDS2\0\0\0\0\0\0\0"
 _COLUMNS: Final = 3
 
 Hashes = npt.NDArray[np.uint64]

@@ -8,12 +8,14 @@ in force are replaced in one transaction, and the old files are removed once nob
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import psycopg
 
 from farthing.catalog.service import all_meters
 from farthing.db import Books
+from farthing.events.damage import SEGMENT_DAMAGED, check_segments, damaged_segments
 from farthing.events.full_disk import full_disk_named
 from farthing.events.seal import segment_path
 from farthing.events.store import books as rows
@@ -36,15 +38,24 @@ Progress = Callable[[int, int], None]
 def back_fill(
     books: Books, store: EventStore, tenant_id: int, now: datetime, progress: Progress | None = None
 ) -> int:
-    """Give every segment the typed columns that the tenant's meters want. Returns how many were rewritten."""
+    """Give every segment the typed columns that the tenant's meters want. Returns how many were rewritten.
+
+    Raises Corrupt `segment_damaged` once all that are not damaged have them.
+    """
     wanted = wanted_columns(all_meters(books, tenant_id))
     with books.read_only(tenant_id) as conn:
         in_force = rows.segments(conn, tenant_id)
     lacking = [segment for segment in in_force if not set(wanted.names()) <= segment.columns.keys()]
+    damage: Corrupt | None = None
     for done, segment in enumerate(lacking):
         if progress:
             progress(done, len(lacking))
-        rewrite(books, store, tenant_id, [segment], wanted, now)
+        try:
+            rewrite(books, store, tenant_id, [segment], wanted, now)
+        except Corrupt as error:
+            damage = error
+    if damage is not None:
+        raise damage
     return len(lacking)
 
 
@@ -56,8 +67,11 @@ def compact(books: Books, store: EventStore, tenant_id: int, now: datetime) -> i
         ]
     if len(small) <= SMALL_SEGMENTS_MAX:
         return 0
+    damaged = damaged_segments(store, small)
     chosen: list[Segment] = []
     for segment in small:
+        if segment.path in damaged:
+            continue
         if sum(one.events for one in chosen) + segment.events > EVENTS_REWRITTEN_AT_ONCE:
             break
         chosen.append(segment)
@@ -78,8 +92,10 @@ def rewrite(
 ) -> bool:
     """Replace segments by one with the same events. False when somebody else replaced them meanwhile.
 
-    Raises Corrupt `segment_damaged`; Unavailable `disk_full`.
+    Raises Corrupt `segment_damaged` (damage must not be copied into a file that has a good checksum);
+    Unavailable `disk_full`.
     """
+    check_segments(store, tenant_id, old)
     segment_id = time_ordered_id("seg", unix_microseconds(now) // 1000, os.urandom(ENTROPY_BYTES))
     path = segment_path(tenant_id, segment_id)
     cursor = store.cursor()
@@ -91,12 +107,22 @@ def rewrite(
         cursor.close()
     if file.events != sum(segment.events for segment in old):
         raise Corrupt(
-            "segment_damaged",
+            SEGMENT_DAMAGED,
             f"{[segment.path for segment in old]} do not hold the events they were sealed with",
         )
+    replaced = False
     with books.transaction(tenant_id) as conn:
         if rows.delete_segments(conn, tenant_id, [segment.segment_id for segment in old]) < len(old):
             raise psycopg.Rollback
         rows.insert_segment(conn, tenant_id, segment_id, path, file, now)
-        return True
-    return False  # type: ignore[unreachable]  # a rollback leaves the block in silence
+        replaced = True
+    if replaced:
+        _leave_to_readers(store, old)
+    return replaced
+
+
+def _leave_to_readers(store: EventStore, old: Sequence[Segment]) -> None:
+    """Somebody may have asked for these segments a moment ago: the sweep counts their age from now."""
+    for segment in old:
+        with suppress(FileNotFoundError):
+            os.utime(store.data_dir / segment.path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from farthing.catalog.service import all_meters
 from farthing.db import Books
 from farthing.db.pool import BooksConnection, bind_tenant
+from farthing.events.damage import check_segments, forget_missing, known_damage
 from farthing.events.full_disk import full_disk_named
 from farthing.events.id_index import IdRun, merged, open_run, runs_to_merge, write_run
 from farthing.events.log.files import Block, LogPosition, is_finished, list_log_files, read_blocks
@@ -23,13 +24,17 @@ from farthing.events.seal import SealedBatch, run_path, seal_blocks
 from farthing.events.store import books as rows
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store.books import RunRow, Seal
-from farthing.events.store.duckdb import EventStore, Lateness
-from farthing.kernel.errors import Conflict, Corrupt
+from farthing.events.store.duckdb import EventStore, Lateness, segment_identities
+from farthing.events.verified import VerifiedFiles
+from farthing.kernel.errors import Conflict, Corrupt, Unavailable
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
 from farthing.kernel.instant import unix_microseconds
 
 BATCH_BYTES_MAX = 96 * 1024 * 1024
 """How much of a log file is sealed at once; it bounds the memory of the sealer."""
+
+IDS_REBUILT_AT_ONCE = 4_000_000
+"""Ids of one run when the index is made anew, which bounds the memory that takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class Sealer:
     store: EventStore
     log_dir: Path
     lateness: Lateness
+    on_rebuilt: Callable[[int, Corrupt], None] = lambda _tenant_id, _damage: None
+    """Told when a tenant's id index was damaged and has been made anew."""
     _runs: dict[int, dict[str, IdRun]] = field(default_factory=dict)
     _cursors: dict[str, int] | None = None
     _sealed_last: str = ""
@@ -112,7 +119,7 @@ class Sealer:
                 _new_id("seg", now),
                 tenant_blocks,
                 all_meters(self.books, tenant_id),
-                list(self._tenant_runs(tenant_id).values()),
+                list(self._tenant_runs(tenant_id, now).values()),
                 self.lateness,
             )
             for tenant_id, tenant_blocks in by_tenant.items()
@@ -140,14 +147,24 @@ class Sealer:
             quarantined=sum(len(batch.quarantine) for batch in batches),
         )
 
-    def _tenant_runs(self, tenant_id: int) -> dict[str, IdRun]:
+    def _tenant_runs(self, tenant_id: int, now: datetime) -> dict[str, IdRun]:
         if tenant_id not in self._runs:
             with self.books.read_only(tenant_id) as conn:
                 in_force = rows.id_runs(conn, tenant_id)
-            self._runs[tenant_id] = {
-                row.run_id: open_run(self.store.data_dir / row.path, row.run_id, row.ids) for row in in_force
-            }
+            self._runs[tenant_id] = {run.run_id: run for run in self._opened(tenant_id, in_force, now)}
         return self._runs[tenant_id]
+
+    def _opened(self, tenant_id: int, in_force: Sequence[RunRow], now: datetime) -> list[IdRun]:
+        """The id runs of a tenant, each verified; made anew from the segments where one is not what it was."""
+        data_dir = self.store.data_dir
+        try:
+            if damaged := self.store.verified.complaints({run.path: run.checksum for run in in_force}):
+                raise Corrupt("id_run_damaged", "; ".join(f"{path} {said}" for path, said in damaged.items()))
+            return [open_run(data_dir / run.path, run.run_id, run.ids) for run in in_force]
+        except Corrupt as damage:
+            made = rebuild_index(self.books, self.store, tenant_id, now)
+            self.on_rebuilt(tenant_id, damage)
+            return [open_run(data_dir / run.path, run.run_id, run.ids) for run in made]
 
     def _merge_runs(self, tenant_id: int, now: datetime) -> None:
         """Keep the number of runs, and so the cost of a look-up, logarithmic."""
@@ -189,6 +206,60 @@ class Sealer:
         return removed
 
 
+def rebuild_index(books: Books, store: EventStore, tenant_id: int, now: datetime) -> list[RunRow]:
+    """Make a tenant's id index anew from its segments. For whoever is the only sealer. Gives the runs in force.
+
+    Raises Corrupt `segment_damaged`: without all of its segments nobody can say what has been counted.
+    """
+    with books.read_only(tenant_id) as conn:
+        old = rows.id_runs(conn, tenant_id)
+        segments = rows.segments(conn, tenant_id)
+    check_segments(store, tenant_id, segments)
+    made = []
+    while segments:
+        events, taken = 0, list[Path]()
+        while segments and (not taken or events + segments[0].events <= IDS_REBUILT_AT_ONCE):
+            events += segments[0].events
+            taken.append(store.data_dir / segments.pop(0).path)
+        cursor = store.cursor()
+        try:
+            with full_disk_named():
+                entries = segment_identities(cursor, taken)
+        finally:
+            cursor.close()
+        run_id = _new_id("run", now)
+        path = run_path(tenant_id, run_id)
+        made.append(RunRow(run_id, path, len(entries.keys), write_run(store.data_dir / path, entries)))
+    with books.transaction(tenant_id) as conn:
+        if rows.delete_runs(conn, tenant_id, [run.run_id for run in old]) != len(old):
+            raise Conflict("sealed_elsewhere", "another process changed the id runs of this tenant")
+        for run in made:
+            rows.insert_run(conn, tenant_id, run, now)
+    for run in old:  # Only the sealer reads id runs.
+        (store.data_dir / run.path).unlink(missing_ok=True)
+    return made
+
+
+def repair_index(books: Books, store: EventStore, tenant_id: int, now: datetime) -> int | None:
+    """Make the id index anew if a run is damaged or ids are missing. How many ids it has now; None: all was well.
+
+    Raises Unavailable `sealer_busy` where another process seals: it makes the index anew when it begins.
+    """
+    with only_sealer(store.data_dir) as alone:
+        if not alone:
+            raise Unavailable("sealer_busy", "a server or an import is sealing; stop it first")
+        with books.read_only(tenant_id) as conn:
+            runs = rows.id_runs(conn, tenant_id)
+            counted = rows.tally(conn, tenant_id)["counted"]
+        # What is remembered as verified is read again: this was asked for because something is off.
+        verified = VerifiedFiles(store.data_dir, 1, recall=False)
+        if sum(run.ids for run in runs) == counted and not verified.complaints(
+            {run.path: run.checksum for run in runs}
+        ):
+            return None
+        return sum(run.ids for run in rebuild_index(books, store, tenant_id, now))
+
+
 def sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int) -> int:
     """Remove files of these tenants that no row names: debris of a crash, or replaced and no longer read."""
     removed = 0
@@ -202,6 +273,9 @@ def sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime
                 if str(path.relative_to(data_dir)) not in named and age_seconds >= keep_seconds:
                     path.unlink()
                     removed += 1
+        for lost in known_damage(data_dir, tenant_id):
+            if lost not in named:
+                forget_missing(data_dir, lost)
     return removed
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from farthing.catalog.model import Meter
 from farthing.catalog.service import get_meter
 from farthing.db import Books
+from farthing.events.damage import SEGMENT_DAMAGED, check_segments
 from farthing.events.rewrite import back_fill
 from farthing.events.store import books as event_rows
 from farthing.events.store.duckdb import EventStore
-from farthing.kernel.errors import Fault, InvalidInput, LimitExceeded, NotFound
+from farthing.kernel.errors import Corrupt, Fault, InvalidInput, LimitExceeded, NotFound
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import local_midnight
 from farthing.kernel.quantity import trimmed
@@ -43,10 +44,11 @@ def query_usage(
         NotFound: `meter_not_found`, `customer_not_found`.
         InvalidInput: `invalid_usage_query` with every fault.
         LimitExceeded: `too_many_rows`.
+        Corrupt: `segment_damaged`, events that belong to the answer cannot be read.
     """
     meter = get_meter(books, tenant_id, query.meter)
     _check(query, meter)
-    back_fill(books, store, tenant_id, now)
+    prepare_usage(books, store, tenant_id, now)
     with books.read_only(tenant_id) as conn:
         customer_id = None
         if query.customer is not None:
@@ -60,6 +62,7 @@ def query_usage(
         segments = event_rows.segments(
             conn, tenant_id, event_type=meter.event_type, start=query.start, end=query.end
         )
+        check_segments(store, tenant_id, segments)
         rows = columns.usage_groups(store, segments, known, meter, query)
     if len(rows) > ROWS_MAX:
         raise LimitExceeded(
@@ -79,7 +82,7 @@ def billable_usage(
     """The usage of every span (a customer over a period) in one query, for the billing run.
 
     `prepare_usage` must have run before. Aliases count as they stand now, so events of a customer
-    that was created after them are included.
+    that was created after them are included. Raises Corrupt `segment_damaged`.
     """
     if not spans:
         return []
@@ -90,12 +93,18 @@ def billable_usage(
         start=min(span.start for span in spans),
         end=max(span.end for span in spans),
     )
+    check_segments(store, tenant_id, segments)
     return columns.usage_by_span(store, segments, columns.subjects(conn, tenant_id), meter, group_by, spans)
 
 
 def prepare_usage(books: Books, store: EventStore, tenant_id: int, now: datetime) -> None:
     """Give the events that were sealed before a meter existed the columns that it needs."""
-    back_fill(books, store, tenant_id, now)
+    try:
+        back_fill(books, store, tenant_id, now)
+    except Corrupt as error:
+        # Whoever needs the damaged segment is told when it is read; the others need not know.
+        if error.code != SEGMENT_DAMAGED:
+            raise
 
 
 def events_behind(
@@ -115,6 +124,7 @@ def events_behind(
     Each event: source, id, subject, time (RFC 3339), value (decimal text).
     """
     segments = event_rows.segments(conn, tenant_id, event_type=meter.event_type, start=start, end=end)
+    check_segments(store, tenant_id, segments)
     known = columns.subjects(conn, tenant_id, customer_id)
     total, found = columns.event_rows(
         store, segments, known, meter, start, end, dimensions, min(limit, EVENTS_SHOWN_MAX)

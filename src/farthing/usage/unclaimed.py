@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from farthing.catalog.service import all_meters
 from farthing.db import Books
+from farthing.events.damage import check_segments
 from farthing.events.store import books as event_rows
 from farthing.events.store.duckdb import EventStore
 from farthing.usage import store as columns
@@ -31,6 +32,7 @@ def unclaimed_usage(
     with books.read_only(tenant_id) as conn:
         segments = event_rows.segments(conn, tenant_id)
         known = columns.subjects(conn, tenant_id)
+    check_segments(store, tenant_id, segments)
     rows = columns.unclaimed_groups(store, segments, known, metered, limit)
     groups = [
         Unclaimed(event_type, subject, events, without_customer=no_customer, without_meter=no_meter)

@@ -16,6 +16,7 @@ from farthing.api.idempotency import Answer
 from farthing.api.keys import NO_TENANT
 from farthing.api.services import Services
 from farthing.api.web import House, answered
+from farthing.events.damage import known_damage
 from farthing.kernel.errors import FarthingError
 
 DISK_FREE_PERCENT_MIN = 5
@@ -31,11 +32,12 @@ router = APIRouter(prefix="/v1/health", tags=["Health"])
     "", response_model=None, responses={200: {"model": HealthDocument}, **_FAILING}, summary="Get the health"
 )
 def health(services: House) -> Response:
-    """Whether books, event log and disk work."""
+    """Whether books, event log, disk and counted events are in order."""
     checks = {
         "books": _books(services),
         "event_log": services.door.failure or "ok",
         "disk": _disk(services),
+        "segments": _segments(services),
     }
     return _judged(checks)
 
@@ -82,3 +84,8 @@ def _disk(services: Services) -> str:
     usage = shutil.disk_usage(services.data_dir)
     percent = usage.free * 100 // usage.total
     return "ok" if percent >= DISK_FREE_PERCENT_MIN else f"only {percent} % of the disk is free"
+
+
+def _segments(services: Services) -> str:
+    damaged = len(known_damage(services.data_dir))
+    return "ok" if not damaged else f"{damaged} damaged or missing: see farthing doctor"

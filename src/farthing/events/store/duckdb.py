@@ -3,7 +3,8 @@
 A segment is one immutable file of one tenant's events; sealed in the order of arrival, sorted by type,
 subject and time when it is rewritten:
 
-    source, id, type, subject, time, received_at     the envelope
+    source, id, type, subject, time, received_at     the envelope; an event without a time has that of its receipt
+    own_time                                         whether it said its time itself
     data                                             the bytes that the client wrote
     num:<path>                                       DECIMAL(18,0) where all are whole, else DECIMAL(38,12)
     dim:<path>                                       text
@@ -17,7 +18,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from farthing.catalog.model import Aggregation, Meter
 from farthing.events.deduplicate import Outcome
 from farthing.events.id_index import Identities
 from farthing.events.log.files import sync_directory
+from farthing.events.store.identity_sql import HASH_MACROS, HASHES, OWN_TIME, SEGMENT_FILES
 from farthing.events.store.meter_sql import EXACT_NUMBER, MACROS, Bound, filter_sql, identifier, value_sql
 from farthing.events.typed_columns import (
     TypedColumns,
@@ -47,6 +49,7 @@ from farthing.events.typed_columns import (
     text_column,
     value_paths,
 )
+from farthing.events.verified import VerifiedFiles
 
 _WHOLE_NUMBER = "DECIMAL(18,0)"
 _PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"
@@ -110,9 +113,10 @@ class EventStore:
             }
         )
         self._database.execute("SET TimeZone = 'UTC'")
-        for macro in MACROS:
+        for macro in (*MACROS, *HASH_MACROS):
             self._database.execute(macro)
         self._lock = threading.Lock()
+        self.verified = VerifiedFiles(data_dir, threads)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own, with its own temporary tables. Close it after use."""
@@ -188,14 +192,16 @@ def _decode_lines(cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, vali
         f"""
         CREATE OR REPLACE TEMP TABLE decoded AS
         WITH found AS (
-            SELECT row, received_us, md5_number(line)::UHUGEINT AS content, {valid} AS valid, {found} AS found,
-                   line[instr(line, ',"data":') + 8 : -3] AS data
-              FROM lines
+            SELECT row, received_us, valid, found, data, epoch_us(TRY_CAST(found[5] AS TIMESTAMPTZ)) AS own_us
+              FROM (SELECT row, received_us, {valid} AS valid, {found} AS found,
+                           line[instr(line, ',"data":') + 8 : -3] AS data
+                      FROM lines)
         )
-        SELECT row, received_us, content, valid, data, found[1] AS id, found[2] AS source, found[3] AS type,
+        SELECT row, received_us, valid, data, found[1] AS id, found[2] AS source, found[3] AS type,
                found[4] AS subject, {_typed_sql(columns, len(envelope))},
-               make_timestamp(coalesce(epoch_us(TRY_CAST(found[5] AS TIMESTAMPTZ)), received_us)) AS time,
-               md5_number(length(found[2]) || ':' || found[2] || found[1])::UHUGEINT AS identity
+               make_timestamp(coalesce(own_us, received_us)) AS time, own_us IS NOT NULL AS own_time,
+               event_identity(found[2], found[1]) AS identity,
+               event_content(found[3], found[4], own_us, data) AS content
           FROM found
         """,
         [[json_path(path) for path in (*envelope, *columns.numbers, *columns.texts)]],
@@ -208,11 +214,11 @@ def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Ty
         f"""
         CREATE OR REPLACE TEMP TABLE segment_rows AS
         WITH found AS (
-            SELECT source, id, type, subject, time, received_at, data,
+            SELECT source, id, type, subject, time, {OWN_TIME} AS own_time, received_at, data,
                    json_extract_string('{{"data":' || data || '}}', ?) AS found
-              FROM read_parquet(?, union_by_name = true)
+              FROM {SEGMENT_FILES}
         )
-        SELECT row_number() OVER () AS row, source, id, type, subject, time, received_at, data,
+        SELECT row_number() OVER () AS row, source, id, type, subject, time, own_time, received_at, data,
                {_typed_sql(columns, 0)}
           FROM found
         """,
@@ -349,18 +355,32 @@ _NOT_USABLE = (
 def identities(cursor: duckdb.DuckDBPyConnection) -> tuple[Identities, npt.NDArray[np.bool_]]:
     """The hashes of the batch in log order, and which rows have a fault."""
     columns = cursor.execute(
-        """
-        SELECT (identity >> 64)::UBIGINT AS key, (identity & 18446744073709551615::UHUGEINT)::UBIGINT AS check_bits,
-               (content >> 64)::UBIGINT AS content, faults.row IS NOT NULL AS faulty
+        f"""
+        SELECT {HASHES}, faults.row IS NOT NULL AS faulty
           FROM decoded LEFT JOIN faults USING (row) ORDER BY row
         """
     ).fetchnumpy()
+    return _identities(columns), np.asarray(columns["faulty"], dtype=np.bool_)
+
+
+def segment_identities(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Identities:
+    """The hashes of the events of segments, as they were when the events were sealed."""
+    files = [str(path) for path in paths]
+    hashed = f"""
+        SELECT event_identity(source, id) AS identity,
+               event_content(type, subject, CASE WHEN {OWN_TIME} THEN epoch_us(time) END, data) AS content
+          FROM {SEGMENT_FILES}
+    """
+    return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})", [files]).fetchnumpy())
+
+
+def _identities(columns: Mapping[str, npt.NDArray[np.uint64]]) -> Identities:
     # Lines that are no JSON have no identity; they are faulty, so the zeros are never compared.
     keys, checks, contents = (
         np.ma.filled(columns[name], 0).astype(np.uint64, copy=False)
         for name in ("key", "check_bits", "content")
     )
-    return Identities(keys, checks, contents), np.asarray(columns["faulty"], dtype=np.bool_)
+    return Identities(keys, checks, contents)
 
 
 def faulty_events(cursor: duckdb.DuckDBPyConnection, outcomes: npt.NDArray[np.uint8]) -> list[FaultyEvent]:
@@ -431,7 +451,7 @@ def write_segment(
     path.parent.mkdir(parents=True, exist_ok=True)
     cursor.execute(
         f"""
-        COPY (SELECT source, id, type, subject, time, received_at, data{typed}
+        COPY (SELECT source, id, type, subject, time, own_time, received_at, data{typed}
                 FROM segment_rows {order})
           TO ? (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 100000)
         """,

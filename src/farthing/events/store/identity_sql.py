@@ -1,0 +1,30 @@
+"""What an event is known by, and what it says, as hashes (DuckDB): the same from a log line and from a segment.
+
+Identity is source and id. Content is everything else that the client said: type, subject, its own time (an
+instant, however it was spelt, or its absence) and the bytes of data. What hangs on the receipt is no part of it.
+Lengths stand before texts, so that no two events give the same text to hash.
+"""
+
+HASH_MACROS = (
+    "CREATE MACRO event_identity(source, id) AS md5_number(length(source) || ':' || source || id)::UHUGEINT",
+    """
+    CREATE MACRO event_content(type, subject, own_us, data) AS md5_number(
+        length(type) || ':' || type || coalesce(length(subject) || ':' || subject, '-')
+        || coalesce(own_us::VARCHAR, '-') || ':' || data)::UHUGEINT
+    """,
+)
+"""Made on every connection that hashes events."""
+
+HASHES = """
+    (identity >> 64)::UBIGINT AS key, (identity & 18446744073709551615::UHUGEINT)::UBIGINT AS check_bits,
+    (content >> 64)::UBIGINT AS content
+"""
+"""The three columns of the id index, from `identity` and `content`."""
+
+SEGMENT_FILES = """
+    (SELECT * FROM read_parquet(?, union_by_name = true)
+      UNION ALL BY NAME SELECT NULL::BOOLEAN AS own_time WHERE FALSE)
+"""
+"""Segments to read, all of them with a column `own_time`, which the oldest lack."""
+OWN_TIME = "coalesce(own_time, time <> received_at)"
+"""Whether the event said its time: where nobody noted it, a time that is not the receipt's was said."""
