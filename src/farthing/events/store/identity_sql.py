@@ -8,9 +8,9 @@ Lengths stand before texts, so that no two events give the same text to hash.
 HASH_MACROS = (
     "CREATE MACRO event_identity(source, id) AS md5_number(length(source) || ':' || source || id)::UHUGEINT",
     """
-    CREATE MACRO event_content(type, subject, own_us, data) AS md5_number(
-        length(type) || ':' || type || coalesce(length(subject) || ':' || subject, '-')
-        || coalesce(own_us::VARCHAR, '-') || ':' || data)::UHUGEINT
+    CREATE MACRO event_content(type, subject, own_us, data) AS md5_number(concat(
+        strlen(type), ':', type, coalesce(concat(strlen(subject), ':', subject), '-'),
+        coalesce(own_us::VARCHAR, '-'), ':', data))::UHUGEINT
     """,
 )
 """Made on every connection that hashes events."""
