@@ -104,7 +104,7 @@ def test_damage_in_the_log(world: World) -> None:
     size = (log_dir / short).stat().st_size
     os.truncate(log_dir / short, size - 1)
     assert set(check_sealed_log(world.books, log_dir, [world.tenant_id]).findings) == {
-        f"{damaged} has no whole block at byte 0, which was sealed",
+        f"{damaged} is damaged behind byte 0",
         f"{short} was sealed up to byte {size} and has only {size - 1}",
     }
 

@@ -1,6 +1,9 @@
 """Sealing against its laws: no loss, no double, conservation, one commit point."""
 
+import errno
+import itertools
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -18,6 +21,7 @@ from mortals import Mortals, mortals
 from farthing.catalog.service import put_meter
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
+from farthing.events.checks import check_waiting_log, cut_off
 from farthing.events.log.files import BlockHeader, RefusedLine, encode_block, list_log_files
 from farthing.events.rewrite import compact
 from farthing.events.sealer import sweep
@@ -369,6 +373,55 @@ def test_a_damaged_block_is_loud_and_nothing_is_shortened(works: EventWorks, ten
     damaged.write_bytes(whole)  # as from a copy
     assert sum(report.counted for report in works.seal()) == 3
     assert works.stored(tenant_id) == ["0", "1", "2", "sound"]
+
+
+def test_what_waits_is_checked_too_and_a_cut_off_write_is_told(works: EventWorks, tenant_id: int) -> None:
+    works.append(tenant_id, events(1))
+    works.append(tenant_id, events(2))
+    log_file = works.log.log_file
+    path = works.log_dir / log_file
+    whole = path.read_bytes()
+    works.log.close()
+    works.log = works.new_writer()
+    assert check_waiting_log(works.books, works.log_dir).findings == ()
+    assert cut_off(works.books, works.log_dir) == {}
+    path.write_bytes(whole[:-3] + b"!" + whole[-2:])
+    (finding,) = check_waiting_log(works.books, works.log_dir).findings
+    assert finding == f"{log_file} is damaged behind byte {len(whole) // 2}"
+    path.write_bytes(whole[:-3])
+    assert check_waiting_log(works.books, works.log_dir).findings == ()
+    assert cut_off(works.books, works.log_dir) == {log_file: len(whole) // 2 - 3}
+
+
+def test_what_is_appended_meanwhile_is_not_waited_for(works: EventWorks, tenant_id: int) -> None:
+    """Otherwise an import beside a busy server would never come to its own file."""
+    numbers = itertools.count(1)
+
+    def busy_clock() -> datetime:
+        works.append(tenant_id, events(next(numbers)))
+        return works.now
+
+    works.append(tenant_id, events(0))
+    reports = list(itertools.islice(works.sealer.seal_standing(busy_clock), 10))
+    assert [report.counted for report in reports] == [2]
+
+
+def test_what_cannot_be_synced_is_not_counted(
+    works: EventWorks, tenant_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The door may have written it and not synced it yet: counted, it would be missing from the log."""
+    works.append(tenant_id, events(1))
+
+    def broken_disk(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", broken_disk)
+        with pytest.raises(OSError, match="Input/output"):
+            works.seal()
+    assert works.tally(tenant_id)["accepted"] == 0
+    works.restart()
+    assert [report.counted for report in works.seal()] == [1]
 
 
 @pytest.mark.parametrize("harm", ["missing", "shorter", "empty", "another"])

@@ -22,6 +22,8 @@ from farthing.events.checks import (
     check_counted_once,
     check_files,
     check_sealed_log,
+    check_waiting_log,
+    cut_off,
     debris,
 )
 from farthing.events.sealer import repair_index
@@ -92,6 +94,7 @@ def _checks(house: App, tenants: dict[int, str]) -> Iterator[_Check]:
         None,
         lambda told: check_sealed_log(books, house.log_dir, list(tenants), told),
     )
+    yield _Check("what waits in the log is whole", None, lambda _: check_waiting_log(books, house.log_dir))
     for tenant_id, key in tenants.items():
         yield from _tenant_checks(house, tenant_id, key, data_dir)
 
@@ -138,6 +141,10 @@ def _notes(house: App, tenants: dict[int, str]) -> tuple[list[str], dict[str, tu
             unclaimed[key] = unclaimed_usage(house.books, house.store, tenant_id, UNCLAIMED_SHOWN)
             if waiting := account(house.books, house.log_dir, tenant_id).waiting:
                 notes.append(f"{key}: {plural(waiting, 'event')} in the log wait to be sealed")
+    notes += [
+        f"{log_file} ends in {plural(size, 'byte')} of a write that was cut off and not acknowledged"
+        for log_file, size in cut_off(house.books, house.log_dir).items()
+    ]
     everybody = [row.tenant_id for row in list_tenants(house.books)]
     if left := debris(house.books, house.settings.data_dir, everybody, house.clock()):
         size = sum(path.stat().st_size for path in left if path.exists())

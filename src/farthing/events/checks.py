@@ -7,12 +7,13 @@ is no finding: what it adds is not looked for, and what it replaces is asked for
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from farthing.db import Books
 from farthing.events.damage import missing_complaint
-from farthing.events.log.files import list_log_files, read_blocks
+from farthing.events.log.files import is_finished, list_log_files, read_blocks
 from farthing.events.store import books as rows
 from farthing.events.store import checks as columns
 from farthing.events.store import quarantine as quarantine_rows
@@ -104,6 +105,50 @@ def _log_file_findings(
         for tenant_id in tenant_ids
         if in_log[tenant_id] != in_seals[tenant_id, log_file]
     ]
+
+
+def check_waiting_log(books: Books, log_dir: Path) -> Checked:
+    """Law 1: what stands in the log and is not sealed yet is whole."""
+    with books.read_only(NO_TENANT) as conn:
+        sealed_to = rows.cursors(conn)
+    findings = []
+    waiting = 0
+    for log_file in list_log_files(log_dir):
+        start = sealed_to.get(log_file, 0)
+        try:
+            waiting += _end_of_blocks(log_dir / log_file, start) > start
+        except Corrupt as error:
+            findings.append(error.message)
+    return checked(waiting + len(findings), "log file", findings)
+
+
+def cut_off(books: Books, log_dir: Path) -> dict[str, int]:
+    """Log files that nobody writes any more and that end in the beginning of a block, and how many bytes of it.
+
+    A process that is killed while it writes leaves that, and had not acknowledged it. Of a file that somebody
+    cut short it looks the same.
+    """
+    with books.read_only(NO_TENANT) as conn:
+        sealed_to = rows.cursors(conn)
+    found = {}
+    for log_file in list_log_files(log_dir):
+        path = log_dir / log_file
+        with suppress(Corrupt, FileNotFoundError):
+            if is_finished(path):
+                left = path.stat().st_size - _end_of_blocks(path, sealed_to.get(log_file, 0))
+                if left > 0:
+                    found[log_file] = left
+    return found
+
+
+def _end_of_blocks(path: Path, offset: int) -> int:
+    """Where the last whole block ends; `offset` where none follows it."""
+    try:
+        while blocks := read_blocks(path, offset, PIECE_BYTES):
+            offset = blocks[-1].end
+    except FileNotFoundError:  # sealed and old enough: the engine removed it meanwhile
+        pass
+    return offset
 
 
 def check_files(books: Books, data_dir: Path, tenant_id: int, progress: Progress | None = None) -> Checked:

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from farthing.events.log.files import sync_directory
+from farthing.events.log.files import make_directory, sync_directory
 from farthing.kernel.errors import Corrupt
 
 RUNS_MERGED_AT_ONCE: Final = 8
@@ -62,7 +62,7 @@ def write_run(path: Path, identities: Identities) -> bytes:
     """Write a run, sorted by key, durably. Returns the checksum of the file (blake2b, 128 bits)."""
     order = np.argsort(identities.keys)
     digest = hashlib.blake2b(digest_size=16)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     columns = (identities.keys, identities.checks, identities.contents)
     with open(path, "xb") as file:
         for part in (

@@ -190,7 +190,7 @@ def _append_all(
     progress: Callable[[IngestProgress], None] | None,
 ) -> LogPosition | None:
     """Append every piece; the last block of a file says that the file is complete."""
-    log = LogWriter(log_dir, f"import-{os.getpid()}-{os.urandom(4).hex()}")
+    log = LogWriter(log_dir, f"import-{os.getpid()}-{os.urandom(4).hex()}", gaps=False)
     in_flight: deque[Future[LogPosition]] = deque()
     last: LogPosition | None = None
     try:
@@ -264,10 +264,9 @@ class _Sealing:
 
     def catch_up(self) -> None:
         """Seal what earlier processes left, then go on sealing beside the reader."""
-        if self._sealer is None:
-            return
-        while self._sealer.seal_next(self._clock()):
-            pass
+        if self._sealer is not None:
+            for _ in self._sealer.seal_standing(self._clock):
+                pass
 
     def start(self) -> None:
         """Seal in a thread of its own, beside the reader."""
@@ -278,15 +277,13 @@ class _Sealing:
     def _run(self) -> None:
         assert self._sealer is not None
         try:
-            while True:
-                finished = self._stop.is_set()  # Read before looking, so that what came before it is seen.
-                report = self._sealer.seal_next(self._clock())
-                if report is not None:
+            while not self._stop.is_set():
+                if report := self._sealer.seal_next(self._clock()):
                     self._counts.events_sealed += report.accepted
-                elif finished:
-                    return
                 else:
                     self._stop.wait(_POLL_SECONDS)
+            for report in self._sealer.seal_standing(self._clock):
+                self._counts.events_sealed += report.accepted
         except BaseException as error:  # noqa: BLE001  it is raised again in the thread that waits
             self._failure = error
 
@@ -302,7 +299,7 @@ class _Sealing:
             if self._failure is not None:
                 raise self._failure
             return
-        while not is_sealed(self._books, last):
+        while not is_sealed(self._books, self._store.data_dir / "log", last):
             # The server that was sealing may end at any time; then it is for us to do.
             if not seal_here(self._books, self._store, self._lateness, self._clock):
                 time.sleep(_POLL_SECONDS)

@@ -7,7 +7,7 @@ file, seals it for each tenant in it and commits all of that in one transaction.
 import fcntl
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +19,15 @@ from farthing.db.pool import BooksConnection, bind_tenant
 from farthing.events.damage import check_segments, forget_missing, known_damage
 from farthing.events.full_disk import full_disk_named
 from farthing.events.id_index import IdRun, merged, open_run, runs_to_merge, write_run
-from farthing.events.log.files import Block, LogPosition, is_finished, list_log_files, read_blocks
+from farthing.events.log.files import (
+    Block,
+    LogPosition,
+    is_finished,
+    list_log_files,
+    read_blocks,
+    sync_directory,
+    sync_file,
+)
 from farthing.events.seal import SealedBatch, run_path, seal_blocks
 from farthing.events.store import books as rows
 from farthing.events.store import quarantine as quarantine_rows
@@ -78,9 +86,16 @@ class Sealer:
     _cursors: dict[str, int] | None = None
     _sealed_last: str = ""
 
-    def seal_next(self, now: datetime) -> SealReport | None:
+    def seal_standing(self, clock: Callable[[], datetime]) -> Iterator[SealReport]:
+        """Seal what stands in the log now, piece by piece. Others may go on appending: that is not waited for."""
+        ends = {name: (self.log_dir / name).stat().st_size for name in list_log_files(self.log_dir)}
+        while report := self.seal_next(clock(), ends):
+            yield report
+
+    def seal_next(self, now: datetime, ends: Mapping[str, int] | None = None) -> SealReport | None:
         """Seal the next piece of the log, whole and committed. None when everything is sealed.
 
+        ends: how far each log file is to be sealed, where it need not be to its end.
         Raises Corrupt `log_damaged`, once all that is not damaged is sealed; Unavailable `disk_full`.
         """
         if self._cursors is None:
@@ -90,8 +105,9 @@ class Sealer:
         for log_file in self._in_turn():
             done = self._cursors.get(log_file, 0)
             path = self.log_dir / log_file
+            end = path.stat().st_size if ends is None else ends.get(log_file, 0)
             try:
-                blocks = read_blocks(path, done, BATCH_BYTES_MAX) if path.stat().st_size > done else []
+                blocks = read_blocks(path, done, BATCH_BYTES_MAX) if end > done else []
             except Corrupt as error:
                 damage = error
                 continue
@@ -125,6 +141,8 @@ class Sealer:
             for tenant_id, tenant_blocks in by_tenant.items()
         ]
         end = blocks[-1].end
+        # Its writer may not have synced it yet, and what is counted must not be missing from the log.
+        sync_file(self.log_dir / log_file)
         with self.books.operator_transaction() as conn:
             if not rows.move_cursor(conn, log_file, start, end, now):
                 raise Conflict("sealed_elsewhere", f"{log_file} was sealed from {start} by another process")
@@ -197,6 +215,8 @@ class Sealer:
             if path.stat().st_size > done and read_blocks(path, done, 1):
                 continue
             path.unlink()
+            # A file that came back after its cursor had gone would be sealed again.
+            sync_directory(path.parent)
             with self.books.operator_transaction() as conn:
                 rows.drop_cursor(conn, log_file)
             self._cursors.pop(log_file, None)
@@ -310,16 +330,17 @@ def _new_id(prefix: str, now: datetime) -> str:
 
 
 def seal_here(books: Books, store: EventStore, lateness: Lateness, clock: Callable[[], datetime]) -> bool:
-    """Seal everything that stands in the log. False where another process is the sealer."""
+    """Seal everything that stands in the log now. False where another process is the sealer."""
     with only_sealer(store.data_dir) as alone:
         if alone:
-            sealer = Sealer(books, store, store.data_dir / "log", lateness)
-            while sealer.seal_next(clock()):
+            for _ in Sealer(books, store, store.data_dir / "log", lateness).seal_standing(clock):
                 pass
         return alone
 
 
-def is_sealed(books: Books, position: LogPosition) -> bool:
+def is_sealed(books: Books, log_dir: Path, position: LogPosition) -> bool:
     """Whether the log has been sealed up to a place, by whichever process."""
     with books.operator_transaction() as conn:
-        return rows.cursor_of(conn, position.log_file) >= position.offset
+        if rows.cursor_of(conn, position.log_file) >= position.offset:
+            return True
+    return not (log_dir / position.log_file).exists()  # only what is sealed is removed

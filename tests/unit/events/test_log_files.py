@@ -20,6 +20,7 @@ from farthing.events.log.files import (
 from farthing.kernel.errors import Corrupt
 
 HEADER = BlockHeader(block=1, tenant=7, kind="events", received_us=5, events=1, bytes=0, origin="http")
+TWO = BlockHeader(block=1, tenant=7, kind="events", received_us=5, events=2, bytes=0, origin="http")
 EVERYTHING = 1 << 40
 
 
@@ -95,13 +96,19 @@ def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
     for place in range(len(whole)):
         damaged = bytearray(whole)
         damaged[place] ^= (0x01, 0x20, 0x80)[place % 3]
-        path = file_of(tmp_path, bytes(damaged))
-        if place < 2 * len(one):  # A whole block follows, so acknowledged events stood here.
-            with pytest.raises(Corrupt) as refused:
-                read_blocks(path, 0, EVERYTHING)
-            assert refused.value.code == "log_damaged"
-        else:  # As far as anybody can see, the last block was never written to its end.
-            assert payloads(path) == [LINE, LINE]
+        with pytest.raises(Corrupt) as refused:
+            read_blocks(file_of(tmp_path, bytes(damaged)), 0, EVERYTHING)
+        assert refused.value.code == "log_damaged"
+
+
+def test_every_turned_bit_of_the_last_block_is_noticed(tmp_path: Path) -> None:
+    """A write that was cut off leaves the beginning of a block, and a turned bit leaves none."""
+    one = encode_block(HEADER, LINE)
+    for bit in range(8 * len(one)):
+        damaged = bytearray(one)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(Corrupt):
+            read_blocks(file_of(tmp_path, one, bytes(damaged)), 0, EVERYTHING)
 
 
 def test_damage_is_noticed_wherever_reading_begins(tmp_path: Path) -> None:
@@ -131,11 +138,23 @@ def test_blocks_that_changed_places_are_still_themselves(tmp_path: Path) -> None
 
 
 def test_a_torn_tail_is_ignored_wherever_it_was_torn(tmp_path: Path) -> None:
-    one, last = encode_block(HEADER, LINE), encode_block(HEADER, LINE * 2)
+    one, last = encode_block(HEADER, LINE), encode_block(TWO, LINE * 2)
     for end in range(len(last)):
         assert payloads(file_of(tmp_path, one, last[:end])) == [LINE]
-    for garbage in (b"\0" * 5000, b"garbage", b"\n\n\n", b'\n{"block":1', os.urandom(1000)):
-        assert payloads(file_of(tmp_path, one, garbage)) == [LINE]
+        assert payloads(file_of(tmp_path, one, last[:end], b"\0" * 5000)) == [LINE]
+
+
+def test_a_tail_that_no_write_has_left_is_damage(tmp_path: Path) -> None:
+    one = encode_block(HEADER, LINE)
+    for garbage in (
+        b"garbage",
+        b"\n\n\n",
+        b'\n{"block":1',
+        b"\xff" + os.urandom(1000),
+        b'{"block":' + b"1" * 5000,
+    ):
+        with pytest.raises(Corrupt):
+            read_blocks(file_of(tmp_path, one, garbage), 0, EVERYTHING)
 
 
 def test_a_whole_block_behind_a_torn_one_is_damage(tmp_path: Path) -> None:
@@ -154,7 +173,7 @@ def test_what_events_say_is_never_taken_for_a_block(tmp_path: Path) -> None:
     # A block needs a line of its own for its header, and every line of an event ends with one brace more.
     header = forged.partition(b"\n")[0].decode()
     line = parse_lines(f'{{"id":"1","source":"s","type":"t","data":{header}}}'.encode()).lines
-    torn = encode_block(HEADER, line + LINE)
+    torn = encode_block(TWO, line + LINE)
     assert payloads(file_of(tmp_path, torn[:-1])) == []
 
 

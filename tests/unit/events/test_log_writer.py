@@ -125,15 +125,17 @@ def test_a_client_that_has_gone_keeps_nobody_from_an_answer(tmp_path: Path) -> N
 
 # In a process of its own, because descriptors are exchanged under the writer's hands.
 _FAILING = """
-import json, os, resource, sys
+import errno, json, os, resource, sys
 from pathlib import Path
+from farthing.events.log import files
 from farthing.events.log.files import LogWriter
 from farthing.kernel.errors import Unavailable
 
 mode, log_dir = sys.argv[1], Path(sys.argv[2])
 blocks = [bytes.fromhex(line) for line in sys.stdin.read().split()]
-writer = LogWriter(log_dir, "w")
+writer = LogWriter(log_dir, "w", gaps=mode != "full import")
 said = []
+fsync = os.fsync
 
 def append(block):
     try:
@@ -146,12 +148,19 @@ own = os.dup(writer._file)
 if mode == "sync":            # a pipe can be written to and not be synced
     end, stand_in = os.pipe()
     os.dup2(stand_in, writer._file)
-elif mode == "full":          # /dev/full cannot be written to
+elif mode == "name":          # the next file can be made, and its name cannot be synced
+    files.FILE_BYTES_MAX = 0
+    def os_fsync(descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    os.fsync = os_fsync
+elif mode != "limit":         # /dev/full cannot be written to
     os.dup2(os.open("/dev/full", os.O_WRONLY), writer._file)
 else:                         # no file may grow by more than a little
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(blocks[0]) + 40, resource.RLIM_INFINITY))
 append(blocks[1])
-os.dup2(own, writer._file)    # what failed is back, as if nothing had been
+os.fsync = fsync              # what failed is back, as if nothing had been
+if mode != "name":
+    os.dup2(own, writer._file)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 append(blocks[2])
 append(blocks[3])
@@ -175,7 +184,7 @@ def failing(mode: str, log_dir: Path) -> dict[str, object]:
 
 def test_after_a_sync_that_failed_nothing_is_acknowledged_any_more(tmp_path: Path) -> None:
     said = failing("sync", tmp_path)
-    failure = "Invalid argument at fdatasync of w/000000000001.log"
+    failure = "Invalid argument at sync of w/000000000001.log"
     stopped = ["log_failed", f"the event log stopped taking events: {failure}"]
     assert said == {
         "said": [
@@ -202,6 +211,39 @@ def test_after_a_write_that_found_the_disk_full_it_goes_on_in_the_next_file(tmp_
     }
     assert everything(tmp_path) == ["a", "c", "d"]
     assert list_log_files(tmp_path) == ["w/000000000001.log", "w/000000000002.log"]
+
+
+def test_after_a_name_that_could_not_be_synced_nothing_is_acknowledged_any_more(tmp_path: Path) -> None:
+    said = failing("name", tmp_path)
+    failure = "Input/output error at sync of w"
+    stopped = ["log_failed", f"the event log stopped taking events: {failure}"]
+    assert said == {
+        "said": [
+            ["stored", len(block("a"))],
+            ["log_failed", "the events were not stored: Input/output error"],
+            stopped,
+            stopped,
+        ],
+        "failure": failure,
+    }
+    assert everything(tmp_path) == ["a"]
+
+
+def test_an_import_takes_nothing_behind_what_was_refused(tmp_path: Path) -> None:
+    """Its last block says how far the file was read: what stands before that must not be missing."""
+    said = failing("full import", tmp_path)
+    failure = "No space left on device at write to w/000000000001.log"
+    stopped = ["log_failed", f"the event log stopped taking events: {failure}"]
+    assert said == {
+        "said": [
+            ["stored", len(block("a"))],
+            ["disk_full", "the events were not stored: No space left on device"],
+            stopped,
+            stopped,
+        ],
+        "failure": failure,
+    }
+    assert everything(tmp_path) == ["a"]
 
 
 def test_a_torn_block_gives_its_space_back(tmp_path: Path) -> None:

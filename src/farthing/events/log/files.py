@@ -8,20 +8,21 @@ event lines:
     {"id":"...","source":"...","type":"...","data":{...}}
 
 The checksum covers header and payload. A file belongs to the writer that made it and is never
-written again after that writer ends, so whatever follows the last whole block of a file without a
-writer was never acknowledged. Damage with whole blocks behind it is something else: it raises
-`Corrupt`, because acknowledged events stood there.
+written again after that writer ends, so the beginning of a block at the end of a file without a writer
+was never acknowledged. Anything else that is no block is damage and raises `Corrupt`: acknowledged
+events may have stood there.
 """
 
 import errno
 import fcntl
+import io
 import os
 import re
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ PENDING_BYTES_MAX = 64 * 1024 * 1024
 """Bytes waiting for the disk past which a writer asks its callers to come back later."""
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FIRST_BYTES = b'{"block":'
 _FILE_NAME = re.compile(r"[0-9]{12}\.log\Z")
 
 
@@ -104,14 +106,17 @@ class LogWriter:
     """Appends blocks to this writer's own file; one fdatasync for all that wait (group commit).
 
     Laws: a future resolves only after its bytes and all before them are on disk. A write that fails
-    (a full disk) refuses its batch and the next batch tries again; a sync that fails ends this
-    writer, because after it nothing can be known about the file (`failure` says so).
+    (a full disk) refuses its batch and the next batch tries again; a sync that fails, of the file or
+    of its name, ends this writer, because after it nothing can be known (`failure` says so).
     """
 
-    def __init__(self, log_dir: Path, writer: str) -> None:
+    def __init__(self, log_dir: Path, writer: str, *, gaps: bool = True) -> None:
+        """gaps: whether a batch is taken after one that was refused. An import that goes on later, where the
+        last of its blocks says, must not have any."""
         self._directory = log_dir / writer
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory)
         self._writer = writer
+        self._gaps = gaps
         self._waiting: list[_Append] = []
         self._waiting_bytes = 0
         self._wake = threading.Condition()
@@ -161,8 +166,9 @@ class LogWriter:
         try:
             # Held for as long as this process may append: readers take an unlocked file as finished.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            sync_directory(self._directory)
-        except OSError:
+            with _sync_of(self._writer):
+                sync_directory(self._directory)
+        except BaseException:
             os.close(descriptor)
             raise
         self._file, self.log_file = descriptor, f"{self._writer}/{number:012d}.log"
@@ -178,16 +184,19 @@ class LogWriter:
                 batch, self._waiting, self._waiting_bytes = self._waiting, [], 0
             try:
                 positions = self._write(batch)
+                with _sync_of(self.log_file):
+                    os.fdatasync(self._file)
+            except _SyncFailed as failed:
+                self._stop(batch, "log_failed", failed.error, failed.what)
+                return
             except OSError as error:
                 self._drop_torn_block()
-                self._refuse(batch, "disk_full" if error.errno in FULL_DISK else "log_failed", error)
+                code = "disk_full" if error.errno in FULL_DISK else "log_failed"
+                if not self._gaps:
+                    self._stop(batch, code, error, f"write to {self.log_file}")
+                    return
+                self._refuse(batch, code, error)
                 continue
-            try:
-                os.fdatasync(self._file)
-            except OSError as error:
-                # The kernel may have dropped the pages: syncing again would claim what is not so.
-                self._stop(batch, error)
-                return
             for entry, position in zip(batch, positions, strict=True):
                 entry.done.set_result(position)
 
@@ -217,17 +226,51 @@ class LogWriter:
         for entry in batch:
             entry.done.set_exception(Unavailable(code, f"the events were not stored: {error.strerror}"))
 
-    def _stop(self, batch: Sequence[_Append], error: OSError) -> None:
+    def _stop(self, batch: Sequence[_Append], code: str, error: OSError, what: str) -> None:
         with self._wake:
-            self._failure = f"{error.strerror} at fdatasync of {self.log_file}"
+            self._failure = f"{error.strerror} at {what}"
             batch = [*batch, *self._waiting]
             self._waiting, self._waiting_bytes = [], 0
-        self._refuse(batch, "log_failed", error)
+        self._refuse(batch, code, error)
 
     @property
     def failure(self) -> str | None:
         """Why this writer stopped, or None while it works."""
         return self._failure
+
+
+class _SyncFailed(Exception):
+    """The kernel may have dropped the pages: to sync again would claim what is not so."""
+
+    def __init__(self, what: str, error: OSError) -> None:
+        super().__init__(what)
+        self.what = what
+        self.error = error
+
+
+@contextmanager
+def _sync_of(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _SyncFailed(f"sync of {name}", error) from error
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory, and those above it that are missing, so that they are there after a power cut."""
+    if not directory.is_dir():
+        make_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file durable, whoever wrote it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:
@@ -266,7 +309,7 @@ def read_blocks(path: Path, offset: int, bytes_max: int) -> list[Block]:
     """Whole blocks from `offset` on, until `bytes_max` is passed; at least one where one is there.
 
     Raises:
-        Corrupt: a block is damaged although whole blocks follow it (`log_damaged`).
+        Corrupt: what follows is neither a block nor the beginning of one (`log_damaged`).
     """
     blocks: list[Block] = []
     with open(path, "rb") as file:
@@ -298,18 +341,27 @@ def _read_block(header_line: bytes, file: "object", offset: int) -> Block | None
 
 
 def _check_tail(path: Path, offset: int) -> None:
-    """A torn tail is fine; a whole block behind damage means that acknowledged events were damaged."""
+    """Return where the file ends at `offset` or in the beginning of a block: a write that was cut off.
+
+    Anything else there is damage, because no write has ever left it. The file is read once: a writer may
+    be going on with it.
+    """
     with open(path, "rb") as file:
         file.seek(offset)
-        rest = file.read(FILE_BYTES_MAX)
-        file.seek(offset)
-        if _read_block(file.readline(HEADER_BYTES_MAX), file, offset) is not None:
-            return  # It was being written when it was read first.
-        # Not looked for behind a newline: the byte before a block is part of what may be damaged.
-        position = rest.find(b'{"block":', 1)
-        while position >= 0:
-            start = offset + position
-            file.seek(start)
-            if _read_block(file.readline(HEADER_BYTES_MAX), file, start) is not None:
-                raise Corrupt("log_damaged", f"{path.name} is damaged between bytes {offset} and {start}")
-            position = rest.find(b'{"block":', position + 1)
+        rest = file.read().rstrip(b"\0")  # A power cut may have left zeros where bytes were to come.
+    stream = io.BytesIO(rest)
+    if _read_block(stream.readline(HEADER_BYTES_MAX), stream, 0) is None and not _is_beginning(rest):
+        raise Corrupt("log_damaged", f"{path.parent.name}/{path.name} is damaged behind byte {offset}")
+
+
+def _is_beginning(rest: bytes) -> bool:
+    """Whether these are the first bytes of a block, and not all of it."""
+    header_line, newline, payload = rest.partition(b"\n")
+    if not newline:
+        return len(rest) < HEADER_BYTES_MAX and _FIRST_BYTES.startswith(rest[: len(_FIRST_BYTES)])
+    try:
+        header = _header_decoder.decode(header_line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    # The length may be what is damaged: then all lines are there, although there seem to be too few bytes.
+    return len(payload) < header.bytes and payload.count(b"\n") < header.events

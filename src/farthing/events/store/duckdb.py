@@ -39,7 +39,7 @@ from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.deduplicate import Outcome
 from farthing.events.id_index import Identities
-from farthing.events.log.files import sync_directory
+from farthing.events.log.files import make_directory, sync_directory
 from farthing.events.store.identity_sql import HASH_MACROS, HASHES, OWN_TIME, SEGMENT_FILES
 from farthing.events.store.meter_sql import EXACT_NUMBER, MACROS, Bound, filter_sql, identifier, value_sql
 from farthing.events.typed_columns import (
@@ -448,7 +448,7 @@ def write_segment(
     for text in columns.texts:
         types[text_column(text)] = "VARCHAR"
         typed += f", {identifier(text_column(text))}"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     cursor.execute(
         f"""
         COPY (SELECT source, id, type, subject, time, own_time, received_at, data{typed}
