@@ -376,10 +376,11 @@ def test_a_damaged_block_is_loud_and_nothing_is_shortened(works: EventWorks, ten
 
 
 def test_what_waits_is_checked_too_and_a_cut_off_write_is_told(works: EventWorks, tenant_id: int) -> None:
-    works.append(tenant_id, events(1))
-    works.append(tenant_id, events(2))
     log_file = works.log.log_file
     path = works.log_dir / log_file
+    works.append(tenant_id, events(1))
+    first = path.stat().st_size
+    works.append(tenant_id, events(2))
     whole = path.read_bytes()
     works.log.close()
     works.log = works.new_writer()
@@ -387,10 +388,10 @@ def test_what_waits_is_checked_too_and_a_cut_off_write_is_told(works: EventWorks
     assert cut_off(works.books, works.log_dir) == {}
     path.write_bytes(whole[:-3] + b"!" + whole[-2:])
     (finding,) = check_waiting_log(works.books, works.log_dir).findings
-    assert finding == f"{log_file} is damaged behind byte {len(whole) // 2}"
+    assert finding == f"{log_file} is damaged behind byte {first}"
     path.write_bytes(whole[:-3])
     assert check_waiting_log(works.books, works.log_dir).findings == ()
-    assert cut_off(works.books, works.log_dir) == {log_file: len(whole) // 2 - 3}
+    assert cut_off(works.books, works.log_dir) == {log_file: len(whole) - first - 3}
 
 
 def test_what_is_appended_meanwhile_is_not_waited_for(works: EventWorks, tenant_id: int) -> None:
