@@ -26,6 +26,9 @@ DIMENSIONS_MAX = 16
 CONDITIONS_MAX = 32
 CONDITION_VALUES_MAX = 1000
 
+ENVELOPE_GROUPS = ("customer", "subject", "source")
+"""Names by which the usage of any meter can be told apart; no dimension is called so."""
+
 _LATER = ("weighted_sum", "percentile")
 
 
@@ -98,6 +101,8 @@ def _parse_dimensions(raw: object, path: str) -> tuple[tuple[str, str], ...]:
         except InvalidInput as error:
             faults.absorb(error)
             continue
+        if name in ENVELOPE_GROUPS:
+            faults.add(f"{path}.{name}", "is what every event is told apart by already: use another name")
         dimensions.append((name, fields.required(name, parse_path)))
     faults.refuse()
     return tuple(sorted(dimensions))

@@ -5,14 +5,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from farthing.catalog.meter import ENVELOPE_GROUPS
 from farthing.catalog.model import Meter
 from farthing.catalog.service import get_meter
 from farthing.db import Books
 from farthing.events.damage import SEGMENT_DAMAGED, check_segments
 from farthing.events.rewrite import back_fill
 from farthing.events.store import books as event_rows
+from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
-from farthing.kernel.errors import Corrupt, Fault, InvalidInput, LimitExceeded, NotFound
+from farthing.events.typed_columns import wanted_columns
+from farthing.kernel.errors import Corrupt, Fault, InvalidInput, LimitExceeded, NotFound, Unavailable
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import local_midnight
 from farthing.kernel.quantity import trimmed
@@ -31,7 +34,6 @@ from farthing.usage.store import Connection
 
 EVENTS_SHOWN_MAX = 1000
 
-_ENVELOPE_GROUPS = ("customer", "subject", "source")
 _WINDOW_SECONDS = {Window.MINUTE: 60, Window.HOUR: 3600, Window.DAY: 86_400, Window.MONTH: 28 * 86_400}
 
 
@@ -49,6 +51,23 @@ def query_usage(
     meter = get_meter(books, tenant_id, query.meter)
     _check(query, meter)
     prepare_usage(books, store, tenant_id, now)
+    try:
+        rows, keys = _rows(books, store, tenant_id, meter, query)
+    except Unavailable:
+        # What was being sealed while the meter was made did not know it. What is sealed after that does.
+        prepare_usage(books, store, tenant_id, now)
+        rows, keys = _rows(books, store, tenant_id, meter, query)
+    if len(rows) > ROWS_MAX:
+        raise LimitExceeded(
+            "too_many_rows", f"the answer has more than {ROWS_MAX} rows; ask for less at once"
+        )
+    return [_group(query, meter, row, keys) for row in rows if row[-1]]
+
+
+def _rows(
+    books: Books, store: EventStore, tenant_id: int, meter: Meter, query: UsageQuery
+) -> tuple[list[tuple[Any, ...]], Mapping[int, str]]:
+    """The rows of the answer, and the key of each customer where they are asked for."""
     with books.read_only(tenant_id) as conn:
         customer_id = None
         if query.customer is not None:
@@ -59,16 +78,8 @@ def query_usage(
                 )
         known = columns.subjects(conn, tenant_id, customer_id)
         keys = columns.customer_keys(conn, tenant_id) if "customer" in query.group_by else {}
-        segments = event_rows.segments(
-            conn, tenant_id, event_type=meter.event_type, start=query.start, end=query.end
-        )
-        check_segments(store, tenant_id, segments)
-        rows = columns.usage_groups(store, segments, known, meter, query)
-    if len(rows) > ROWS_MAX:
-        raise LimitExceeded(
-            "too_many_rows", f"the answer has more than {ROWS_MAX} rows; ask for less at once"
-        )
-    return [_group(query, meter, row, keys) for row in rows if row[-1]]
+        segments = _segments(store, conn, tenant_id, meter, query.start, query.end)
+        return columns.usage_groups(store, segments, known, meter, query), keys
 
 
 def billable_usage(
@@ -82,18 +93,12 @@ def billable_usage(
     """The usage of every span (a customer over a period) in one query, for the billing run.
 
     `prepare_usage` must have run before. Aliases count as they stand now, so events of a customer
-    that was created after them are included. Raises Corrupt `segment_damaged`.
+    that was created after them are included. Raises Corrupt `segment_damaged`; Unavailable `meter_too_new`.
     """
     if not spans:
         return []
-    segments = event_rows.segments(
-        conn,
-        tenant_id,
-        event_type=meter.event_type,
-        start=min(span.start for span in spans),
-        end=max(span.end for span in spans),
-    )
-    check_segments(store, tenant_id, segments)
+    start, end = min(span.start for span in spans), max(span.end for span in spans)
+    segments = _segments(store, conn, tenant_id, meter, start, end)
     return columns.usage_by_span(store, segments, columns.subjects(conn, tenant_id), meter, group_by, spans)
 
 
@@ -123,8 +128,7 @@ def events_behind(
     dimensions: the values that the events must have; None for events without the dimension.
     Each event: source, id, subject, time (RFC 3339), value (decimal text).
     """
-    segments = event_rows.segments(conn, tenant_id, event_type=meter.event_type, start=start, end=end)
-    check_segments(store, tenant_id, segments)
+    segments = _segments(store, conn, tenant_id, meter, start, end)
     known = columns.subjects(conn, tenant_id, customer_id)
     total, found = columns.event_rows(
         store, segments, known, meter, start, end, dimensions, min(limit, EVENTS_SHOWN_MAX)
@@ -139,12 +143,26 @@ def events_behind(
     ]
 
 
+def _segments(
+    store: EventStore, conn: Connection, tenant_id: int, meter: Meter, start: datetime, end: datetime
+) -> list[Segment]:
+    """The segments that may hold events of the meter in [start, end), each with the columns that it needs."""
+    segments = event_rows.segments(conn, tenant_id, event_type=meter.event_type, start=start, end=end)
+    check_segments(store, tenant_id, segments)
+    needed = wanted_columns([meter]).names()
+    if any(name not in segment.columns for segment in segments for name in needed):
+        raise Unavailable(
+            "meter_too_new", f"events were being sealed while the meter {meter.key!r} was made; ask again"
+        )
+    return segments
+
+
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else trimmed(Decimal(value))
 
 
 def _check(query: UsageQuery, meter: Meter) -> None:
-    names = [*_ENVELOPE_GROUPS, *(name for name, _ in meter.dimensions)]
+    names = [*ENVELOPE_GROUPS, *(name for name, _ in meter.dimensions)]
     faults = []
     if query.end <= query.start:
         faults.append(Fault("to", "must be later than from"))
