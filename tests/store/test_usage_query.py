@@ -133,11 +133,10 @@ def unclaimed(works: EventWorks, tenant_id: int) -> tuple[int, list[tuple[str | 
 def test_the_events_behind_a_quantity_add_up_to_it(works: EventWorks, tenant_id: int) -> None:
     define(works, tenant_id, value="data.n * 0.5", dimensions={"model": "data.m"})
     acme = customer(works, tenant_id, "acme")
-    sent = [
-        event(str(n), {"n": n, **({"m": f"m{n % 3}"} if n % 3 else {})}, subject="acme", time=f"2026-11-{n + 1:02}T00:00:00Z")
-        for n in range(20)
-    ]  # fmt: skip
-    works.take(tenant_id, sent)
+    for n in range(20):
+        data = {"n": n, "m": f"m{n % 3}"} if n % 3 else {"n": n}
+        works.append(tenant_id, event(str(n), data, subject="acme", time=f"2026-11-{n + 1:02}T00:00:00Z"))
+    works.seal()
     meter = get_meter(works.books, tenant_id, "tokens")
     with works.books.read_only(tenant_id) as conn:
         rows = billable_usage(works.store, conn, tenant_id, meter, ("model",), [Span(1, acme, START, END)])
