@@ -8,9 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from farthing.db import Books, open_books
 from farthing.db.tenants import create_tenant
+
+# How long an example takes says something about the machine, and nothing about a law.
+settings.register_profile("farthing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("farthing")
 
 _tenant_numbers = itertools.count(1)
 
