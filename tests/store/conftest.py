@@ -169,13 +169,15 @@ def given_version(request: pytest.FixtureRequest) -> Iterator[GivenServer]:
 # Real processes
 
 _USER_OF_BOOKS = """
+import signal
 import sys
 from datetime import UTC, datetime
-from datetime import datetime
 from pathlib import Path
 from farthing.db import open_books
 from farthing.db.tenants import create_tenant, list_tenants
 
+# As at a terminal: whoever runs the tests in the background has Ctrl-C ignored, and it is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 now = datetime(2026, 11, 23, tzinfo=UTC)
 with open_books(Path(sys.argv[1]), None, now=now, on_wait=lambda said: print("wait", said, flush=True)) as books:
     print("open", flush=True)
