@@ -1,0 +1,122 @@
+"""The judgement after every round: journals against segments, usage, account, invoices and doctor."""
+
+from decimal import Decimal
+from random import Random
+
+from tests.crash import traffic
+from tests.crash.injection import Plan, arm, disarm
+from tests.crash.oracle import Verdict, expected_usage
+from tests.crash.outside import Invoice
+from tests.crash.site import Broken, Site
+
+EVER = {"from": "1990-01-01T00:00:00Z", "to": "2190-01-01T00:00:00Z"}
+BILL_ATTEMPTS_MAX = 12
+
+
+def judge(site: Site) -> int:
+    """Hold everything against the journals; the number of counted events. Raises Broken."""
+    counted = 0
+    for tenant in traffic.TENANTS:
+        held = site.house.outside.held(site.tenant_ids[tenant])
+        verdict = site.oracle.judge(tenant, held)
+        if not verdict:
+            raise Wrong(tenant, verdict)
+        site.verdicts[tenant] = verdict
+        counted += len(verdict.counted)
+        account = site.house.account(tenant)
+        sealed = {
+            name: account and account[name] for name in ("accepted", "counted", "duplicate", "quarantined")
+        }
+        if sealed != held.tally:
+            raise Broken(f"{tenant}: the account says {account}, the seals {held.tally}")
+        usage_is_right(site, tenant)
+    return counted
+
+
+class Wrong(Broken):
+    """Journals and system differ."""
+
+    def __init__(self, tenant: str, verdict: Verdict) -> None:
+        super().__init__(f"{tenant}:\n{verdict}")
+        self.verdict = verdict
+
+
+def usage_is_right(site: Site, tenant: str, *, or_refused: bool = False) -> None:
+    """The sums over HTTP are those over exactly the counted events. `or_refused`: or there are none."""
+    expected = expected_usage(site.verdicts[tenant].counted)
+    for meter, place in (("calls", 0), ("tokens", 1)):
+        grouped = ["customer", "model"] if meter == "tokens" else ["customer"]
+        status, document = site.house.ask(tenant, "/v1/usage", meter=meter, group_by=grouped, **EVER)
+        if status != 200:
+            if or_refused:
+                continue
+            raise Broken(f"{tenant}: the usage of {meter} is refused with {status} {document}")
+        found: dict[tuple[str | None, ...], Decimal] = {
+            tuple(row["group"][name] for name in grouped): Decimal(row["quantity"])
+            for row in document["rows"]
+        }
+        wanted: dict[tuple[str | None, ...], Decimal] = {}
+        for key, sums in expected.items():
+            group = key[: len(grouped)]
+            wanted[group] = wanted.get(group, Decimal(0)) + sums[place]
+        if found != wanted:
+            raise Broken(f"{tenant}: the usage of {meter} should be {wanted} and is {found}")
+
+
+def doctor_is_content(site: Site) -> None:
+    """`farthing doctor` finds nothing."""
+    command = site.zygote.run(site.house, "doctor")
+    if command.code != 0:
+        raise Broken(f"doctor: {command.output.read_text()} {command.complaint()}")
+
+
+def bill_month(site: Site, random: Random, *, kill: bool) -> int:
+    """Bill the month, killed some times on the way if so wanted; how often it was.
+
+    The invoices of the month have the quantities of the counted events, those of earlier months are
+    what they were, and a second run issues nothing.
+    """
+    tenant = traffic.TENANTS[0]
+    before = site.house.outside.invoices(site.tenant_ids[tenant])
+    start, end = traffic.month_start(site.month), traffic.month_start(site.month + 1)
+    words = ["bill", "--until", end.date().isoformat()]
+    kills = 0
+    for _ in range(BILL_ATTEMPTS_MAX):
+        if kill and kills < 2:
+            call = random.choice(("commit", "committed"))
+            arm(site.house.faults, "bill", Plan(next(site.plans), call, "", random.randint(1, 9), "kill"))
+        command = site.zygote.start(site.house, words, armed=kill)
+        code = command.wait()
+        disarm(site.house.faults, "bill")
+        if code == 0:
+            break
+        if code != -9:
+            raise Broken(f"billing ends with {code}: {command.complaint()}")
+        kills += 1
+    after = site.house.outside.invoices(site.tenant_ids[tenant])
+    if after[: len(before)] != before:
+        raise Broken("an invoice that was issued has changed")
+    again = site.zygote.run(site.house, *words)
+    if again.code != 0 or again.document()["issued"]:
+        raise Broken(f"a second billing run issues invoices: {again.output.read_text()} {again.complaint()}")
+    if site.house.outside.invoices(site.tenant_ids[tenant]) != after:
+        raise Broken("a second billing run changes invoices")
+    _quantities_are_right(after[len(before) :], expected_usage(site.verdicts[tenant].counted, start, end))
+    site.month += 1
+    return kills
+
+
+def _quantities_are_right(
+    invoices: list[Invoice], usage: dict[tuple[str | None, str], tuple[int, Decimal]]
+) -> None:
+    """Of the invoices of a month; who used nothing has none."""
+    issued = sorted((invoice.quantities["calls"], invoice.quantities["tokens"]) for invoice in invoices)
+    wanted = sorted(
+        (
+            sum((calls for key, (calls, _) in usage.items() if key[0] == customer), 0),
+            sum((tokens for key, (_, tokens) in usage.items() if key[0] == customer), Decimal(0)),
+        )
+        for customer in {customer for customer, _ in usage if customer is not None}
+    )
+    if issued != wanted:
+        raise Broken(f"the invoices should be for {wanted} and are for {issued}")

@@ -1,0 +1,203 @@
+"""SIGKILL and errors at the Nth system call of processes that run already: strace attaches, injects, and goes.
+
+Nothing in the process is changed for it, so this also reaches what Python does not call by itself: the
+writes of DuckDB, the messages to PostgreSQL, and PostgreSQL.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+from tests.crash.faults.calls import GO_SECONDS_MAX, choose
+from tests.crash.house import environment, eventually
+from tests.crash.injection import is_alive
+from tests.crash.site import Broken, Fault, Hit, Site
+
+MEET_SECONDS_MAX = 5.0
+ATTACH_SECONDS_MAX = 5.0
+DETACH_SECONDS_MAX = 3.0
+
+# One name for one purpose: the kernel has several calls for it.
+_CALLS = {
+    "write": "write,pwrite64,writev",
+    "sync": "fdatasync,fsync",
+    "open": "openat",
+    "unlink": "unlink,unlinkat",
+    "rename": "rename,renameat,renameat2",
+    "send": "sendto,sendmsg",
+}
+
+
+def kill(role: str, purpose: str, most: int) -> Fault:
+    """SIGKILL at the Nth call."""
+    name = f"strace: kill {role} at {purpose}"
+
+    def strike(site: Site, random: Random) -> Hit | None:
+        pids = _of(site, random, role)
+        if not pids:
+            return None
+        what = f"signal=SIGKILL:when={random.randint(1, most)}"
+        with _Strace(site, pids, _CALLS[purpose], what) as strace:
+            gone = eventually(lambda: not all(is_alive(pid) for pid in pids), MEET_SECONDS_MAX)
+            return Hit(name, time.monotonic()) if gone and strace.injected() else None
+
+    return Fault(name, _lane(role), strike, frozenset({"strace"}))
+
+
+def fail(role: str, purpose: str, error: str, most: int, *, ends: bool) -> Fault:
+    """An error at the Nth call. `ends`: the process must not go on after it."""
+    name = f"strace: {role} {error} at {purpose}"
+
+    def strike(site: Site, random: Random) -> Hit | None:
+        pids = _of(site, random, role)
+        if not pids:
+            return None
+        what = f"error={error}:when={random.randint(1, most)}"
+        with _Strace(site, pids, _CALLS[purpose], what) as strace:
+            if not eventually(strace.injected, MEET_SECONDS_MAX):
+                return None
+            at = time.monotonic()
+        if ends and not eventually(lambda: not all(is_alive(pid) for pid in pids), GO_SECONDS_MAX):
+            raise Broken(f"{name}: {pids} go on; {site.house.last_words()}")
+        return Hit(name, at)
+
+    return Fault(name, _lane(role), strike, frozenset({"strace"}))
+
+
+def kill_ingest(purpose: str, most: int) -> Fault:
+    """An import that is traced from its first moment on, in a process of its own."""
+    name = f"strace: kill ingest at {purpose}"
+
+    def strike(site: Site, random: Random) -> Hit | None:
+        site.imports.next_file(random, site.month)
+        note = site.house.place / "strace.ingest"
+        what = f"{_CALLS[purpose]}:signal=SIGKILL:when={random.randint(1, most)}"
+        words = [*site.imports.begin(), "--data", str(site.house.data), "--json"]
+        traced = subprocess.run(
+            [
+                "strace",
+                "-f",
+                "--seccomp-bpf",
+                "-qq",
+                "-o",
+                str(note),
+                "-e",
+                f"trace={_CALLS[purpose]}",
+                "-e",
+                f"inject={what}",
+                sys.executable,
+                "-m",
+                "farthing",
+                *words,
+            ],
+            env=environment(site.house.data),
+            cwd=site.house.place,
+            capture_output=True,
+            check=False,
+        )
+        site.imports.end(traced.returncode)
+        killed = traced.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+        return Hit(name, time.monotonic()) if killed else None
+
+    return Fault(name, "ingest", strike, frozenset({"strace"}))
+
+
+def _lane(role: str) -> str:
+    return "server" if role == "postgres" else role
+
+
+def _of(site: Site, random: Random, role: str) -> list[int]:
+    if role == "postgres":
+        return site.house.postgres_processes()
+    pid = choose(site, random, role)
+    return [] if pid is None else [pid]
+
+
+class _Strace:
+    """strace, attached to processes for as long as the block lasts."""
+
+    def __init__(self, site: Site, pids: list[int], calls: str, what: str) -> None:
+        self._note = site.house.place / f"strace.{next(site.plans)}"
+        self._pids = pids
+        self._process = subprocess.Popen(
+            [
+                "strace",
+                "-f",
+                "-qq",
+                "-o",
+                str(self._note),
+                "-e",
+                f"trace={calls}",
+                "-e",
+                f"inject={calls}:{what}",
+                *(word for pid in pids for word in ("-p", str(pid))),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def __enter__(self) -> "_Strace":
+        eventually(lambda: all(map(_is_traced, self._pids)), ATTACH_SECONDS_MAX)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if all(map(is_alive, self._pids)):
+            self._process.send_signal(signal.SIGTERM)  # it detaches
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(DETACH_SECONDS_MAX)
+        # Of processes that have died, strace waits for the first thread, which waits for the others.
+        self._process.kill()
+        self._process.wait()
+        self._note.unlink(missing_ok=True)
+
+    def injected(self) -> bool:
+        """Whether it has done it."""
+        try:
+            text = self._note.read_text(errors="replace")
+        except FileNotFoundError:
+            return False
+        return "(INJECTED)" in text or "killed by SIGKILL" in text
+
+
+def _is_traced(pid: int) -> bool:
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+        return all(
+            "TracerPid:\t0" not in Path(f"/proc/{pid}/task/{task}/status").read_text() for task in tasks
+        )
+    except OSError:  # it is gone, or just going
+        return True
+
+
+FAULTS = (
+    *(
+        kill("worker", purpose, most)
+        for purpose, most in (("write", 12), ("sync", 4), ("open", 1), ("send", 6))
+    ),
+    *(
+        kill("engine", purpose, most)
+        for purpose, most in (("write", 20), ("sync", 8), ("open", 40), ("unlink", 2), ("send", 12))
+    ),
+    *(kill("postgres", purpose, most) for purpose, most in (("write", 6), ("sync", 3), ("send", 10))),
+    *(
+        kill_ingest(purpose, most)
+        for purpose, most in (
+            ("write", 60),
+            ("sync", 20),
+            ("open", 600),
+            ("unlink", 6),
+            ("rename", 2),
+            ("send", 60),
+        )
+    ),
+    fail("worker", "sync", "EIO", 4, ends=True),
+    fail("worker", "write", "ENOSPC", 8, ends=False),
+    fail("engine", "sync", "EIO", 6, ends=True),
+    fail("engine", "write", "ENOSPC", 12, ends=False),
+    fail("postgres", "sync", "EIO", 2, ends=True),
+)

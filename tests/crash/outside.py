@@ -1,0 +1,151 @@
+"""What the system holds, read without its code: SQL for the books, pyarrow for the segments."""
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow.parquet as pa_parquet
+from psycopg.rows import dict_row
+
+COLUMNS = ("source", "id", "type", "subject", "time", "data")
+TOKENS_COLUMN = "num:data.tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A counted event, as a segment has it."""
+
+    source: str
+    id: str
+    type: str
+    subject: str | None
+    time: Any
+    data: str
+    tokens: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """An issued invoice and its lines' quantities by rate card."""
+
+    number: str
+    document: str
+    quantities: dict[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Everything about one tenant at one moment."""
+
+    rows: list[Row]
+    quarantine: list[tuple[str, str]]
+    """(reason, line as it was received)."""
+    tally: dict[str, int]
+
+
+class Outside:
+    """A reader of one data directory. Segments are immutable, so each file is read once."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._segments: dict[str, list[Row]] = {}
+
+    def connect(self) -> psycopg.Connection[dict[str, Any]]:
+        """A connection to the embedded PostgreSQL, wherever its socket is."""
+        lines = (self._data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
+        return psycopg.connect(
+            host=lines[4], port=lines[3], dbname="farthing", user="farthing_owner", row_factory=dict_row
+        )
+
+    def tenant_ids(self) -> dict[str, int]:
+        """Key and number of each tenant."""
+        with self.connect() as conn:
+            conn.execute("SELECT set_config('farthing.operator', 'on', true)")
+            return {
+                row["key"]: row["tenant_id"] for row in conn.execute("SELECT key, tenant_id FROM tenants")
+            }
+
+    def held(self, tenant_id: int) -> Held:
+        """All of a tenant's events, wherever they stand."""
+        with self.connect() as conn:
+            self._bind(conn, tenant_id)
+            paths = [row["path"] for row in conn.execute("SELECT path FROM segments ORDER BY segment_id")]
+            quarantine = [
+                (row["reason"], bytes(row["raw"]).decode(errors="replace"))
+                for row in conn.execute("SELECT reason, raw FROM quarantine")
+            ]
+            tally = conn.execute(
+                "SELECT coalesce(sum(accepted), 0)::bigint AS accepted,"
+                " coalesce(sum(counted), 0)::bigint AS counted,"
+                " coalesce(sum(duplicate), 0)::bigint AS duplicate,"
+                " coalesce(sum(quarantined), 0)::bigint AS quarantined FROM seals"
+            ).fetchone()
+            assert tally is not None
+        rows = [row for path in paths for row in self._segment(path)]
+        self._segments = {path: self._segments[path] for path in self._segments if path in set(paths)} | {
+            path: self._segments[path] for path in paths
+        }
+        return Held(rows, quarantine, dict(tally))
+
+    def invoices(self, tenant_id: int) -> list[Invoice]:
+        """All issued invoices, oldest first."""
+        with self.connect() as conn:
+            self._bind(conn, tenant_id)
+            found = conn.execute(
+                "SELECT number, document, jsonb_object_agg(rate_card, quantity::text) AS quantities"
+                "  FROM invoices LEFT JOIN invoice_lines USING (tenant_id, invoice_id)"
+                " GROUP BY number, document ORDER BY number"
+            ).fetchall()
+        return [
+            Invoice(
+                row["number"],
+                row["document"],
+                {card: Decimal(quantity) for card, quantity in row["quantities"].items()},
+            )
+            for row in found
+        ]
+
+    def segment_paths(self, tenant_id: int) -> list[str]:
+        """The segments in force, oldest first, relative to the data directory."""
+        return self._paths("SELECT path FROM segments ORDER BY segment_id", tenant_id)
+
+    def run_paths(self, tenant_id: int) -> list[str]:
+        """The id runs in force, likewise."""
+        return self._paths("SELECT path FROM id_runs ORDER BY run_id", tenant_id)
+
+    def cursors(self) -> dict[str, int]:
+        """How far each log file is sealed."""
+        with self.connect() as conn:
+            return {
+                row["log_file"]: row["sealed_to"]
+                for row in conn.execute("SELECT log_file, sealed_to FROM log_cursors")
+            }
+
+    def _paths(self, statement: str, tenant_id: int) -> list[str]:
+        with self.connect() as conn:
+            self._bind(conn, tenant_id)
+            return [row["path"] for row in conn.execute(statement)]
+
+    def _bind(self, conn: psycopg.Connection[dict[str, Any]], tenant_id: int) -> None:
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        conn.execute("SELECT set_config('farthing.tenant', %s, true)", [str(tenant_id)])
+
+    def _segment(self, path: str) -> list[Row]:
+        if path not in self._segments:
+            table = pa_parquet.read_table(self._data_dir / path)
+            columns = [table.column(name).to_pylist() for name in COLUMNS]
+            tokens = (
+                table.column(TOKENS_COLUMN).to_pylist()
+                if TOKENS_COLUMN in table.column_names
+                else [None] * table.num_rows
+            )
+            self._segments[path] = [Row(*values) for values in zip(*columns, tokens, strict=True)]
+        return self._segments[path]
+
+
+def exact_json(text: str) -> Any:
+    """JSON with numbers as decimals, never as floats."""
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
