@@ -20,7 +20,7 @@ from farthing.kernel.reading import (
     refuse_repeated,
 )
 from farthing.kernel.rounding import Rounding
-from farthing.rating import Price, dimensions_of, parse_price, price_json
+from farthing.rating import Events, Needs, Price, dimensions_of, needs_of, parse_price, price_json
 from farthing.rating.flat import Flat
 
 RATE_CARDS_MAX = 500
@@ -122,10 +122,25 @@ def _parse_rate_card(raw: object, path: str, known_meters: Mapping[str, Meter] |
         faults.add(fields.at("timing"), "must be arrears: usage is known when the period is over")
     if "meter" not in fields and price is not None and not isinstance(price.model, Flat):
         faults.add(f"{fields.at('price')}.model", "must be flat for a rate card without a meter")
+    if meter is not None and price is not None:
+        _check_needs(meter, needs_of(price), fields.at("price"), faults)
     if meter is not None and known_meters is not None:
         _check_meter(meter, price, fields, known_meters, faults)
     faults.refuse()
     return RateCard(key, name, meter, timing, price)
+
+
+def _check_needs(meter: str, needs: Needs, path: str, faults: Faults) -> None:
+    """A plan is billed from the quantities of a meter by its dimensions; prices that need more are refused."""
+    if needs.clocks:
+        faults.add(path, "depends on the time of use, which plans are not billed by yet")
+    if needs.events is not Events.NONE:
+        faults.add(path, "looks at single events, which plans are not billed by yet")
+    if len(needs.meters) > 1:
+        named = ", ".join(needs.meters)
+        faults.add(path, f"counts several meters ({named}), which plans are not billed by yet")
+    elif needs.meters and needs.meters[0] != meter:
+        faults.add(path, f"counts the meter {needs.meters[0]!r}, and its rate card {meter!r}")
 
 
 def _check_meter(

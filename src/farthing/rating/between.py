@@ -15,13 +15,15 @@ Example, 1 a unit, convert divide by 3:     0..1 is 0.333333333333333333, 1..2 i
                                             2..3 is 0.333333333333333333, and 0..3 is 1
 """
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, Inexact
 
 from farthing.kernel.quantity import ONE, ZERO
 from farthing.kernel.rounding import quotient
-from farthing.rating.charge import Charge, reversed_charge
-from farthing.rating.modifiers import Modifiers, free_charges, free_of, totals
-from farthing.rating.price import Formula
+from farthing.rating.charge import Charge, differences, repriced, reversed_charge
+from farthing.rating.modifiers import UNMODIFIED, Modifiers, free_charges, free_of, totals
+from farthing.rating.price import EventFormula, Formula, MetersFormula
+from farthing.rating.runs import Stretch, converted_each, scaled_each, without_free_each
 
 
 def charges_between(
@@ -52,6 +54,64 @@ def charges_between(
         return charges
     earlier = sum((charge.amount for charge in _moved(formula, ZERO, start, one)), ZERO)
     return _settled(charges, modifiers, earlier, one, final=final)
+
+
+def event_charges_between(
+    formula: EventFormula,
+    modifiers: Modifiers,
+    start: Sequence[Stretch],
+    end: Sequence[Stretch],
+    one: Decimal,
+    *,
+    final: bool,
+) -> list[Charge]:
+    """The charges of going from the events before to all events so far. `exact()` is in force."""
+    freed = [ZERO, ZERO]
+    sides = [start, end]
+    if modifiers.convert:
+        sides = [converted_each(events, modifiers.convert, one) for events in sides]
+        one = modifiers.convert.finer(one)
+    if formula.grain != 1:
+        sides = [scaled_each(events, formula.grain) for events in sides]
+        one *= formula.grain
+    if modifiers.free_units:
+        free = modifiers.free_units * one
+        for side, events in enumerate(sides):
+            sides[side], freed[side] = without_free_each(events, free)
+    before, after = (formula.total(events, one) for events in sides)
+    charges = free_charges(freed[1] - freed[0]) + differences(before, after)
+    return _settled(charges, modifiers, owed(before), one, final=final)
+
+
+def meters_charges_between(
+    formula: MetersFormula,
+    modifiers: Modifiers,
+    start: Mapping[str, Decimal],
+    end: Mapping[str, Decimal],
+    *,
+    final: bool,
+) -> list[Charge]:
+    """The charges of going from one set of running quantities to another; below zero is zero."""
+    start, end = _never_below_zero(start), _never_below_zero(end)
+    charges = formula.moved(start, end, ONE)
+    if final and not any(end.get(meter) for meter in formula.meters):
+        charges += formula.charges_at_zero(ONE)
+    if not modifiers.change_amount:
+        return charges
+    return _settled(charges, modifiers, owed(formula.total(start, ONE)), ONE, final=final)
+
+
+def shared_charges_between(
+    formula: Formula, start: tuple[Decimal, Decimal], end: tuple[Decimal, Decimal], one: Decimal
+) -> list[Charge]:
+    """The charges of a cell on a shared ladder that lay between two places on it and lies between two others."""
+    if start[0] == end[0]:
+        charges = _moved(formula, start[1], end[1], one)
+    else:
+        charges = repriced(formula.charges(*start, one), formula.charges(*end, one))
+    if one == 1:
+        return charges
+    return _settled(charges, UNMODIFIED, owed(formula.charges(*start, one)), one, final=False)
 
 
 def owed(charges: list[Charge] | tuple[Charge, ...]) -> Decimal:
@@ -85,6 +145,10 @@ def divided(total: Decimal, one: Decimal) -> Decimal:
         return total / one
     except Inexact:
         return quotient(total, one)
+
+
+def _never_below_zero(quantities: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {meter: max(quantity, ZERO) for meter, quantity in quantities.items()}
 
 
 def _moved(formula: Formula, start: Decimal, end: Decimal, one: Decimal) -> list[Charge]:

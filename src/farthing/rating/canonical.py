@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from farthing.kernel.quantity import trimmed
 from farthing.rating.matrix import Cell
+from farthing.rating.meters import ByMeter
 from farthing.rating.models import MODELS
 from farthing.rating.price import Price
 
@@ -18,7 +19,8 @@ _NAMES = {model: name for name, model in MODELS.items()}
 def price_json(price: Price) -> dict[str, object]:
     """The price as the object that a catalog holds: `{"model": "per_unit", "unit_price": "0.01"}`."""
     name = _NAMES[type(price.model)]  # type: ignore[index]
-    return {"model": name, **_fields_json(price.model), **_fields_json(price.modifiers)}
+    unit = {"unit": _fields_json(price.unit)} if price.unit else {}
+    return {"model": name, **_fields_json(price.model), **_fields_json(price.modifiers), **unit}
 
 
 def _fields_json(value: object) -> dict[str, object]:
@@ -26,7 +28,7 @@ def _fields_json(value: object) -> dict[str, object]:
     assert is_dataclass(value)
     held = ((field, getattr(value, field.name)) for field in fields(value) if field.init)
     return {
-        field.name: _json(content)
+        field.metadata.get("json", field.name): _json(content)
         for field, content in held
         if content is not None and (field.default is MISSING or content != field.default)
     }
@@ -42,6 +44,8 @@ def _json(value: object) -> object:
             return price_json(value)
         case Cell():
             return {"when": dict(value.when), "price": price_json(value.price)}
+        case ByMeter():
+            return {meter: trimmed(number) for meter, number in value}
         case tuple():
             return [_json(item) for item in value]
         case str() | int():

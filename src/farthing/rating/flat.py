@@ -20,6 +20,7 @@ from typing import ClassVar, Self
 from farthing.kernel.quantity import ONE
 from farthing.kernel.reading import Fields
 from farthing.rating.charge import Charge, charge
+from farthing.rating.price import Measure
 from farthing.rating.sheet import Sheet, parse_amount
 
 
@@ -29,6 +30,7 @@ class Flat:
 
     amount: Decimal
 
+    measure: ClassVar[Measure] = Measure.QUANTITY
     grain: ClassVar[Decimal] = ONE
     proportional: ClassVar[bool] = False
 

@@ -23,6 +23,7 @@ from typing import ClassVar, Self
 from farthing.kernel.quantity import ONE, ZERO
 from farthing.kernel.reading import Fields
 from farthing.rating.charge import Charge, charge
+from farthing.rating.price import Measure
 from farthing.rating.sheet import Sheet, parse_flag
 from farthing.rating.tiers import Tier, read_tiers
 
@@ -34,6 +35,7 @@ class Graduated:
     tiers: tuple[Tier, ...]
     bill_flat_on_zero: bool = False
 
+    measure: ClassVar[Measure] = Measure.QUANTITY
     grain: ClassVar[Decimal] = ONE
     proportional: ClassVar[bool] = False
 

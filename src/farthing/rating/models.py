@@ -7,14 +7,24 @@ from typing import Protocol, cast
 
 from farthing.kernel.errors import InvalidInput
 from farthing.kernel.reading import Fields, kind, parse_choice
+from farthing.rating.block import Block
+from farthing.rating.capacity import Capacity
+from farthing.rating.dynamic import Dynamic
 from farthing.rating.flat import Flat
 from farthing.rating.graduated import Graduated
+from farthing.rating.graduated_percentage import GraduatedPercentage
 from farthing.rating.matrix import Matrix
 from farthing.rating.modifiers import UNMODIFIED, read_modifiers
 from farthing.rating.package import Package
 from farthing.rating.per_unit import PerUnit
+from farthing.rating.percentage import Percentage
 from farthing.rating.price import Model, Price
+from farthing.rating.several_meters import check_meters
 from farthing.rating.sheet import INVALID_PRICE, Sheet, refused
+from farthing.rating.stair_step import StairStep
+from farthing.rating.time_of_use import TimeOfUse
+from farthing.rating.timed import Timed
+from farthing.rating.unit import read_unit
 from farthing.rating.volume import Volume
 
 
@@ -30,7 +40,15 @@ MODELS: dict[str, ModelReader] = {
     "package": Package,
     "graduated": Graduated,
     "volume": Volume,
+    "stair_step": StairStep,
+    "percentage": Percentage,
+    "graduated_percentage": GraduatedPercentage,
+    "block": Block,
+    "capacity": Capacity,
     "matrix": Matrix,
+    "dynamic": Dynamic,
+    "time_of_use": TimeOfUse,
+    "timed": Timed,
 }
 
 
@@ -45,6 +63,7 @@ def parse_price(raw: object, path: str = "price") -> Price:
         raise refused("price", f"must be an object, not {kind(raw)}")
     sheet = Sheet(_read_price)
     price = _read_price(raw, path, sheet)
+    check_meters(price, path, sheet)
     try:
         sheet.faults.refuse()
     except InvalidInput as error:  # Texts and choices have codes of their own; here all are one.
@@ -57,10 +76,12 @@ def _read_price(raw: object, path: str, sheet: Sheet) -> Price:
     name = fields.required("model", _parse_model)
     if not name:
         return cast(Price, None)  # never used: the fault refuses the whole price
-    model = MODELS[name].read(fields, sheet)
+    unit = fields.optional("unit", lambda raw, path: read_unit(raw, path, sheet), None)
+    with sheet.written_in_unit(fields.at("unit"), "unit" in fields):
+        model = MODELS[name].read(fields, sheet)
     modifiers = read_modifiers(fields, sheet)
     fields.refuse_unknown()
-    return Price(model, UNMODIFIED if modifiers == UNMODIFIED else modifiers)
+    return Price(model, UNMODIFIED if modifiers == UNMODIFIED else modifiers, unit)
 
 
 def _parse_model(raw: object, path: str) -> str:

@@ -26,11 +26,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from farthing.kernel.quantity import ONE, ZERO, parse_decimal
+from farthing.kernel.quantity import ONE, ZERO
 from farthing.kernel.reading import Fields, parse_choice
 from farthing.kernel.rounding import Direction, divide_rounded
 from farthing.rating.charge import Charge, charge
-from farthing.rating.sheet import INVALID_PRICE, Sheet, parse_amount, parse_positive, refused
+from farthing.rating.sheet import INVALID_PRICE, Sheet, parse_amount, parse_positive, parse_whole, refused
 
 HUNDRED = Decimal(100)
 SCALE_MAX = 18
@@ -113,12 +113,14 @@ def free_charges(freed: Decimal) -> list[Charge]:
 
 def totals(modifiers: Modifiers, total: Decimal, one: Decimal, *, final: bool) -> list[tuple[str, Decimal]]:
     """The running total after each modifier of the amount in turn."""
-    reduced = total * (HUNDRED - modifiers.discount_percent).scaleb(-2)
+    floored = max(ZERO, total)
+    reduced = floored * (HUNDRED - modifiers.discount_percent).scaleb(-2)
     discounted = max(ZERO, reduced - modifiers.discount_amount * one)
     capped = discounted if modifiers.maximum is None else min(discounted, modifiers.maximum * one)
     trued_up = max(capped, modifiers.minimum * one) if final else capped
     return [
         ("", total),
+        ("never below zero", floored),
         ("discount", reduced),
         ("discount", discounted),
         ("maximum", capped),
@@ -171,7 +173,4 @@ def _parse_percent(raw: object, path: str) -> Decimal:
 
 
 def _parse_scale(raw: object, path: str) -> int:
-    number = parse_decimal(raw, path, code=INVALID_PRICE)
-    if number != int(number) or not 0 <= number <= SCALE_MAX:
-        raise refused(path, f"must be a whole number from 0 to {SCALE_MAX}")
-    return int(number)
+    return parse_whole(raw, path, most=SCALE_MAX)

@@ -26,12 +26,13 @@ Example, 5 for every 3, exact:
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
+from typing import ClassVar, Self
 
 from farthing.kernel.quantity import ONE
 from farthing.kernel.reading import Fields, parse_choice
 from farthing.kernel.rounding import Direction, divide_rounded
 from farthing.rating.charge import Charge, charge
+from farthing.rating.price import Measure
 from farthing.rating.sheet import INVALID_PRICE, Sheet, parse_amount, parse_positive
 
 
@@ -53,6 +54,8 @@ class Package:
     package_price: Decimal
     package_size: Decimal
     round: PackageRound = PackageRound.UP
+
+    measure: ClassVar[Measure] = Measure.QUANTITY
 
     @classmethod
     def read(cls, fields: Fields, sheet: Sheet) -> Self:

@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 from farthing.kernel.quantity import ONE
 from farthing.kernel.reading import Fields
 from farthing.rating.charge import Charge, charge
+from farthing.rating.price import Measure
 from farthing.rating.sheet import Sheet, parse_amount
 
 
@@ -24,6 +25,7 @@ class PerUnit:
 
     unit_price: Decimal
 
+    measure: ClassVar[Measure] = Measure.QUANTITY
     grain: ClassVar[Decimal] = ONE
     proportional: ClassVar[bool] = True
 

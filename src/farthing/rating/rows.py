@@ -1,12 +1,17 @@
 """Rating: one quantity, or rows of usage by dimensions.
 
 Which rows share a line. A price that is no matrix rates the sum of its rows: one line, no dimensions.
+(A time_of_use is a matrix, whose dimension is the window.)
 In a matrix the rows that match the same cell share that cell's price, so its tiers, packages and free
 units count their sum:
 
 - where the cell's price is in proportion to the quantity (per unit, exact packages; percentage
   discounts and unrounded conversions keep it so), each combination of dimensions is a line by itself;
 - otherwise the cell is one line, under the dimensions that the cell names (none for the default).
+
+On a shared ladder (`rating/matrix.py`) each cell is one line, and the lines' places on it depend on each
+other. A price of single events takes the events of its rows in the order of the rows' dimensions, and of
+one row in the order in which they are told.
 
 Either way a line stands alone: a negative net quantity owes zero on its own line. Lines come in the
 order of the cells, then the default, then unpriced rows; within these by their dimensions, whatever
@@ -26,13 +31,27 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, DecimalException
 from typing import Final
 
-from farthing.kernel.errors import LimitExceeded
+from farthing.kernel.errors import Fault, InvalidInput, LimitExceeded
 from farthing.kernel.quantity import ONE, ZERO, exact
-from farthing.rating.between import adjustments, charges_between, divided, owed
-from farthing.rating.charge import Rated, RatedRow, Row, charge
-from farthing.rating.matrix import Matrix
-from farthing.rating.modifiers import Modifiers, free_charges
-from farthing.rating.price import Price
+from farthing.rating.between import (
+    adjustments,
+    charges_between,
+    divided,
+    event_charges_between,
+    meters_charges_between,
+    owed,
+    shared_charges_between,
+)
+from farthing.rating.charge import Charge, Rated, RatedRow, Row, charge
+from farthing.rating.graduated import Graduated
+from farthing.rating.graduated_percentage import GraduatedPercentage
+from farthing.rating.matrix import Ladder, Matrix
+from farthing.rating.modifiers import free_charges
+from farthing.rating.per_unit import PerUnit
+from farthing.rating.price import EventFormula, MetersFormula, Price
+from farthing.rating.runs import Run, events_missing
+from farthing.rating.spans import Running, Span, spans_of, sum_of, sum_of_numbers
+from farthing.rating.time_of_use import TimeOfUse, matrix_of
 
 UNPRICED: Final = "unpriced"
 
@@ -42,15 +61,21 @@ def rate(price: Price, *, quantity: Decimal, before: Decimal = ZERO, final: bool
 
     Law: for every price rate(quantity=b, final=False) and rate(before=b, quantity=q) sum to
     rate(quantity=b + q). `final` says that the period ends here: a minimum, and what is owed for
-    nothing used, are due then and not earlier. A matrix takes the quantity as usage without dimensions.
+    nothing used, are due then and not earlier.
+
+    A matrix takes the quantity as usage without dimensions, a time_of_use as usage at no time that a
+    window holds. A price of single events takes the quantity as one event, and `before` as an earlier
+    one; there the law holds between events. (Where several meters are counted there is no one quantity:
+    `rate_rows`.)
 
     Raises:
-        LimitExceeded: `too_many_digits`, if conversions and discounts of nested matrices multiply to
-            more than 200 digits. A price that is no matrix never gets there.
+        LimitExceeded: `too_many_digits`, if conversions, discounts and units of nested prices multiply
+            to more than 200 digits. No price of this world gets there.
+        InvalidInput: `meters_missing`.
     """
     model = price.model
-    if isinstance(model, Matrix):
-        return _sum_of(rate_rows(price, [Row({}, quantity, before)], final=final))
+    if price.unit is not None or isinstance(model, Matrix | TimeOfUse | EventFormula | MetersFormula):
+        return _sum_of(rate_rows(price, [_one_event(quantity, before)], final=final))
     try:
         with exact():
             end = before + quantity
@@ -61,46 +86,23 @@ def rate(price: Price, *, quantity: Decimal, before: Decimal = ZERO, final: bool
 
 
 def rate_rows(price: Price, rows: Sequence[Row], *, final: bool = True) -> tuple[RatedRow, ...]:
-    """The lines that a price owes for rows of usage; see the module on which rows share a line."""
+    """The lines that a price owes for rows of usage; see the module on which rows share a line.
+
+    Raises:
+        InvalidInput: `events_missing`, `meters_missing`, if a row does not tell what the price needs.
+        LimitExceeded: `too_many_digits`, as in `rate`.
+    """
     try:
         with exact():
-            return tuple(_rate_spans(price, _spans_of(rows), ONE, final=final))
+            return tuple(_rate_spans(price, spans_of(rows), ONE, final=final))
     except DecimalException:
         raise _too_many_digits() from None
 
 
-def dimensions_of(price: Price) -> tuple[str, ...]:
-    """The dimensions that usage must be grouped by for this price, those of nested prices included."""
-    model = price.model
-    if not isinstance(model, Matrix):
-        return ()
-    nested = [cell.price for cell in model.cells] + ([model.default] if model.default else [])
-    names = [*model.dimensions, *(name for inner in nested for name in dimensions_of(inner))]
-    return tuple(dict.fromkeys(names))
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """A row on its way: its quantity as given, and the running quantities that are to be priced, in parts."""
-
-    dimensions: Mapping[str, str]
-    quantity: Decimal
-    net: Decimal
-    start: Decimal
-    end: Decimal
-
-
-def _spans_of(rows: Iterable[Row]) -> list[_Span]:
-    """One span for each combination of dimensions, in the order of their names and values."""
-    found: dict[tuple[tuple[str, str], ...], tuple[Decimal, Decimal]] = {}
-    for row in rows:
-        key = tuple(sorted(row.dimensions.items()))
-        before, quantity = found.get(key, (ZERO, ZERO))
-        found[key] = (before + row.before, quantity + row.quantity)
-    return [
-        _Span(dict(key), quantity, before + quantity, before, before + quantity)
-        for key, (before, quantity) in sorted(found.items())
-    ]
+def _one_event(quantity: Decimal, before: Decimal) -> Row:
+    """Each quantity that is not nothing is one event."""
+    runs = [Run(quantity)] if quantity else []
+    return Row.of_runs({}, runs, [Run(before)] if before else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,55 +111,101 @@ class _Group:
 
     when: Mapping[str, str]
     price: Price | None
-    spans: Sequence[_Span]
+    spans: Sequence[Span]
 
 
-def _rate_spans(price: Price, spans: Sequence[_Span], one: Decimal, *, final: bool) -> list[RatedRow]:
-    if isinstance(price.model, Matrix):
-        return _rate_matrix(price.model, price.modifiers, spans, one, final=final)
+def _rate_spans(price: Price, spans: Sequence[Span], one: Decimal, *, final: bool) -> list[RatedRow]:
+    matrix = matrix_of(price.model)
+    if matrix is not None:
+        return _rate_matrix(price, matrix, spans, one, final=final)
     return [_rate_together(price, spans, {}, one, final=final)]
 
 
 def _rate_together(
-    price: Price, spans: Sequence[_Span], dimensions: Mapping[str, str], one: Decimal, *, final: bool
+    price: Price, spans: Sequence[Span], dimensions: Mapping[str, str], one: Decimal, *, final: bool
 ) -> RatedRow:
     """One line for the sum of the spans."""
-    assert not isinstance(price.model, Matrix)
-    start = sum((span.start for span in spans), ZERO)
-    end = sum((span.end for span in spans), ZERO)
-    net = sum((span.net for span in spans), ZERO)
-    quantity = sum((span.quantity for span in spans), ZERO)
-    charges = charges_between(price.model, price.modifiers, start, end, one, final=final)
-    return RatedRow(dimensions, quantity, owed(charges), tuple(charges), -net if net < 0 else ZERO)
+    start, end = sum_of(span.start for span in spans), sum_of(span.end for span in spans)
+    charges = _charges(price, start, end, one, final=final)
+    meters = _meters(price)
+    quantities = sum_of_numbers(span.quantities for span in spans)
+    net = sum_of_numbers(span.net_quantities for span in spans)
+    if len(meters) > 1:
+        used = {meter: quantities.get(meter, ZERO) for meter in meters}
+        below = -sum((min(net.get(meter, ZERO), ZERO) for meter in meters), ZERO)
+        quantity = ONE if any(used.values()) else ZERO
+        return _in_money(
+            price, RatedRow(dimensions, quantity, owed(charges), tuple(charges), below, quantities=used)
+        )
+    if meters and quantities:
+        quantity, left = quantities.get(meters[0], ZERO), net.get(meters[0], ZERO)
+    else:
+        quantity = sum((span.quantity for span in spans), ZERO)
+        left = sum((span.net for span in spans), ZERO)
+    return _in_money(
+        price, RatedRow(dimensions, quantity, owed(charges), tuple(charges), -left if left < 0 else ZERO)
+    )
+
+
+def _charges(price: Price, start: Running, end: Running, one: Decimal, *, final: bool) -> list[Charge]:
+    model, modifiers = price.model, price.modifiers
+    assert not isinstance(model, Matrix | TimeOfUse)
+    if isinstance(model, EventFormula):
+        if start.events is None or end.events is None:
+            raise events_missing()
+        return event_charges_between(model, modifiers, start.events, end.events, one, final=final)
+    if not isinstance(model, MetersFormula):
+        return charges_between(model, modifiers, start.quantity, end.quantity, one, final=final)
+    if len(model.meters) < 2:
+        first, last = start.of_meter(model.meters), end.of_meter(model.meters)
+        return charges_between(model, modifiers, first, last, one, final=final)
+    if (start.quantity and not start.quantities) or (end.quantity and not end.quantities):
+        complaint = f"are needed: the price counts the meters {', '.join(model.meters)}"
+        raise InvalidInput.of("meters_missing", [Fault("quantities", complaint)])
+    return meters_charges_between(model, modifiers, start.quantities, end.quantities, final=final)
+
+
+def _meters(price: Price) -> tuple[str, ...]:
+    return price.model.meters if isinstance(price.model, MetersFormula) else ()
+
+
+def _in_money(price: Price, line: RatedRow) -> RatedRow:
+    """A line of a price that may be written in a unit of its own."""
+    if price.unit is None:
+        return line
+    charges = price.unit.in_money(line.charges)
+    return replace(line, amount=owed(charges), charges=tuple(charges))
 
 
 def _rate_matrix(
-    matrix: Matrix, modifiers: Modifiers, spans: Sequence[_Span], one: Decimal, *, final: bool
+    price: Price, matrix: Matrix, spans: Sequence[Span], one: Decimal, *, final: bool
 ) -> list[RatedRow]:
-    convert = modifiers.convert
-    if convert:
+    modifiers = price.modifiers
+    if modifiers.convert:
+        convert = modifiers.convert
         spans = [
-            replace(span, start=convert.applied(span.start, one), end=convert.applied(span.end, one))
+            replace(span, start=span.start.converted(convert, one), end=span.end.converted(convert, one))
             for span in spans
         ]
         one = convert.finer(one)
     groups, freed = _groups_of(matrix, spans), ZERO
     if modifiers.free_units:
         groups, freed = _without_free_units(groups, modifiers.free_units * one)
-    lines = _rate_groups(groups, one, final=final)
+    lines = _rate_groups(matrix, groups, one, final=final)
     charges = free_charges(divided(freed, one))
     if modifiers.change_amount:
-        earlier = _amount_of(_rate_groups([_before(group) for group in groups], one, final=False))
+        until_start = [replace(group, spans=[span.until_start() for span in group.spans]) for group in groups]
+        earlier = _amount_of(_rate_groups(matrix, until_start, one, final=False))
         for reason, step in adjustments(modifiers, earlier, _amount_of(lines), ONE, final=final):
             charges.append(charge(ONE, step, reason))
     if charges:
         lines.append(RatedRow({}, ZERO, owed(charges), tuple(charges)))
-    return lines
+    return [_in_money(price, line) for line in lines]
 
 
-def _groups_of(matrix: Matrix, spans: Sequence[_Span]) -> list[_Group]:
+def _groups_of(matrix: Matrix, spans: Sequence[Span]) -> list[_Group]:
     """The spans by the cell that prices them: cells in their order, the default, unpriced usage."""
-    by_cell: dict[int, list[_Span]] = {}
+    by_cell: dict[int, list[Span]] = {}
     default = len(matrix.cells)
     for span in spans:
         position = matrix.cell_for(span.dimensions)
@@ -178,17 +226,19 @@ def _without_free_units(groups: Sequence[_Group], pool: Decimal) -> tuple[list[_
         if group.price is None:
             charged.append(group)
             continue
-        spans: list[_Span] = []
+        spans: list[Span] = []
         for span in group.spans:
-            free_start = min(max(span.start, ZERO), left_start)
-            free_end = min(max(span.end, ZERO), left_end)
+            start, free_start = span.start.without_free(left_start)
+            end, free_end = span.end.without_free(left_end)
             left_start, left_end = left_start - free_start, left_end - free_end
-            spans.append(replace(span, start=span.start - free_start, end=span.end - free_end))
+            spans.append(replace(span, start=start, end=end))
         charged.append(replace(group, spans=spans))
     return charged, left_start - left_end
 
 
-def _rate_groups(groups: Sequence[_Group], one: Decimal, *, final: bool) -> list[RatedRow]:
+def _rate_groups(matrix: Matrix, groups: Sequence[_Group], one: Decimal, *, final: bool) -> list[RatedRow]:
+    if matrix.tiers is Ladder.SHARED:
+        return _rate_shared(groups, one)
     return [line for group in groups for line in _rate_group(group, one, final=final)]
 
 
@@ -196,22 +246,41 @@ def _rate_group(group: _Group, one: Decimal, *, final: bool) -> list[RatedRow]:
     price = group.price
     if price is None:
         return [_unpriced(span) for span in group.spans]
-    if isinstance(price.model, Matrix):
-        nested = _rate_matrix(price.model, price.modifiers, group.spans, one, final=final)
+    matrix = matrix_of(price.model)
+    if matrix is not None:
+        nested = _rate_matrix(price, matrix, group.spans, one, final=final)
         return [replace(line, dimensions={**group.when, **line.dimensions}) for line in nested]
-    if price.model.proportional and price.modifiers.keep_proportion:
+    assert not isinstance(price.model, Matrix | TimeOfUse)
+    by_row = not isinstance(price.model, EventFormula) and price.model.proportional
+    if by_row and price.modifiers.keep_proportion:
         return [_rate_together(price, [span], span.dimensions, one, final=final) for span in group.spans]
     return [_rate_together(price, group.spans, group.when, one, final=final)]
 
 
-def _unpriced(span: _Span) -> RatedRow:
+def _rate_shared(groups: Sequence[_Group], one: Decimal) -> list[RatedRow]:
+    """The lines of cells that stand on one ladder, each where the one before it ends."""
+    floor_start = floor_end = ZERO
+    lines: list[RatedRow] = []
+    for group in groups:
+        price = group.price
+        if price is None:
+            lines += _rate_group(group, one, final=False)
+            continue
+        assert isinstance(price.model, Graduated | GraduatedPercentage | PerUnit)
+        start = floor_start + max(sum((span.start.quantity for span in group.spans), ZERO), ZERO)
+        end = floor_end + max(sum((span.end.quantity for span in group.spans), ZERO), ZERO)
+        charges = shared_charges_between(price.model, (floor_start, start), (floor_end, end), one)
+        quantity = sum((span.quantity for span in group.spans), ZERO)
+        net = sum((span.net for span in group.spans), ZERO)
+        line = RatedRow(group.when, quantity, owed(charges), tuple(charges), -net if net < 0 else ZERO)
+        lines.append(_in_money(price, line))
+        floor_start, floor_end = start, end
+    return lines
+
+
+def _unpriced(span: Span) -> RatedRow:
     charges = (charge(span.quantity, ZERO, UNPRICED),) if span.quantity else ()
-    return RatedRow(span.dimensions, span.quantity, ZERO, charges, unpriced=True)
-
-
-def _before(group: _Group) -> _Group:
-    """The same usage up to where this part begins."""
-    return replace(group, spans=[replace(span, start=ZERO, end=span.start) for span in group.spans])
+    return RatedRow(span.dimensions, span.quantity, ZERO, charges, unpriced=True, quantities=span.quantities)
 
 
 def _amount_of(lines: Iterable[RatedRow]) -> Decimal:

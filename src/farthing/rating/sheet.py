@@ -1,6 +1,7 @@
 """How a price is read: bounded in depth and size, with every fault noted at its path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -33,6 +34,8 @@ class Sheet:
         self._read_price = read_price
         self._depth = 0
         self._parts = 0
+        self._unit_at: str | None = None
+        self._names: dict[tuple[str, Hashable], str] = {}
 
     def fields(self, raw: object, path: str) -> Fields:
         """An object of the price, of bounded size."""
@@ -57,6 +60,21 @@ class Sheet:
             return tuple(parse_list(raw, path, parse, most=most, faults=self.faults))
 
         return fields.required(name, parse_parts) or ()
+
+    def named(self, name: str, thing: Hashable) -> str:
+        """A name for a thing of this price: things that are equal share one, the next gets a number."""
+        alike = sum(1 for kind, _ in self._names if kind == name)
+        return self._names.setdefault((name, thing), f"{name} {alike + 1}" if alike else name)
+
+    @contextmanager
+    def written_in_unit(self, path: str, named: bool) -> Iterator[None]:
+        """While what is inside a price is read that may be written in a unit of its own."""
+        around = self._unit_at
+        if named and around is not None:
+            self.faults.add(path, f"must be left out: the price around it is in the unit of {around}")
+        self._unit_at = path if named else around
+        yield
+        self._unit_at = around
 
     def price(self, raw: object, path: str) -> "Price":
         """A price inside this price."""
@@ -88,6 +106,14 @@ def parse_positive(raw: object, path: str) -> Decimal:
     if number <= 0:
         raise refused(path, "must be greater than zero")
     return number
+
+
+def parse_whole(raw: object, path: str, *, most: int) -> int:
+    """A whole number from 0 on, however it is written: 5, "5", "5.0"."""
+    number = parse_decimal(raw, path, code=INVALID_PRICE)
+    if number != int(number) or not 0 <= number <= most:
+        raise refused(path, f"must be a whole number from 0 to {most}")
+    return int(number)
 
 
 def parse_flag(raw: object, path: str) -> bool:

@@ -20,9 +20,10 @@ from typing import ClassVar, Self
 
 from farthing.kernel.quantity import ONE
 from farthing.kernel.reading import Fields
-from farthing.rating.charge import Charge, charge, reversed_charge
+from farthing.rating.charge import Charge, charge, repriced
+from farthing.rating.price import Measure
 from farthing.rating.sheet import Sheet, parse_flag
-from farthing.rating.tiers import Tier, read_tiers
+from farthing.rating.tiers import Tier, read_tiers, step_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Volume:
     tiers: tuple[Tier, ...]
     bill_flat_on_zero: bool = False
 
+    measure: ClassVar[Measure] = Measure.QUANTITY
     grain: ClassVar[Decimal] = ONE
     proportional: ClassVar[bool] = False
 
@@ -43,25 +45,15 @@ class Volume:
         if start == end:
             return []
         if not start:
-            return self._total(end, self._tier_of(end, one), one)
-        old, new = self._tier_of(start, one), self._tier_of(end, one)
+            return self._total(end, step_of(self.tiers, end, one), one)
+        old, new = step_of(self.tiers, start, one), step_of(self.tiers, end, one)
         if old == new:
             return [charge(end - start, self.tiers[new].unit_price, f"tier {new + 1}")]
-        return self._total(end, new, one) + [
-            reversed_charge(owed, f"{owed.reason} re-priced") for owed in self._total(start, old, one)
-        ]
+        return repriced(self._total(start, old, one), self._total(end, new, one))
 
     def charges_at_zero(self, one: Decimal) -> list[Charge]:
         fee = self.tiers[0].flat_fee
         return [charge(one, fee, "tier 1 flat fee")] if self.bill_flat_on_zero and fee else []
-
-    def _tier_of(self, quantity: Decimal, one: Decimal) -> int:
-        """The index of the tier that a total lies in."""
-        return next(
-            index
-            for index, tier in enumerate(self.tiers)
-            if tier.up_to is None or quantity <= tier.up_to * one
-        )
 
     def _total(self, quantity: Decimal, index: int, one: Decimal) -> list[Charge]:
         tier = self.tiers[index]

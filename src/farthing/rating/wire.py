@@ -8,32 +8,29 @@
     {"amount": ..., "charges": [...], "rows": [
         {"dimensions": {"model": "opus"}, "quantity": "5", "amount": ..., "charges": [...]}]}
 
-`before` is 0 unless given. `"final": false` says that the period goes on, so that no minimum and
-nothing for zero usage is due yet. `shortfall` stands in the answer where the net quantity is below
-zero, `unpriced` where no cell of a matrix matched. Numbers are plain decimal strings without trailing
-zeros; the charges sum to the amount exactly.
+What else a line may ask, and of which price, stands in `rating/questions.py`. `before` is 0 unless
+given. `"final": false` says that the period goes on, so that no minimum and nothing for zero usage is
+due yet.
+
+`shortfall` stands in the answer where the net quantity is below zero; `unpriced` where no cell of a
+matrix and no window of a time_of_use matched; `rows` also for a price by time, which owes a line for
+each window; `in_unit` with each charge of a price that is written in a unit of its own. Numbers are
+plain decimal strings without trailing zeros; the charges sum to the amount exactly.
 """
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final
 
 from farthing.kernel.errors import FarthingError, Fault, InvalidInput
 from farthing.kernel.quantity import ZERO, exact, parse_decimal, trimmed
-from farthing.kernel.reading import Faults, Fields, parse_list, parse_text
-from farthing.rating.charge import Charge, RatedRow, Row
-from farthing.rating.flat import Flat
+from farthing.kernel.reading import Faults, Fields
+from farthing.rating.charge import Charge, RatedRow, UnitCharge
 from farthing.rating.models import parse_price
+from farthing.rating.needs import needs_of
 from farthing.rating.price import Price
-from farthing.rating.rows import rate, rate_rows
+from farthing.rating.questions import INVALID_INPUT, USAGE_FIELDS, Question
+from farthing.rating.rows import rate_rows
 from farthing.rating.sheet import INVALID_PRICE, parse_flag
-
-INVALID_INPUT: Final = "invalid_input"
-ROWS_MAX = 10_000
-ROW_DIMENSIONS_MAX = 50
-
-_OTHER_INPUTS = ("events", "seconds", "start", "end", "quantities")
-"""What other kinds of price are rated on."""
 
 
 def rate_line(raw: object) -> dict[str, object]:
@@ -53,23 +50,26 @@ def _answer(raw: object) -> dict[str, object]:
     fields = Fields(raw, "", faults)
     price, price_faults = _read_price(fields.required("price", lambda raw, path: raw))
     final = fields.optional("final", parse_flag, True)
-    quantity = fields.optional("quantity", parse_decimal, ZERO)
-    before = fields.optional("before", parse_decimal, ZERO)
-    rows = fields.optional("rows", lambda raw, path: _parse_rows(raw, path, faults), None)
-    for name in _OTHER_INPUTS:
-        if fields.optional(name, lambda raw, path: raw, None) is not None:
-            faults.add(name, "is not what this price is rated on: give quantity or rows")
+    if price is None:  # The rest is read as far as it does not depend on the price.
+        fields.optional("quantity", parse_decimal, ZERO)
+        fields.optional("before", parse_decimal, ZERO)
+        for name in USAGE_FIELDS:
+            fields.optional(name, lambda raw, path: raw, None)
+        rows = []
+    else:
+        rows = Question(price, faults).rows(fields)
     fields.refuse_unknown()
-    if "rows" in fields and ("quantity" in fields or "before" in fields):
-        faults.add("rows", "have quantities of their own: leave out quantity and before")
-    if not ("rows" in fields or "quantity" in fields or _needs_no_quantity(price)) and fields.is_object:
-        faults.add("quantity", "is missing")
     _refuse(price_faults, faults)
     assert price is not None
-    if rows is not None:
-        return _rows_answer(rate_rows(price, rows, final=final))
-    rated = rate(price, quantity=quantity, before=before, final=final)
-    return _amount_json(rated.amount, rated.charges, rated.shortfall)
+    lines = rate_rows(price, rows, final=final)
+    with exact():
+        amount = sum((line.amount for line in lines), ZERO)
+        shortfall = sum((line.shortfall for line in lines), ZERO)
+    charges = [charge for line in lines for charge in line.charges]
+    answer = _amount_json(amount, charges, shortfall)
+    if "rows" in fields or needs_of(price).clocks:
+        answer["rows"] = [_line_json(line) for line in lines]
+    return answer
 
 
 def _read_price(raw: object) -> tuple[Price | None, Sequence[Fault]]:
@@ -79,10 +79,6 @@ def _read_price(raw: object) -> tuple[Price | None, Sequence[Fault]]:
         return parse_price(raw, ""), ()
     except InvalidInput as error:
         return None, error.faults
-
-
-def _needs_no_quantity(price: Price | None) -> bool:
-    return price is None or isinstance(price.model, Flat)
 
 
 def _refuse(price_faults: Sequence[Fault], faults: Faults) -> None:
@@ -96,61 +92,38 @@ def _refuse(price_faults: Sequence[Fault], faults: Faults) -> None:
         raise InvalidInput.of(INVALID_PRICE if price_faults else INVALID_INPUT, found)
 
 
-def _parse_rows(raw: object, path: str, faults: Faults) -> list[Row]:
-    return parse_list(
-        raw, path, lambda raw, path: _parse_row(raw, path, faults), most=ROWS_MAX, faults=faults
-    )
-
-
-def _parse_row(raw: object, path: str, faults: Faults) -> Row:
-    fields = Fields(raw, path, faults)
-    row = Row(
-        fields.optional("dimensions", lambda raw, path: _parse_dimensions(raw, path, faults), {}),
-        fields.required("quantity", parse_decimal),
-        fields.optional("before", parse_decimal, ZERO),
-    )
-    fields.refuse_unknown()
-    return row
-
-
-def _parse_dimensions(raw: object, path: str, faults: Faults) -> dict[str, str]:
-    fields = Fields(raw, path, faults)
-    if not isinstance(raw, dict):
-        return {}
-    if len(raw) > ROW_DIMENSIONS_MAX:
-        faults.add(path, f"has {len(raw)} dimensions; at most {ROW_DIMENSIONS_MAX} are allowed")
-        return {}
-    return {name: fields.required(name, parse_text) for name in raw if isinstance(name, str)}
-
-
-def _rows_answer(lines: Sequence[RatedRow]) -> dict[str, object]:
-    with exact():
-        amount = sum((line.amount for line in lines), ZERO)
-        shortfall = sum((line.shortfall for line in lines), ZERO)
-    charges = [charge for line in lines for charge in line.charges]
-    return {**_amount_json(amount, charges, shortfall), "rows": [_line_json(line) for line in lines]}
-
-
 def _line_json(line: RatedRow) -> dict[str, object]:
     answer: dict[str, object] = {
         "dimensions": dict(line.dimensions),
         "quantity": trimmed(line.quantity),
         **_amount_json(line.amount, line.charges, line.shortfall),
     }
-    return {**answer, "unpriced": True} if line.unpriced else answer
+    if line.quantities:
+        answer["quantities"] = {meter: trimmed(number) for meter, number in line.quantities.items()}
+    if line.unpriced:
+        answer["unpriced"] = True
+    return answer
 
 
 def _amount_json(amount: Decimal, charges: Sequence[Charge], shortfall: Decimal) -> dict[str, object]:
     answer: dict[str, object] = {
         "amount": trimmed(amount),
-        "charges": [
-            {
-                "quantity": trimmed(charge.quantity),
-                "unit_price": trimmed(charge.unit_price),
-                "amount": trimmed(charge.amount),
-                "reason": charge.reason,
-            }
-            for charge in charges
-        ],
+        "charges": [_charge_json(charge) for charge in charges],
     }
     return {**answer, "shortfall": trimmed(shortfall)} if shortfall else answer
+
+
+def _charge_json(charge: Charge) -> dict[str, object]:
+    answer: dict[str, object] = {
+        "quantity": trimmed(charge.quantity),
+        "unit_price": trimmed(charge.unit_price),
+        "amount": trimmed(charge.amount),
+        "reason": charge.reason,
+    }
+    if isinstance(charge, UnitCharge):
+        answer["in_unit"] = {
+            "unit": charge.unit,
+            "unit_price": trimmed(charge.unit_price_in_unit),
+            "amount": trimmed(charge.amount_in_unit),
+        }
+    return answer

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import farthing
-from farthing.rating.wire import ROWS_MAX, rate_line
+from farthing.rating.questions import ROWS_MAX
+from farthing.rating.wire import rate_line
 
 GRADUATED = {
     "model": "graduated",
