@@ -6,8 +6,16 @@ computed with inside `exact()`, where a result that would lose a digit raises in
 """
 
 import re
-from contextlib import AbstractContextManager
-from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
+from decimal import (
+    Context,
+    Decimal,
+    DivisionByZero,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+    getcontext,
+    setcontext,
+)
 
 from farthing.kernel.errors import Fault, InvalidInput
 
@@ -28,9 +36,21 @@ _EXACT = Context(prec=200, traps=[Inexact, InvalidOperation, Overflow, DivisionB
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?\Z", re.ASCII)
 
 
-def exact() -> AbstractContextManager[Context]:
-    """Arithmetic in which losing a digit is an error, for the length of a `with` block."""
-    return localcontext(_EXACT)
+class exact:  # noqa: N801 - it reads as the word before a block: `with exact():`
+    """Arithmetic in which losing a digit is an error, for the length of a `with` block.
+
+    It is `localcontext(_EXACT)` without the copy: nothing changes the context, and rating enters it for
+    every quantity.
+    """
+
+    __slots__ = ("_outer",)
+
+    def __enter__(self) -> None:
+        self._outer = getcontext()
+        setcontext(_EXACT)
+
+    def __exit__(self, *raised: object) -> None:
+        setcontext(self._outer)
 
 
 def parse_decimal(raw: object, path: str, *, code: str = "invalid_number") -> Decimal:

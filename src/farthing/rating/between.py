@@ -33,8 +33,11 @@ def charges_between(
 
     `exact()` is in force.
     """
-    start = start if start > 0 else ZERO
-    end = end if end > 0 else ZERO
+    start = start if start > ZERO else ZERO
+    end = end if end > ZERO else ZERO
+    if modifiers is UNMODIFIED and one is ONE and formula.grain is ONE:  # most prices, and nothing to do
+        charges = formula.charges(start, end, one) if end >= start else _moved(formula, start, end, one)
+        return charges + formula.charges_at_zero(one) if final and not end else charges
     if modifiers.convert:
         start = modifiers.convert.applied(start, one)
         end = modifiers.convert.applied(end, one)
@@ -42,7 +45,7 @@ def charges_between(
     if formula.grain != 1:
         grain = formula.grain
         start, end, one = start * grain, end * grain, one * grain
-    charges: list[Charge] = []
+    charges = []
     if modifiers.free_units:
         free_start, free_end = free_of(modifiers, start, one), free_of(modifiers, end, one)
         start, end = start - free_start, end - free_end

@@ -16,7 +16,7 @@ Example, 0.01 up to 1000, then 0.005 and a flat fee of 2 on entry:
     rate(before=1500, quantity=100)          0.50     100 x 0.005, tier 2
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar, Self
 
@@ -34,6 +34,11 @@ class Graduated:
 
     tiers: tuple[Tier, ...]
     bill_flat_on_zero: bool = False
+    _reasons: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        reasons = tuple(f"tier {number}" for number in range(1, len(self.tiers) + 1))
+        object.__setattr__(self, "_reasons", reasons)
 
     measure: ClassVar[Measure] = Measure.QUANTITY
     grain: ClassVar[Decimal] = ONE
@@ -46,13 +51,16 @@ class Graduated:
     def charges(self, start: Decimal, end: Decimal, one: Decimal) -> list[Charge]:
         charges: list[Charge] = []
         floor = ZERO
-        for number, tier in enumerate(self.tiers, start=1):
-            ceiling = end if tier.up_to is None else min(tier.up_to * one, end)
+        for tier, reason in zip(self.tiers, self._reasons, strict=True):
+            ceiling = tier.up_to if one is ONE or tier.up_to is None else tier.up_to * one
+            if ceiling is None or ceiling >= end:
+                ceiling = end
             if ceiling > start:
-                charges.append(charge(ceiling - max(floor, start), tier.unit_price, f"tier {number}"))
+                quantity = ceiling - (floor if floor > start else start)
+                charges.append(Charge(quantity, tier.unit_price, quantity * tier.unit_price, reason))
                 if tier.flat_fee and start <= floor:
-                    charges.append(charge(one, tier.flat_fee, f"tier {number} flat fee"))
-            if ceiling == end:
+                    charges.append(charge(one, tier.flat_fee, f"{reason} flat fee"))
+            if ceiling is end:
                 break
             floor = ceiling
         return charges

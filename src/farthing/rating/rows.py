@@ -55,6 +55,9 @@ from farthing.rating.time_of_use import TimeOfUse, matrix_of
 
 UNPRICED: Final = "unpriced"
 
+_MORE_THAN_A_QUANTITY = (Matrix, TimeOfUse, EventFormula, MetersFormula)
+"""What is rated on rows, also where it is asked about a quantity."""
+
 
 def rate(price: Price, *, quantity: Decimal, before: Decimal = ZERO, final: bool = True) -> Rated:
     """What `quantity` more units cost after `before` units of the same period.
@@ -74,13 +77,13 @@ def rate(price: Price, *, quantity: Decimal, before: Decimal = ZERO, final: bool
         InvalidInput: `meters_missing`.
     """
     model = price.model
-    if price.unit is not None or isinstance(model, Matrix | TimeOfUse | EventFormula | MetersFormula):
+    if price.unit is not None or isinstance(model, _MORE_THAN_A_QUANTITY):
         return _sum_of(rate_rows(price, [_one_event(quantity, before)], final=final))
     try:
         with exact():
             end = before + quantity
             charges = charges_between(model, price.modifiers, before, end, ONE, final=final)
-            return Rated(owed(charges), tuple(charges), -end if end < 0 else ZERO)
+            return Rated(owed(charges), tuple(charges), -end if end < ZERO else ZERO)
     except DecimalException:
         raise _too_many_digits() from None
 
