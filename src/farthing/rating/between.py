@@ -33,8 +33,10 @@ def charges_between(
 
     `exact()` is in force.
     """
-    start = start if start > ZERO else ZERO
-    end = end if end > ZERO else ZERO
+    if start < ZERO:
+        start = ZERO
+    if end < ZERO:
+        end = ZERO
     if modifiers is UNMODIFIED and one is ONE and formula.grain is ONE:  # most prices, and nothing to do
         charges = formula.charges(start, end, one) if end >= start else _moved(formula, start, end, one)
         return charges + formula.charges_at_zero(one) if final and not end else charges

@@ -24,7 +24,7 @@ Example, as above:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 from typing import Self
@@ -58,6 +58,11 @@ class Capacity(MetersFormula):
 
     tiers: tuple[CapacityTier, ...]
     bill_flat_on_zero: bool = False
+    _meters: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        named = {meter for tier in self.tiers for meter, _ in tier.limits or ()}
+        object.__setattr__(self, "_meters", tuple(sorted(named)))
 
     @classmethod
     def read(cls, fields: Fields, sheet: Sheet) -> Self:
@@ -69,7 +74,7 @@ class Capacity(MetersFormula):
 
     @property
     def meters(self) -> tuple[str, ...]:
-        return tuple(sorted({meter for tier in self.tiers for meter, _ in tier.limits or ()}))
+        return self._meters
 
     def total(self, quantities: Mapping[str, Decimal], one: Decimal) -> list[Charge]:
         if not any(quantities.get(meter) for meter in self.meters):

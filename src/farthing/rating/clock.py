@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
-from farthing.kernel.instant import microseconds, offset_changes, zone_named
+from farthing.kernel.instant import YEAR_MIN, microseconds, offset_changes, zone_named
 from farthing.kernel.quantity import exact
 
 OTHER_TIMES: Final = "other times"
@@ -60,12 +61,12 @@ class Clock:
     timezone: str
     windows: tuple[Window, ...]
     week: tuple[Piece, ...] = field(init=False, repr=False, compare=False)
-    # How long the windows last in whole years, which do not change.
-    _years: dict[int, dict[str, int]] = field(init=False, repr=False, compare=False)
+    # How long the windows last until each year, as far as it was asked: that does not change.
+    _years: list[dict[str, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "week", _week(self.windows))
-        object.__setattr__(self, "_years", {})
+        object.__setattr__(self, "_years", [])
 
     def label_at(self, moment: datetime) -> str:
         """The window that holds an instant."""
@@ -80,23 +81,27 @@ class Clock:
         """
         lasted: dict[str, int] = {}
         first, last = start.astimezone(UTC), end.astimezone(UTC)
-        while first < last:
-            year, next_year = (
-                datetime(first.year, 1, 1, tzinfo=UTC),
-                datetime(first.year + 1, 1, 1, tzinfo=UTC),
-            )
-            if first == year and next_year <= last:
-                _add(lasted, self._year(first.year, year, next_year))
-            else:
-                _add(lasted, _lasting(self, first, min(last, next_year)))
-            first = next_year
+        if first.year + 1 < last.year:
+            _add(lasted, self._until_year(last.year))
+            _add(lasted, self._until_year(first.year + 1), -1)
+            _add(lasted, _lasting(self, first, _new_year(first.year + 1)))
+            first = _new_year(last.year)
+        _add(lasted, _lasting(self, first, last))
         with exact():
             return {label: Decimal(length).scaleb(-6) for label, length in lasted.items() if length}
 
-    def _year(self, number: int, start: datetime, end: datetime) -> dict[str, int]:
-        if number not in self._years:
-            self._years[number] = _lasting(self, start, end)
-        return self._years[number]
+    def _until_year(self, year: int) -> dict[str, int]:
+        """Microseconds of each window from the first year of all until a year begins."""
+        for number in range(YEAR_MIN + len(self._years), year + 1):
+            until = dict(self._years[-1]) if self._years else {}
+            if self._years:
+                _add(until, _lasting(self, _new_year(number - 1), _new_year(number)))
+            self._years.append(until)
+        return self._years[year - YEAR_MIN]
+
+
+def _new_year(year: int) -> datetime:
+    return datetime(year, 1, 1, tzinfo=UTC)
 
 
 def _add(lasted: dict[str, int], more: Mapping[str, int], sign: int = 1) -> None:
@@ -124,14 +129,23 @@ def _week(windows: Sequence[Window]) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
+@lru_cache(maxsize=1024)
+def _offsets(timezone: str, year: int) -> tuple[tuple[datetime, timedelta], ...]:
+    """The offsets from UTC of one year, each with the first instant that it holds."""
+    return tuple(offset_changes(timezone, _new_year(year), _new_year(year + 1)))
+
+
 def _lasting(clock: Clock, start: datetime, end: datetime) -> dict[str, int]:
-    """Microseconds of each window within [start, end), which is at most a year."""
-    changes = offset_changes(clock.timezone, start, end)
+    """Microseconds of each window within [start, end), which is at most two years."""
     lasted: dict[str, int] = {}
-    for index, (begins, offset) in enumerate(changes):
-        ends = changes[index + 1][0] if index + 1 < len(changes) else end
-        _add(lasted, _since_monday(clock, ends, offset))
-        _add(lasted, _since_monday(clock, begins, offset), -1)
+    for year in range(start.year, end.year + 1):
+        offsets = _offsets(clock.timezone, year)
+        ends = (*(begins for begins, _ in offsets[1:]), _new_year(year + 1))
+        for (begins, offset), until in zip(offsets, ends, strict=True):
+            first, last = max(begins, start), min(until, end)
+            if first < last:
+                _add(lasted, _since_monday(clock, last, offset))
+                _add(lasted, _since_monday(clock, first, offset), -1)
     return lasted
 
 

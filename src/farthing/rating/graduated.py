@@ -36,13 +36,13 @@ class Graduated:
     bill_flat_on_zero: bool = False
     _reasons: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        reasons = tuple(f"tier {number}" for number in range(1, len(self.tiers) + 1))
-        object.__setattr__(self, "_reasons", reasons)
-
     measure: ClassVar[Measure] = Measure.QUANTITY
     grain: ClassVar[Decimal] = ONE
     proportional: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        reasons = tuple(f"tier {number}" for number in range(1, len(self.tiers) + 1))
+        object.__setattr__(self, "_reasons", reasons)
 
     @classmethod
     def read(cls, fields: Fields, sheet: Sheet) -> Self:
@@ -56,7 +56,7 @@ class Graduated:
             if ceiling is None or ceiling >= end:
                 ceiling = end
             if ceiling > start:
-                quantity = ceiling - (floor if floor > start else start)
+                quantity = ceiling - max(floor, start)
                 charges.append(Charge(quantity, tier.unit_price, quantity * tier.unit_price, reason))
                 if tier.flat_fee and start <= floor:
                     charges.append(charge(one, tier.flat_fee, f"{reason} flat fee"))

@@ -65,6 +65,7 @@ class Question:
         self._faults = faults
         needs = needs_of(price)
         self._measures = needs.measures
+        self._meters = needs.meters
         self._several = len(needs.meters) > 1
         self._timed = Measure.SECONDS in needs.measures
         takes_events = needs.events is not Events.NONE or Measure.AMOUNT in needs.measures or needs.clocks
@@ -184,12 +185,11 @@ class Question:
             self._faults.add(path, f"names {len(raw)} meters; at most {METERS_MAX} are allowed")
             return {}
         fields = Fields(raw, path, self._faults)
-        meters = needs_of(self._price).meters
         for name in raw:
-            if name not in meters:
+            if name not in self._meters:
                 at = fields.at(str(name)[:40])
-                self._faults.add(at, f"is not a meter of this price: it counts {', '.join(meters)}")
-        return {meter: fields.optional(meter, parse_decimal, ZERO) for meter in meters if meter in raw}
+                self._faults.add(at, f"is not a meter of this price: it counts {', '.join(self._meters)}")
+        return {meter: fields.optional(meter, parse_decimal, ZERO) for meter in self._meters if meter in raw}
 
     def _read_events(self, raw: object, path: str) -> list[_Use]:
         return parse_list(raw, path, self._read_event, most=EVENTS_MAX, faults=self._faults)

@@ -62,31 +62,34 @@ class Timed(EventFormula):
 
     steps: tuple[TimedStep, ...]
     connect_fee: Decimal = ZERO
+    _grain: Decimal = field(init=False, repr=False, compare=False)
 
     measure: ClassVar[Measure] = Measure.SECONDS
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_grain", _common_multiple(self.steps))
+
     @classmethod
     def read(cls, fields: Fields, sheet: Sheet) -> Self:
+        faults_before = len(sheet.faults)
         connect_fee = fields.optional("connect_fee", parse_amount, ZERO)
         steps = sheet.parts(fields, "steps", lambda raw, path: _read_step(raw, path, sheet), most=STEPS_MAX)
-        faults_before = len(sheet.faults)
+        if len(sheet.faults) > faults_before:
+            return cls((), connect_fee)  # never used: the faults refuse the whole price
         for index, step in enumerate(steps):
             at = f"{fields.at('steps')}[{index}].from"
-            if step.start is None or (index and steps[index - 1].start is None):
-                continue  # That fault is noted already.
             if not index and step.start:
                 sheet.faults.add(at, "must be 0: the first step begins with the call")
             if index and step.start <= steps[index - 1].start:
                 sheet.faults.add(at, f"must be greater than steps[{index - 1}].from")
-        sound = len(sheet.faults) == faults_before and all(step.per is not None for step in steps)
-        if sound and len(_common_multiple(steps).as_tuple().digits) > GRAIN_DIGITS_MAX:
+        if len(_common_multiple(steps).as_tuple().digits) > GRAIN_DIGITS_MAX:
             complaint = f"have no common multiple of their per with at most {GRAIN_DIGITS_MAX} digits"
             sheet.faults.add(fields.at("steps"), complaint)
         return cls(steps, connect_fee)
 
     @property
     def grain(self) -> Decimal:
-        return _common_multiple(self.steps)
+        return self._grain
 
     @property
     def looks_at(self) -> LooksAt:

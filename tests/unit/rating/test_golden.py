@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 
 from farthing.kernel.errors import InvalidInput
-from farthing.kernel.quantity import exact, parse_decimal, trimmed
+from farthing.kernel.money import MINOR_UNITS
+from farthing.kernel.quantity import exact, parse_decimal, plain, trimmed
+from farthing.kernel.rounding import Rounding, round_money
 from farthing.rating import Charge, Price, RatedRow, Row, parse_price, price_json, rate, rate_rows
+from farthing.rating.charge import UnitCharge
+from farthing.rating.wire import rate_line
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "rating"
-CASES_LEAST = 200
-CASE_FIELDS = {
+CASES_LEAST = 400
+ASKED = {
+    "events", "events_before", "seconds", "start", "end", "quantities", "quantities_before", "refused",
+}  # fmt: skip
+"""What only a line of `farthing rate` can ask: such a case is rated as that line."""
+CASE_FIELDS = ASKED | {
     "it", "price", "before", "quantity", "final", "amount", "charges", "shortfall", "rows", "lines", "error",
+    "rounded",
 }  # fmt: skip
 
 
@@ -46,6 +55,9 @@ def test_golden(case: dict[str, Any]) -> None:
     if "rows" in case:
         check_lines(case, price)
         return
+    if ASKED & set(case):
+        check_line(case)
+        return
     rated = rate(
         price, quantity=number(case, "quantity"), before=number(case, "before"), final=is_final(case)
     )
@@ -53,6 +65,32 @@ def test_golden(case: dict[str, Any]) -> None:
     assert rated.amount == Decimal(case["amount"])
     assert rated.shortfall == number(case, "shortfall")
     assert_charges_sum(rated.charges, rated.amount)
+    check_rounded(case, rated.amount)
+
+
+def check_line(case: dict[str, Any]) -> None:
+    """A case as a line of `farthing rate`; an error of the line stands where that of a price does."""
+    told = ("price", "before", "quantity", "final", "rows", *ASKED)
+    answer: Any = rate_line({name: case[name] for name in told if name in case})
+    if "refused" in case:
+        assert answer["error"]["message"] == case["refused"]
+        return
+    assert "error" not in answer, answer
+    assert [json_charge_text(charge) for charge in answer["charges"]] == case["charges"]
+    assert answer["amount"] == case["amount"]
+    assert answer.get("shortfall", "0") == case.get("shortfall", "0")
+    if "lines" in case:
+        lines = [{**line, "charges": list(map(json_charge_text, line["charges"]))} for line in answer["rows"]]
+        assert lines == case["lines"]
+    check_rounded(case, Decimal(answer["amount"]))
+
+
+def check_rounded(case: dict[str, Any], amount: Decimal) -> None:
+    """What the amount is in a currency, where the case says so: half up, unless it says half_even."""
+    if rounded := case.get("rounded"):
+        mode = Rounding(rounded.get("mode", "half_up"))
+        money = round_money(amount, MINOR_UNITS[rounded["currency"]], mode)
+        assert plain(money) == rounded["amount"]
 
 
 def check_lines(case: dict[str, Any], price: Price) -> None:
@@ -82,7 +120,16 @@ def line_fields(line: RatedRow) -> dict[str, object]:
 def charge_text(charge: Charge) -> str:
     """`1000 x 0.01 = 10, tier 1`"""
     quantity, unit_price = trimmed(charge.quantity), trimmed(charge.unit_price)
-    return f"{quantity} x {unit_price} = {trimmed(charge.amount)}, {charge.reason}"
+    text = f"{quantity} x {unit_price} = {trimmed(charge.amount)}, {charge.reason}"
+    if isinstance(charge, UnitCharge):
+        return f"{text} ({trimmed(charge.amount_in_unit)} {charge.unit})"
+    return text
+
+
+def json_charge_text(charge: dict[str, Any]) -> str:
+    text = f"{charge['quantity']} x {charge['unit_price']} = {charge['amount']}, {charge['reason']}"
+    unit = charge.get("in_unit")
+    return f"{text} ({unit['amount']} {unit['unit']})" if unit else text
 
 
 def assert_charges_sum(charges: Iterable[Charge], amount: Decimal) -> None:
