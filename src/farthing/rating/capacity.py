@@ -11,8 +11,8 @@ the price of the last tier, if none does. Nothing is owed with nothing used, unl
 `"bill_flat_on_zero": true`: then a period that ends so owes the price of tier 1. It is no sum over
 units: a part owes the difference between the prices at its two ends, and parts still sum to the whole.
 
-Limits must not fall from tier to tier, and each tier must hold more than the one before: a tier that
-no quantity can reach is a mistake.
+Each tier must hold more than the one before it of at least one meter: one that no quantity can reach is
+a mistake.
 
 Example, as above:
     rate(seats=100, projects=10)            10       1 x 10, tier 1
@@ -89,21 +89,18 @@ class Capacity(MetersFormula):
 
 
 def _check_limits(tiers: Sequence[CapacityTier], path: str, sheet: Sheet) -> None:
-    """Note the limits that fall, and the tiers that hold no more than the one before them."""
-    if not tiers[0].limits.numbers:
+    """Note the tiers that hold no more than the one before them."""
+    if not any(tier.limits.numbers for tier in tiers):
         sheet.faults.add(f"{path}[0].limits", "must name at least one meter")
     for index, (below, tier) in enumerate(pairwise(tiers), start=1):
-        at = f"{path}[{index}].limits"
-        lowered = [meter for meter, limit in tier.limits if not _reaches(limit, below.limits.get(meter))]
-        for meter in lowered:
-            sheet.faults.add(f"{at}.{meter}", f"must not be less than in tiers[{index - 1}]")
-        if not lowered and tier.limits == below.limits:
-            sheet.faults.add(at, f"must hold more than those of tiers[{index - 1}]")
+        if not any(_more(limit, tier.limits.get(meter)) for meter, limit in below.limits):
+            complaint = f"must hold more of a meter than tiers[{index - 1}]"
+            sheet.faults.add(f"{path}[{index}].limits", complaint)
 
 
-def _reaches(limit: Decimal, lower: Decimal | None) -> bool:
-    """Whether a limit is at least the one below it; none below it is without bound."""
-    return lower is not None and limit >= lower
+def _more(lower: Decimal, limit: Decimal | None) -> bool:
+    """Whether a limit, none at all for one that is without, is beyond a lower one."""
+    return limit is None or limit > lower
 
 
 def _read_tier(raw: object, path: str, sheet: Sheet) -> CapacityTier:

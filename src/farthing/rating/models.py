@@ -24,7 +24,7 @@ from farthing.rating.sheet import INVALID_PRICE, Sheet, refused
 from farthing.rating.stair_step import StairStep
 from farthing.rating.time_of_use import TimeOfUse
 from farthing.rating.timed import Timed
-from farthing.rating.unit import read_unit
+from farthing.rating.unit import in_unit, read_unit
 from farthing.rating.volume import Volume
 
 
@@ -77,7 +77,7 @@ def _read_price(raw: object, path: str, sheet: Sheet) -> Price:
     if not name:
         return cast(Price, None)  # never used: the fault refuses the whole price
     unit = fields.optional("unit", lambda raw, path: read_unit(raw, path, sheet), None)
-    with sheet.written_in_unit(fields.at("unit"), "unit" in fields):
+    with in_unit(sheet, fields):
         model = MODELS[name].read(fields, sheet)
     modifiers = read_modifiers(fields, sheet)
     fields.refuse_unknown()

@@ -34,7 +34,7 @@ class Sheet:
         self._read_price = read_price
         self._depth = 0
         self._parts = 0
-        self._unit_at: str | None = None
+        self._around: list[str] = []
         self._names: dict[tuple[str, Hashable], str] = {}
 
     def fields(self, raw: object, path: str) -> Fields:
@@ -67,14 +67,13 @@ class Sheet:
         return self._names.setdefault((name, thing), f"{name} {alike + 1}" if alike else name)
 
     @contextmanager
-    def written_in_unit(self, path: str, named: bool) -> Iterator[None]:
-        """While what is inside a price is read that may be written in a unit of its own."""
-        around = self._unit_at
-        if named and around is not None:
-            self.faults.add(path, f"must be left out: the price around it is in the unit of {around}")
-        self._unit_at = path if named else around
+    def once(self, what: str, path: str, complaint: str) -> Iterator[None]:
+        """While the inside of something is read that must not stand within another of its kind."""
+        if what in self._around:
+            self.faults.add(path, complaint)
+        self._around.append(what)
         yield
-        self._unit_at = around
+        self._around.pop()
 
     def price(self, raw: object, path: str) -> "Price":
         """A price inside this price."""

@@ -41,11 +41,14 @@ class Running:
         return Running(self.quantity - freed, events, self.quantities), freed
 
 
+UNUSED = Running()
+
+
 def sum_of(parts: Iterable[Running]) -> Running:
     """All of them together, their events one after the other."""
-    parts = tuple(parts)
-    if len(parts) == 1:
-        return parts[0]
+    parts = [part for part in parts if part is not UNUSED]
+    if len(parts) < 2:
+        return parts[0] if parts else UNUSED
     known = [part.events for part in parts if part.events is not None]
     return Running(
         sum((part.quantity for part in parts), ZERO),
@@ -56,6 +59,9 @@ def sum_of(parts: Iterable[Running]) -> Running:
 
 def sum_of_numbers(parts: Iterable[Mapping[str, Decimal]]) -> Mapping[str, Decimal]:
     """The sums by meter."""
+    parts = [part for part in parts if part]
+    if len(parts) < 2:
+        return parts[0] if parts else {}
     summed: dict[str, Decimal] = {}
     for part in parts:
         for meter, number in part.items():
@@ -77,7 +83,7 @@ class Span:
 
     def until_start(self) -> "Span":
         """The same usage up to where this part begins."""
-        return replace(self, start=Running(), end=self.start)
+        return replace(self, start=UNUSED, end=self.start)
 
 
 def spans_of(rows: Iterable[Row]) -> list[Span]:
@@ -105,6 +111,8 @@ def spans_of(rows: Iterable[Row]) -> list[Span]:
 def _running(
     quantity: Decimal, count: int | None, runs: Sequence[Run], quantities: Mapping[str, Decimal]
 ) -> Running:
+    if not (quantity or count or runs or quantities):
+        return UNUSED
     if count is None and not runs:
         return Running(quantity, None if quantity else (), quantities)
     if count is None:

@@ -15,7 +15,7 @@ dropped. Modifiers, lines, and prices inside prices are as in a matrix.
 
 Something that lasts (`start` and `end`) is split exactly at the edges of the windows and is counted in
 seconds, but where a price looks at single events (`timed`) a call is priced as a whole in the window in
-which it begins.
+which it begins. A time_of_use does not stand within another one.
 
 Example, 0.40 an hour in the peak, 0.20 by default (convert divides seconds by 3600):
     Friday 17:30 to 18:30                   0.30     0.5 x 0.4 and 0.5 x 0.2
@@ -76,10 +76,11 @@ class TimeOfUse:
     @classmethod
     def read(cls, fields: Fields, sheet: Sheet) -> Self:
         timezone = fields.required("timezone", parse_timezone)
-        windows = sheet.parts(
-            fields, "windows", lambda raw, path: _read_window(raw, path, sheet), most=WINDOWS_MAX
-        )
-        price = cls(timezone, windows, fields.optional("default", sheet.price, None))
+        with sheet.once("time_of_use", fields.at("model"), "must not stand within another time_of_use"):
+            windows = sheet.parts(
+                fields, "windows", lambda raw, path: _read_window(raw, path, sheet), most=WINDOWS_MAX
+            )
+            price = cls(timezone, windows, fields.optional("default", sheet.price, None))
         if not sheet.faults:
             _check_names(windows, fields, sheet)
             price._look_at(sheet)
@@ -121,7 +122,7 @@ def _read_window(raw: object, path: str, sheet: Sheet) -> PricedWindow:
     )
     if window.start == DAY_END:
         sheet.faults.add(fields.at("from"), f"must be before {DAY_END}")
-    if window.start is not None and window.start == window.end:
+    elif window.start is not None and window.start == window.end:
         sheet.faults.add(fields.at("to"), f"must differ from from: a whole day is {MIDNIGHT} to {DAY_END}")
     fields.refuse_unknown()
     return window

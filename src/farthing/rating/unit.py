@@ -16,10 +16,11 @@ Example, 5 credits a call, a credit is 0.01, at least 1000 credits:
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 
-from farthing.kernel.reading import parse_text
+from farthing.kernel.reading import Fields, parse_text
 from farthing.rating.charge import Charge, UnitCharge
 from farthing.rating.sheet import Sheet, parse_positive
 
@@ -53,3 +54,10 @@ def read_unit(raw: object, path: str, sheet: Sheet) -> PricingUnit:
     unit = PricingUnit(fields.required("name", parse_text), fields.required("rate", parse_positive))
     fields.refuse_unknown()
     return unit
+
+
+def in_unit(sheet: Sheet, fields: Fields) -> AbstractContextManager[None]:
+    """While the model of a price is read: a price within one that names a unit must not name another."""
+    if "unit" not in fields:
+        return nullcontext()
+    return sheet.once("unit", fields.at("unit"), "must be left out: the price around it has a unit already")

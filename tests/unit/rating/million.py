@@ -29,7 +29,7 @@ from random_prices import (
 from farthing.kernel.quantity import ZERO, exact
 from farthing.rating import Price, Rated, Row, Run, parse_price, rate, rate_rows
 
-POINTS = 14
+POINTS = 18
 """Amounts of usage that one price is tried with."""
 ROW_EVENTS = 8
 CLOCK = "time of use"

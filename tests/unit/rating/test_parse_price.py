@@ -6,7 +6,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from random_prices import random_price
+from million import random_matrix
+from random_prices import EVENT_MODELS, MODELS, random_meters_price, random_price
 
 from farthing.kernel.errors import InvalidInput
 from farthing.rating import dimensions_of, parse_price, price_json, rate
@@ -183,8 +184,46 @@ def test_a_matrix_is_written_back() -> None:
 def test_what_is_written_reads_the_same() -> None:
     random = Random(5)
     for _ in range(500):
-        price = parse_price(random_price(random))
-        assert parse_price(price_json(price)) == price
+        for raw in (
+            random_price(random, (*MODELS, *EVENT_MODELS)),
+            random_meters_price(random),
+            random_matrix(random),
+            random_by_time(random),
+        ):
+            price = parse_price(raw)
+            assert parse_price(price_json(price)) == price
+            assert price_json(parse_price(price_json(price))) == price_json(price)
+
+
+def random_by_time(random: Random) -> dict[str, Any]:
+    windows = [
+        {
+            "days": random.sample(range(1, 8), random.randint(1, 7)),
+            "from": random.choice(("00:00", "07:30:15")),
+            "to": random.choice(("24:00", "06:00")),
+            "price": random_price(random),
+        }
+        for _ in range(random.randint(1, 3))
+    ]
+    return {"model": "time_of_use", "timezone": "Asia/Kolkata", "windows": windows}
+
+
+def test_a_price_by_time_is_written_as_it_is_read() -> None:
+    raw = {
+        "model": "time_of_use",
+        "timezone": "Europe/Berlin",
+        "windows": [
+            {"price": PER_UNIT, "days": [1, 2], "from": "08:00", "to": "18:00", "name": "peak"},
+            {
+                "price": {
+                    "model": "timed",
+                    "steps": [{"from": "0", "price": "1"}, {"from": "60", "price": "2"}],
+                }
+            },
+        ],
+        "default": {**PER_UNIT, "unit": {"name": "credits", "rate": "0.01"}},
+    }
+    assert price_json(parse_price(raw)) == raw
 
 
 def test_the_dimensions_of_a_price() -> None:

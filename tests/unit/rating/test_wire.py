@@ -108,6 +108,152 @@ def test_rows_of_a_price_that_is_no_matrix() -> None:
     assert [row["dimensions"] for row in answer["rows"]] == [{}]
 
 
+PERCENTAGE = {"model": "percentage", "rate": "1", "fixed_fee": "0.5"}
+TIMED = {"model": "timed", "steps": [{"price": "0.6", "per": "60"}]}
+BY_TIME = {
+    "model": "time_of_use",
+    "timezone": "UTC",
+    "windows": [{"name": "day", "from": "08:00", "to": "18:00", "price": PER_UNIT}],
+}
+CAPACITY = {"model": "capacity", "tiers": [{"limits": {"seats": "5", "projects": "5"}, "price": "1"}]}
+NOON = "2026-11-27T12:00:00Z"
+
+
+def test_lines_of_a_price_by_time_are_told() -> None:
+    answer = rate_line({"price": BY_TIME, "start": "2026-11-27T17:00:00Z", "end": "2026-11-27T19:00:00Z"})
+    assert answer["rows"] == [
+        {
+            "dimensions": {"time of use": "day"},
+            "quantity": "3600",
+            "amount": "36",
+            "charges": [{"quantity": "3600", "unit_price": "0.01", "amount": "36", "reason": "usage"}],
+        },
+        {
+            "dimensions": {"time of use": "other times"},
+            "quantity": "3600",
+            "amount": "0",
+            "charges": [{"quantity": "3600", "unit_price": "0", "amount": "0", "reason": "unpriced"}],
+            "unpriced": True,
+        },
+    ]
+
+
+def test_a_charge_in_a_unit_is_told_in_both() -> None:
+    price = {"model": "per_unit", "unit_price": "5", "unit": {"name": "credits", "rate": "0.01"}}
+    assert rate_line({"price": price, "quantity": "150"}) == {
+        "amount": "7.5",
+        "charges": [
+            {
+                "quantity": "150",
+                "unit_price": "0.05",
+                "amount": "7.5",
+                "reason": "usage",
+                "in_unit": {"unit": "credits", "unit_price": "5", "amount": "750"},
+            }
+        ],
+    }
+
+
+def test_rows_of_every_kind() -> None:
+    """Each cell of a matrix is asked in its own way."""
+    cells = [
+        {"when": {"kind": name}, "price": price}
+        for name, price in (("card", PERCENTAGE), ("call", TIMED), ("power", BY_TIME), ("token", PER_UNIT))
+    ]
+    rows = [
+        {"dimensions": {"kind": "card"}, "events": [{"amount": "10", "count": 2}]},
+        {"dimensions": {"kind": "call"}, "seconds": "90"},
+        {"dimensions": {"kind": "power"}, "start": NOON, "quantity": "100"},
+        {"dimensions": {"kind": "token"}, "quantity": "100"},
+        {"dimensions": {"kind": "call"}, "events": [{"start": NOON, "end": "2026-11-27T12:01:00Z"}]},
+    ]
+    price = {"model": "matrix", "dimensions": ["kind"], "cells": cells}
+    answer: Any = rate_line({"price": price, "rows": rows})
+    assert [(row["dimensions"], row["amount"]) for row in answer["rows"]] == [
+        ({"kind": "card"}, "1.2"),
+        ({"kind": "call"}, "1.5"),
+        ({"kind": "power", "time of use": "day"}, "1"),
+        ({"kind": "token"}, "1"),
+    ]
+
+
+def test_rows_of_several_meters() -> None:
+    row = {"quantities": {"seats": "6"}, "quantities_before": {"projects": "1"}}
+    answer: Any = rate_line({"price": CAPACITY, "rows": [row]})
+    assert answer["rows"][0]["quantities"] == {"projects": "0", "seats": "6"}
+    assert answer["amount"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (
+            {"price": PERCENTAGE, "seconds": "5"},
+            "seconds is not what this price is rated on: give quantity or events or rows; quantity is missing",
+        ),
+        ({"price": PERCENTAGE, "events": {}}, "events must be a list, not an object"),
+        (
+            {"price": PERCENTAGE, "events": [{"amount": "1", "count": "1.5"}, {"seconds": "1"}, 5]},
+            (
+                "events[0].count must be a whole number from 0 to 1000000000000000; events[1].seconds is not a "
+                "known field; events[1] needs amount or quantity, and only one of them; events[2] must be an "
+                "object, not a number"
+            ),
+        ),
+        (
+            {"price": PERCENTAGE, "quantity": "1", "events": []},
+            "events cannot stand beside quantity: give one of them",
+        ),
+        (
+            {"price": TIMED, "quantities": {"a": "1"}},
+            (
+                "quantities is not what this price is rated on: give quantity or events or seconds or start or "
+                "rows; quantity is missing"
+            ),
+        ),
+        ({"price": TIMED, "start": NOON}, "quantity is missing"),
+        ({"price": TIMED, "end": NOON}, "start is missing"),
+        (
+            {"price": TIMED, "start": "noon", "end": NOON},
+            "start 'noon' is not an RFC 3339 time with an offset, like 2024-01-31T18:30:00Z",
+        ),
+        ({"price": TIMED, "events": [{"end": NOON}]}, "events[0].start is missing"),
+        (
+            {"price": TIMED, "events": [{"start": NOON, "end": "2026-11-27T11:00:00Z"}]},
+            "events[0].end must not be before start",
+        ),
+        ({"price": BY_TIME, "quantity": "5"}, "start is missing: the price depends on the time"),
+        (
+            {"price": BY_TIME, "events": [{"quantity": "5"}]},
+            "start is missing: the price depends on the time",
+        ),
+        (
+            {"price": BY_TIME, "time": NOON, "start": NOON, "quantity": "5"},
+            "time cannot stand beside start: give one of them",
+        ),
+        ({"price": CAPACITY}, "quantities is missing"),
+        (
+            {"price": CAPACITY, "quantity": "5"},
+            "quantity is not what this price is rated on: give quantities or rows; quantities is missing",
+        ),
+        (
+            {"price": CAPACITY, "quantities": []},
+            "quantities must be an object of meters and quantities, not a list",
+        ),
+        (
+            {"price": CAPACITY, "quantities": {"seats": "x"}},
+            "quantities.seats must be a decimal number, not 'x'",
+        ),
+        (
+            {"price": CAPACITY, "rows": [], "quantities": {}},
+            "rows have quantities of their own: leave out quantities",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_price(question: dict[str, Any], message: str) -> None:
+    assert error_of(question) == ("invalid_input", message)
+
+
 def test_a_flat_price_needs_no_quantity() -> None:
     assert rate_line({"price": {"model": "flat", "amount": "10"}})["amount"] == "10"
     assert error_of({"price": PER_UNIT}) == ("invalid_input", "quantity is missing")
@@ -233,6 +379,35 @@ names = st.sampled_from(
         "maximum",
         "free_units",
         "discount_percent",
+        "rate",
+        "free_events",
+        "free_amount",
+        "event_min",
+        "event_max",
+        "steps",
+        "per",
+        "increment",
+        "from",
+        "to",
+        "days",
+        "windows",
+        "timezone",
+        "limits",
+        "sizes",
+        "block_size",
+        "max_blocks",
+        "policy",
+        "unit",
+        "name",
+        "events",
+        "events_before",
+        "seconds",
+        "time",
+        "start",
+        "end",
+        "quantities",
+        "quantities_before",
+        "count",
     ]
 )
 words = st.sampled_from(
@@ -243,6 +418,19 @@ words = st.sampled_from(
         "graduated",
         "volume",
         "matrix",
+        "stair_step",
+        "percentage",
+        "graduated_percentage",
+        "block",
+        "capacity",
+        "dynamic",
+        "time_of_use",
+        "timed",
+        "UTC",
+        "08:00",
+        "2026-11-27T12:00:00Z",
+        "shared",
+        "top_tier",
         "up",
         "down",
         "exact",
@@ -281,7 +469,24 @@ def test_any_line_has_an_answer(price: object, rest: dict[str, object]) -> None:
 @settings(max_examples=300, deadline=None)
 @given(
     changed=st.sampled_from(
-        ["amount", "unit_price", "tiers", "package_size", "cells", "dimensions", "round", "convert"]
+        [
+            "amount",
+            "unit_price",
+            "tiers",
+            "package_size",
+            "cells",
+            "dimensions",
+            "round",
+            "convert",
+            "rate",
+            "steps",
+            "windows",
+            "timezone",
+            "event_min",
+            "free_events",
+            "unit",
+            "default",
+        ]
     ),
     value=documents,
     price=st.sampled_from(
@@ -290,6 +495,11 @@ def test_any_line_has_an_answer(price: object, rest: dict[str, object]) -> None:
             MATRIX,
             {"model": "flat", "amount": "1"},
             {"model": "package", "package_price": "5", "package_size": "10"},
+            PERCENTAGE,
+            TIMED,
+            BY_TIME,
+            CAPACITY,
+            {"model": "block", "tiers": [{"block_size": "10", "block_price": "1"}]},
         ]
     ),
     quantity=documents,
@@ -301,5 +511,7 @@ def test_a_line_with_one_thing_changed_has_an_answer(
         rate_line({"price": {**price, changed: value}, "quantity": "15"}),
         rate_line({"price": price, "quantity": quantity}),
         rate_line({"price": price, "rows": value}),
+        rate_line({"price": price, "events": value, "start": quantity}),
+        rate_line({"price": price, "quantities": value, "end": quantity}),
     ):
         assert set(answer) == {"error"} or {"amount", "charges"} <= set(answer)
