@@ -35,5 +35,10 @@ def rate(
 
     A line is {"price": {...}, "quantity": "1500", "before": "0"} or {"price": {...}, "rows":
     [{"dimensions": {...}, "quantity": "5"}]}. Numbers are read exactly.
+
+    By the price, usage may also be told as "events": [{"amount": "10", "count": 3}] after
+    "events_before" (percentage, dynamic), "seconds" or "start" and "end" (timed), "start" and
+    "quantity" or "start" and "end" (time_of_use), or "quantities": {"seats": "12"} (capacity, block
+    of several meters). "final": false says that the period goes on.
     """
     answer_lines(file, rate_line)
