@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports bench example clean
+.PHONY: help demo test check lint types imports bench example pictures clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -25,8 +25,8 @@ test: $(READY)   ## every test
 	@$(BIN)/pytest
 
 lint: $(READY)   ## style and formatting
-	@$(BIN)/ruff check src tests benchmarks examples
-	@$(BIN)/ruff format --check src tests benchmarks examples
+	@$(BIN)/ruff check src tests benchmarks examples docs
+	@$(BIN)/ruff format --check src tests benchmarks examples docs
 
 types: $(READY)  ## mypy, strict
 	@$(BIN)/mypy
@@ -41,6 +41,9 @@ bench: $(READY)  ## measure, and print one table
 
 example: $(READY) ## the real traces of ../shared/data, billed to the last digit
 	@$(BIN)/python examples/azure_llm_trace.py
+
+pictures: $(READY) ## draw the pictures of docs/concepts/pricing.md again
+	@$(BIN)/python docs/concepts/pricing_plots.py
 
 clean:           ## remove what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
