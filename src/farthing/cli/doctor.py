@@ -28,9 +28,11 @@ from farthing.events.checks import (
 )
 from farthing.events.sealer import repair_index
 from farthing.events.service import account
-from farthing.invoicing.checks import check_documents, check_numbers, check_sums
+from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums
+from farthing.invoicing.service import book_past_invoices
 from farthing.kernel.checked import Checked
 from farthing.kernel.errors import Corrupt
+from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
 
 UNCLAIMED_SHOWN = 20
@@ -54,7 +56,9 @@ def doctor(
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="First make the id index anew where it is damaged (with no server running)."
+            "--repair",
+            help="First make the id index anew where it is damaged (with no server running), and book what the "
+            "ledger lacks.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -109,10 +113,16 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
     yield _Check("lines sum to totals", key, lambda _: check_sums(books, tenant_id))
     yield _Check("no invoice number is missing", key, lambda _: check_numbers(books, tenant_id))
     yield _Check("documents say what was issued", key, lambda told: check_documents(books, tenant_id, told))
+    yield _Check("every transfer balances", key, lambda _: check_transfers_balance(books, tenant_id))
+    yield _Check("balances are the sum of entries", key, lambda _: check_balances(books, tenant_id))
+    yield _Check("every invoice is in the ledger", key, lambda told: check_booked(books, tenant_id, told))
 
 
 def _repaired(house: App, tenants: dict[int, str], bar: Bar) -> list[str]:
-    """Make damaged id indexes anew. Where a damaged segment stands in the way, the checks will say so."""
+    """Make damaged id indexes anew, and book invoices of the time before the ledger.
+
+    Where a damaged segment stands in the way, the checks will say so.
+    """
     said = []
     for tenant_id, key in tenants.items():
         bar(0, None, f"the id index of {key}")
@@ -120,6 +130,8 @@ def _repaired(house: App, tenants: dict[int, str], bar: Bar) -> list[str]:
             ids = repair_index(house.books, house.store, tenant_id, house.clock())
             if ids is not None:
                 said.append(f"{key}: the id index was damaged and has been made anew: {plural(ids, 'id')}")
+        if booked := book_past_invoices(house.books, tenant_id, house.clock()):
+            said.append(f"{key}: {plural(booked, 'invoice')} of before were booked in the ledger")
     return said
 
 

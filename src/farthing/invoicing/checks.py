@@ -7,10 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 from farthing.db import Books
+from farthing.invoicing import booking_store as booking_rows
 from farthing.invoicing import checks_store as rows
+from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.document import invoice_number
 from farthing.kernel.checked import FINDINGS_MAX, Checked, checked
 from farthing.kernel.quantity import plain, trimmed
+from farthing.ledger.service import booked_differently
 
 INVOICES_PER_QUERY = 1_000
 
@@ -46,6 +49,22 @@ def check_numbers(books: Books, tenant_id: int) -> Checked:
     if last != len(numbers):
         findings.append(f"{last} numbers were taken, and there are {len(numbers)} invoices")
     return checked(len(numbers), "number", findings)
+
+
+def check_booked(books: Books, tenant_id: int, progress: Progress | None = None) -> Checked:
+    """Every issued invoice stands in the ledger, once and with its own amounts."""
+    findings: list[str] = []
+    after, looked_at = 0, 0
+    with books.read_only(tenant_id) as conn:
+        total = len(rows.select_numbers(conn, tenant_id)[1])
+        while some := booking_rows.select_issued_after(conn, tenant_id, after, INVOICES_PER_QUERY):
+            missing, differing = booked_differently(conn, tenant_id, issued_transfers(some))
+            findings += [f"the ledger has no transfer {key} (--repair books it)" for key in missing]
+            findings += [f"the transfer {key} says something else than the invoice" for key in differing]
+            after, looked_at = some[-1]["invoice_id"], looked_at + len(some)
+            if progress:
+                progress(looked_at, total)
+    return checked(looked_at, "invoice", findings)
 
 
 def check_documents(books: Books, tenant_id: int, progress: Progress | None = None) -> Checked:

@@ -13,7 +13,9 @@ from farthing.customers.service import subscriptions_begun
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
+from farthing.invoicing import booking_store as booking_rows
 from farthing.invoicing import store as rows
+from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.due import due_bills, parted
 from farthing.invoicing.explain import explanation, line_of, rate_card_of, usage_behind
 from farthing.invoicing.lines import meter_query
@@ -34,6 +36,8 @@ from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import format_instant, parse_instant
 from farthing.kernel.quantity import plain, trimmed
 from farthing.kernel.reading import shown
+from farthing.ledger.recipes import INVOICE_KEY_PREFIX
+from farthing.ledger.service import post
 from farthing.usage.model import Span, UsageRow
 from farthing.usage.service import billable_usage, events_behind, prepare_usage
 
@@ -65,6 +69,7 @@ def run_billing(
 
     progress: called with the bills done and the bills to do.
     """
+    book_past_invoices(books, tenant_id, now)
     prepare_usage(books, store, tenant_id, now)
     subscriptions, customers = subscriptions_begun(books, tenant_id, until + _MICROSECOND)
     versions = {subscription.plan_version_id for subscription in subscriptions}
@@ -153,7 +158,27 @@ def _issue(
         first = rows.take_numbers(conn, tenant_id, len(kept))
         invoices = numbered(kept, first, seller_on_document(seller, tenant_name), now)
         rows.insert_invoices(conn, tenant_id, invoices, now)
-    return [invoice.number for invoice in invoices], skipped
+        numbers = [invoice.number for invoice in invoices]
+        issued_now = booking_rows.select_issued_of(conn, tenant_id, numbers)
+        post(conn, tenant_id, issued_transfers(issued_now), now)
+    return numbers, skipped
+
+
+def book_past_invoices(books: Books, tenant_id: int, now: datetime) -> int:
+    """Book the invoices that were issued before there was a ledger, and say how many those were.
+
+    They take effect on the day of their issue. Safe to run at any time, several at once, and to kill.
+    """
+    booked, after = 0, 0
+    while True:
+        with books.transaction(tenant_id) as conn:
+            some = booking_rows.select_unbooked_after(
+                conn, tenant_id, after, INVOICES_PER_TRANSACTION, INVOICE_KEY_PREFIX
+            )
+            booked += post(conn, tenant_id, issued_transfers(some), now).booked
+        if len(some) < INVOICES_PER_TRANSACTION:
+            return booked
+        after = some[-1]["invoice_id"]
 
 
 def get_invoice(books: Books, tenant_id: int, number: str) -> dict[str, Any]:

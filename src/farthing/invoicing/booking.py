@@ -1,0 +1,29 @@
+"""How issued invoices are told to the ledger. Pure.
+
+A line whose service period is over on the day of issue is earned; one whose service is still to come is deferred,
+whole. The amounts are those that the invoice shows.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from farthing.ledger.facts import InvoiceIssued
+from farthing.ledger.model import Transfer
+from farthing.ledger.recipes import invoice_issued
+
+
+def issued_transfers(rows: Iterable[Mapping[str, Any]]) -> list[Transfer]:
+    """The transfers of issued invoices; one that is over nothing has none."""
+    facts = [
+        InvoiceIssued(
+            row["number"],
+            row["customer_id"],
+            row["currency"],
+            row["earned"],
+            row["deferred"],
+            row["tax"],
+            row["issued_at"],
+        )
+        for row in rows
+    ]
+    return [invoice_issued(fact) for fact in facts if not fact.books_nothing]

@@ -1,0 +1,43 @@
+"""SQL that says what issued invoices are in the terms of the ledger."""
+
+from collections.abc import Sequence
+
+from psycopg.rows import DictRow
+
+from farthing.db.pool import BooksConnection
+
+_ISSUED = """
+    SELECT i.invoice_id, i.number, i.customer_id, i.currency, i.tax, i.issued_at,
+           coalesce(sum(l.amount) FILTER (WHERE l.service_end <= i.issued_at), 0) AS earned,
+           coalesce(sum(l.amount) FILTER (WHERE l.service_end > i.issued_at), 0) AS deferred
+      FROM invoices i
+      JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+     WHERE i.tenant_id = %(tenant_id)s {which}
+     GROUP BY i.tenant_id, i.invoice_id
+     ORDER BY i.invoice_id LIMIT %(limit)s
+"""
+_OF_NUMBERS = _ISSUED.format(which="AND i.number = ANY(%(numbers)s)")
+_AFTER = _ISSUED.format(which="AND i.invoice_id > %(after)s")
+_UNBOOKED = _ISSUED.format(
+    which="""AND i.invoice_id > %(after)s AND NOT EXISTS (
+        SELECT FROM transfers t WHERE t.tenant_id = i.tenant_id AND t.key = %(prefix)s || i.number)"""
+)
+
+
+def select_issued_of(conn: BooksConnection, tenant_id: int, numbers: Sequence[str]) -> list[DictRow]:
+    """These invoices: whose they are, and how much of each is earned, deferred and tax."""
+    given = {"tenant_id": tenant_id, "numbers": list(numbers), "limit": len(numbers)}
+    return conn.execute(_OF_NUMBERS, given).fetchall()
+
+
+def select_issued_after(conn: BooksConnection, tenant_id: int, after: int, limit: int) -> list[DictRow]:
+    """The same of all invoices behind the id `after`, in order."""
+    return conn.execute(_AFTER, {"tenant_id": tenant_id, "after": after, "limit": limit}).fetchall()
+
+
+def select_unbooked_after(
+    conn: BooksConnection, tenant_id: int, after: int, limit: int, prefix: str
+) -> list[DictRow]:
+    """The same of those without a transfer, whose key would be the prefix and the number."""
+    given = {"tenant_id": tenant_id, "after": after, "limit": limit, "prefix": prefix}
+    return conn.execute(_UNBOOKED, given).fetchall()

@@ -1,0 +1,181 @@
+"""The business facts that the ledger books. Pure values; `recipes.py` says what each one does to the accounts.
+
+Amounts are exact and greater than zero unless the fact says otherwise.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceIssued:
+    """A customer owes for service.
+
+    earned: net of lines whose service was rendered by the day of issue. deferred: net of lines whose service is
+    still to come. Either may be below zero (a line may be a credit), and so may their sum; tax likewise.
+    """
+
+    number: str
+    customer_id: int
+    currency: str
+    earned: Decimal
+    deferred: Decimal
+    tax: Decimal
+    issued_at: datetime
+
+    @property
+    def books_nothing(self) -> bool:
+        """An invoice over nothing at all, such as one that was rounded to zero, has no transfer."""
+        return not (self.earned or self.deferred or self.tax)
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceVoided:
+    """An issued invoice is taken back whole, as if it had never been owed."""
+
+    issued: InvoiceIssued
+    voided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CreditNoteIssued:
+    """Part of an invoice, or all of it, is given back; by what kind of lines, as on the invoice."""
+
+    number: str
+    invoice: str
+    customer_id: int
+    currency: str
+    earned: Decimal
+    deferred: Decimal
+    tax: Decimal
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenOff:
+    """An invoice, or what is left of it, will not be paid. tax: what the tax office gives back of it; may be zero."""
+
+    write_off: str
+    invoice: str
+    customer_id: int
+    currency: str
+    net: Decimal
+    tax: Decimal
+    written_off_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RevenueRecognised:
+    """Service that was invoiced in advance has been rendered. line: which line of the invoice, and until when."""
+
+    invoice: str
+    line: str
+    customer_id: int
+    currency: str
+    amount: Decimal
+    rendered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentReceived:
+    """A customer paid: an invoice, a top-up, or more than it owes."""
+
+    payment: str
+    customer_id: int
+    currency: str
+    amount: Decimal
+    received_at: datetime
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentFee:
+    """What a gateway or a bank kept of a payment."""
+
+    payment: str
+    currency: str
+    amount: Decimal
+    charged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPaid:
+    """Money went back to a customer: what stood to its credit, or funds of a wallet that were never drawn."""
+
+    refund: str
+    customer_id: int
+    currency: str
+    amount: Decimal
+    paid_at: datetime
+    of_prepaid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chargeback:
+    """A customer's bank took a payment back. fee: what the gateway asks for that; may be zero."""
+
+    chargeback: str
+    payment: str
+    customer_id: int
+    currency: str
+    amount: Decimal
+    fee: Decimal
+    taken_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TaxRemitted:
+    """Tax went to the authorities. remittance: names the return, such as `DE:2026-01`."""
+
+    remittance: str
+    currency: str
+    amount: Decimal
+    paid_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GrantFunded:
+    """A customer may draw this much. paid: it paid for that; else it is given away."""
+
+    grant: str
+    customer_id: int
+    currency: str
+    amount: Decimal
+    paid: bool
+    funded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WalletDrawn:
+    """Usage was paid from a wallet. The amounts are exact, far below a cent; one of them may be zero."""
+
+    draw: str
+    customer_id: int
+    currency: str
+    paid: Decimal
+    promotional: Decimal
+    drawn_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GrantExpired:
+    """What was left of a grant can no longer be drawn."""
+
+    grant: str
+    customer_id: int
+    currency: str
+    amount: Decimal
+    paid: bool
+    expired_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningBalance:
+    """What a customer owed, and what it had prepaid, when Farthing began to keep the books. One may be zero."""
+
+    customer_id: int
+    currency: str
+    owed: Decimal
+    prepaid: Decimal
+    at: datetime
