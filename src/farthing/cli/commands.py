@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "usage": "How much of a meter was used.",
     "bill": "Issue the invoices that are due.",
     "invoices": "Issued invoices: list, show, pdf, explain a line.",
+    "ledger": "The ledger: trial-balance, accounts, entries, export.",
     "account": "What became of every accepted event.",
     "quarantine": "Events that were set aside: list, show, retry, drop.",
     "rate": "Rate quantities: JSON lines in, JSON lines out.",
