@@ -12,7 +12,7 @@ from farthing.kernel.errors import LimitExceeded
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.quantity import ZERO, exact, trimmed
 from farthing.kernel.reading import Faults, shown
-from farthing.ledger.chart import OF_A_CUSTOMER, Code
+from farthing.ledger.chart import KIND_OF, OF_A_CUSTOMER
 from farthing.ledger.model import Account, Side, Transfer
 
 TRANSFERS_MAX = 10_000
@@ -113,7 +113,7 @@ def _amount_complaint(amount: object) -> tuple[str, str]:
 
 
 def _check_account(account: Account, path: str, faults: Faults) -> None:
-    if account.code not in Code:
+    if account.code not in KIND_OF:
         faults.add(f"{path}.code", f"{shown(account.code)} is not in the chart", code="unknown_account")
     elif (account.customer_id is not None) != (account.code in OF_A_CUSTOMER):
         complaint = "is needed" if account.code in OF_A_CUSTOMER else "is not allowed"
