@@ -1,7 +1,8 @@
 """The journal for other tools: beancount, hledger, CSV. Pure: entries in, lines of text out.
 
 Each tool reads the same entries with the digits they have, and each file ends with the balances that our books
-keep, as assertions: `bean-check` and `hledger check` fail where their sums and ours differ.
+keep, as assertions: `bean-check` and `hledger check` fail where their sums and ours differ in the last digit.
+(beancount computes with 28 digits. Where a currency needs more, its balances may differ by a billionth there.)
 
 Dates are those of `effective_at` in UTC; the exact moments stand beside them. A customer is a part of the name of
 its accounts, `Assets:Receivable:C-acme`, with whatever is no letter or digit of ASCII as its number between two
@@ -19,7 +20,8 @@ from enum import StrEnum
 from typing import assert_never
 
 from farthing.kernel.instant import format_instant
-from farthing.kernel.quantity import trimmed
+from farthing.kernel.money import MINOR_UNITS
+from farthing.kernel.quantity import ZERO, exact, trimmed
 from farthing.ledger.chart import KIND_OF, Code, Kind
 from farthing.ledger.model import AccountBalance, BookedEntry
 
@@ -37,6 +39,8 @@ _ROOTS = {
     Kind.EXPENSE: "Expenses",
     Kind.EQUITY: "Equity",
 }
+_BEANCOUNT_DIGITS = 28
+_BEANCOUNT_TOLERANCE = "0.000000001"
 _OUTSIDE = re.compile(r"[^A-Za-z0-9]")
 _DAY = timedelta(days=1)
 
@@ -88,11 +92,12 @@ def _beancount_lines(
         yield f"{OPENED} open {name} {','.join(sorted(some))}\n"
         if customer := customer_of[name]:
             yield f"  customer: {_quoted(customer)}\n"
-    last = OPENED
+    last, digits = OPENED, _Digits()
     for entries in transfers:
         first = entries[0]
         day = _day(first)
         last = max(last, day)
+        digits.count(entries)
         yield f"\n{day} * {_quoted(_payee(entries))} {_quoted(_narration(first))}\n"
         yield f"  transfer: {_quoted(first.transfer)}\n"
         yield f'  effective_at: "{format_instant(first.effective_at)}"\n'
@@ -106,7 +111,9 @@ def _beancount_lines(
         for account in accounts:
             name = account_name(account.code, account.customer)
             # Without a tolerance of its own beancount would let the last digit differ.
-            yield f"{last + _DAY} balance {name}  {_plain(account.balance)} ~ 0 {account.currency}\n"
+            tolerance = "0" if digits.needed(account.currency) <= _BEANCOUNT_DIGITS else _BEANCOUNT_TOLERANCE
+            balance = f"{_plain(account.balance)} ~ {tolerance} {account.currency}"
+            yield f"{last + _DAY} balance {name}  {balance}\n"
 
 
 def _hledger_lines(accounts: Sequence[AccountBalance], transfers: Transfers, *, whole: bool) -> Iterator[str]:
@@ -114,7 +121,7 @@ def _hledger_lines(accounts: Sequence[AccountBalance], transfers: Transfers, *, 
     for name in dict.fromkeys(account_name(account.code, account.customer) for account in accounts):
         yield f"account {name}\n"
     for currency in sorted({account.currency for account in accounts}):
-        yield f"commodity 1.00 {currency}\n"
+        yield f"commodity 1.{'0' * MINOR_UNITS[currency]} {currency}\n"
     last = OPENED
     for entries in transfers:
         first = entries[0]
@@ -160,6 +167,26 @@ def _csv_lines(transfers: Transfers) -> Iterator[str]:
                     credit,
                 )
             )
+
+
+class _Digits:
+    """How many digits sums of each currency need at most, whatever their order."""
+
+    def __init__(self) -> None:
+        self._turnover: dict[str, Decimal] = {}
+        self._scale: dict[str, int] = {}
+
+    def count(self, entries: Sequence[BookedEntry]) -> None:
+        currency = entries[0].currency
+        with exact():
+            turnover = sum((entry.amount.copy_abs() for entry in entries), ZERO)
+            self._turnover[currency] = self._turnover.get(currency, ZERO) + turnover
+        scales = [len(_plain(entry.amount).partition(".")[2]) for entry in entries]
+        self._scale[currency] = max(self._scale.get(currency, 0), *scales)
+
+    def needed(self, currency: str) -> int:
+        turnover = self._turnover.get(currency, ZERO)
+        return max(0, turnover.adjusted() + 1) + self._scale.get(currency, 0)
 
 
 def _csv_row(cells: Sequence[str]) -> str:

@@ -43,7 +43,11 @@ def refused(*transfers: Transfer) -> InvalidInput:
         (pay("1e-37"), "too_many_digits", "transfers[0].entries[0].amount"),
         (pay("1e40"), "too_many_digits", "transfers[0].entries[0].amount"),
         (pay("1e999999"), "too_many_digits", "transfers[0].entries[0].amount"),
-        (pay(credit=Account(Code.RECEIVABLE, "EUR", 7)), "mixed_currencies", "transfers[0].entries[1].account.currency"),
+        (
+            pay(credit=Account(Code.RECEIVABLE, "EUR", 7)),
+            "mixed_currencies",
+            "transfers[0].entries[1].account.currency",
+        ),
         (
             pay(debit=Account(Code.CASH, "XAU"), credit=Account(Code.RECEIVABLE, "XAU", 7)),
             "invalid_currency",
@@ -53,11 +57,15 @@ def refused(*transfers: Transfer) -> InvalidInput:
         (pay(credit=Account(Code.RECEIVABLE, "USD")), "unknown_account", "transfers[0].entries[1].account.customer_id"),
         (pay(debit=Account(Code.CASH, "USD", 7)), "unknown_account", "transfers[0].entries[0].account.customer_id"),
         (
-            transfer(Entry(CASH, Side.DEBIT, D("10.01")), Entry(OWED, Side.CREDIT, D("10"))),
+            transfer(Entry(CASH, Side.DEBIT, D("10.01")), Entry(OWED, Side.CREDIT, D(10))),
             "unbalanced_transfer",
             "transfers[0].entries",
         ),
-        (transfer(Entry(CASH, Side.DEBIT, D(1)), Entry(OWED, Side.DEBIT, D(1))), "unbalanced_transfer", "transfers[0].entries"),
+        (
+            transfer(Entry(CASH, Side.DEBIT, D(1)), Entry(OWED, Side.DEBIT, D(1))),
+            "unbalanced_transfer",
+            "transfers[0].entries",
+        ),
         (transfer(Entry(CASH, Side.DEBIT, D(1))), "unbalanced_transfer", "transfers[0].entries"),
         (transfer(), "unbalanced_transfer", "transfers[0].entries"),
         (
@@ -102,7 +110,7 @@ def test_the_digits_of_a_price_times_a_quantity_are_kept() -> None:
 
 def test_a_difference_in_the_last_of_many_digits_is_a_difference() -> None:
     long = "99999999999999999999.000000000000000000000000000000000001"
-    wrong = transfer(Entry(CASH, Side.DEBIT, D(long)), Entry(OWED, Side.CREDIT, D("99999999999999999999")))
+    wrong = transfer(Entry(CASH, Side.DEBIT, D(long)), Entry(OWED, Side.CREDIT, D(99999999999999999999)))
     assert refused(wrong).code == "unbalanced_transfer"
 
 
