@@ -12,6 +12,7 @@ from farthing.api.key_format import mint
 from farthing.api.keys import create_key, list_keys, revoke_key
 from farthing.api.openapi import description_of, operation_id
 from farthing.api.resources import ROUTERS
+from farthing.ledger.service import list_accounts
 
 
 def _document():
@@ -84,6 +85,7 @@ def furnished(client, services, books, tenant_id, now):
         "/v1/customers": {"key": "acme", "alias": "key-7"},
         "/v1/subscriptions": {"key": "acme-payg"},
         "/v1/invoices": {"number": "INV-000001", "line": "1"},
+        "/v1/ledger": {"account_id": str(list_accounts(books, tenant_id, 0, 1)[0].account_id)},
         "/v1/api-keys": {"api_key_id": list_keys(books, tenant_id, "", 1)[0].api_key_id},
         "/v1/quarantine": {"quarantine_id": str(_quarantined(books, tenant_id, now))},
     }
@@ -144,7 +146,8 @@ def test_of_one_thing_another_tenant_sees_what_it_sees_of_nothing(client, other_
     }
     for route, address in furnished.items():
         theirs = check_problem(send(other_client, route, address), 404)
-        nowhere = "999999999" if "quarantine_id" in route[1] else "nowhere"
+        numbered = "quarantine_id" in route[1] or "account_id" in route[1]
+        nowhere = "999999999" if numbered else "nowhere"
         absent = route[1].format_map(_Everything(nowhere))
         nothing = check_problem(send(other_client, route, absent), 404)
         assert theirs["code"] == nothing["code"]

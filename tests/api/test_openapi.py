@@ -7,7 +7,7 @@ import pytest
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from farthing.api import documents, invoice_documents
+from farthing.api import documents, invoice_documents, ledger_documents
 from farthing.api.front import OPEN_PATHS
 
 
@@ -119,6 +119,9 @@ EXAMPLES = {
     "GET /v1/invoices/INV-000001": None,
     "GET /v1/invoices/INV-000001/lines/1/explain": None,
     "GET /v1/usage?meter=calls&from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z": None,
+    "GET /v1/ledger/trial-balance?as_of=2026-12-01T00:00:00Z": None,
+    "GET /v1/ledger/accounts": None,
+    "GET /v1/ledger/entries": None,
     "GET /v1/account": None,
     "GET /v1/quarantine": None,
     "GET /v1/seller": None,
@@ -155,7 +158,8 @@ def described(document, method, address, status) -> type[BaseModel]:
         operation = document["paths"][template][method.lower()]
     schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
     name = schema["$ref"].rpartition("/")[2]
-    model = getattr(documents, name, None) or getattr(invoice_documents, name)
+    rooms = (documents, invoice_documents, ledger_documents)
+    model = next(getattr(room, name) for room in rooms if hasattr(room, name))
     assert issubclass(model, BaseModel)
     return model
 

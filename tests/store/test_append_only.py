@@ -7,7 +7,16 @@ import pytest
 
 from farthing.db import Books
 
-FACTS = ("meters", "plan_versions", "seals", "quarantine_resolutions", "invoices", "invoice_lines")
+FACTS = (
+    "meters",
+    "plan_versions",
+    "seals",
+    "quarantine_resolutions",
+    "invoices",
+    "invoice_lines",
+    "accounts",
+    "transfers",
+)
 
 SEAL = """
     INSERT INTO seals (tenant_id, seal_id, log_file, log_from, log_to, accepted, counted, duplicate, quarantined,

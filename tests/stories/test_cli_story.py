@@ -138,6 +138,7 @@ def test_a_month_at_the_command_line(shell: Shell) -> None:
     usage_is_exact(shell)
     invoices = the_month_is_billed(shell)
     invoices_are_shown_and_explained(shell, invoices)
+    the_ledger_says_the_same(shell)
     nothing_is_off(shell)
     the_second_time_changes_nothing(shell, invoices)
     a_late_call_changes_no_invoice(shell, invoices)
@@ -267,6 +268,31 @@ def invoices_are_shown_and_explained(shell: Shell, invoices: list[dict[str, Any]
     ]
     assert "500 events, the first 10" in shell.text("invoices", "explain", "INV-000001", str(large))
     assert shell.run("invoices", "show", "INV-9", code=3).stderr.decode().startswith("error: ")
+
+
+def the_ledger_says_the_same(shell: Shell) -> None:
+    found = shell.json("ledger", "trial-balance")
+    assert [(row["code"], row["debit"], row["credit"]) for row in found["rows"]] == [
+        ("receivable", "33.69", "0"),
+        ("revenue", "0", "33.69"),
+    ]
+    assert found["totals"] == [{"currency": "USD", "debit": "33.69", "credit": "33.69"}]
+    assert "33.69" in shell.text("ledger", "trial-balance")
+    assert shell.json("ledger", "trial-balance", "--as-of", "2026-02-01")["rows"] == []
+    assert "Nothing is booked." in shell.text("ledger", "trial-balance", "--booked-by", "2026-02-01")
+    (acme,) = shell.json("ledger", "accounts", "--customer", "acme")["accounts"]
+    assert (acme["code"], acme["balance"], acme["entries"]) == ("receivable", "18.68", 1)
+    page = shell.json("ledger", "entries", "--limit", "1")
+    assert (page["entries"][0]["amount"], page["more"]) == ("18.68", True)
+    behind = page["entries"][0]["entry"]
+    assert f"--after {behind}" in shell.text("ledger", "entries", "--limit", "1")
+    assert len(shell.json("ledger", "entries", "--after", behind)["entries"]) == 3
+    shell.run("ledger", "entries", "--after", "x", code=2)
+    shell.run("ledger", "export", "--json", code=2)
+    shell.run("ledger", "export", "-o", "nowhere/books", code=2)
+    assert shell.json("ledger", "export", "--format", "csv", "-o", "books.csv")["lines"] == 5
+    assert shell.text("ledger", "export", "--format", "csv") == (shell.place / "books.csv").read_text()
+    assert "Assets:Receivable:C-acme  18.68 USD" in shell.text("ledger", "export")
 
 
 def nothing_is_off(shell: Shell) -> None:
