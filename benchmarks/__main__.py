@@ -11,7 +11,18 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from benchmarks import billing, ingest_file, ingest_http, machine, pdf, rating, report, start, usage_query
+from benchmarks import (
+    billing,
+    ingest_file,
+    ingest_http,
+    ledger,
+    machine,
+    pdf,
+    rating,
+    report,
+    start,
+    usage_query,
+)
 from benchmarks.bench import EVENTS, QUICK_EVENTS, Bench, Sizes, sizes_for
 from farthing.cli.demo_traffic import SEED
 
@@ -20,6 +31,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "ingest_http": ingest_http,
     "usage_query": usage_query,
     "billing": billing,
+    "ledger": ledger,
     "rating": rating,
     "pdf": pdf,
     "start": start,

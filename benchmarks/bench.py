@@ -31,6 +31,8 @@ class Sizes:
     file_events_baseline: int
     http_events: int
     http_events_baseline: int
+    transfers: int
+    transfers_baseline: int
     ratings: int
     pdfs: int
     customers_one_by_one: int
@@ -52,6 +54,8 @@ def sizes_for(events: int) -> Sizes:
         file_events_baseline=part(300_000, 1_000),
         http_events=part(500_000, 2_000),
         http_events_baseline=part(100_000, 2_000),
+        transfers=part(200_000, 2_000),
+        transfers_baseline=part(10_000, 500),
         ratings=part(50_000, 100),
         pdfs=part(60, 1),
         customers_one_by_one=part(60, 2),

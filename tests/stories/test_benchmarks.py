@@ -44,6 +44,7 @@ ROWS = {
         "    usage asked one by one instead",
         "  CPU per thousand invoices",
     ],
+    "ledger": ["Ledger transfers, batches of 1,000", "  CPU per thousand transfers"],
     "rating": ["Rating: graduated, 5 tiers, one core"],
     "pdf": ["PDF of an invoice of 40 lines", "  size"],
     "start": [
