@@ -7,7 +7,7 @@ invoice is paid (payments), tax (every invoice carries a tax of zero so far).
 Laws: one invoice for each (subscription, period, reason), whoever runs and however often; numbers
 without a gap, in order of the moment of billing, then customer, then subscription; lines sum to the
 subtotal and exact amounts to the exact total; the same log, catalog and clock give the same bytes; an
-issued invoice is never changed.
+issued invoice is never changed, and is booked in the ledger in the transaction that issues it.
 
 Usage that arrives for a period after its invoice was issued is not billed by it: `explain_line` shows
 the billed quantity and the quantity as it is now; correcting it is a new document.

@@ -76,12 +76,14 @@ def invoice_issued(fact: InvoiceIssued) -> Transfer:
 
 
 def invoice_voided(fact: InvoiceVoided) -> Transfer:
-    """Every entry of issuing, on the other side. INV-000001 from above:
+    """Every entry of issuing, on the other side.
 
-    Dr revenue            100.00
-    Dr deferred_revenue    20.00
-    Dr tax_payable         22.80
-    Cr receivable         142.80
+    INV-000001 from above:
+
+        Dr revenue            100.00
+        Dr deferred_revenue    20.00
+        Dr tax_payable         22.80
+        Cr receivable         142.80
     """
     number = fact.issued.number
     return Transfer(
