@@ -23,7 +23,7 @@ def build_asgi(services: Services) -> Front:
     intake = Intake()
     authenticator = Authenticator(lambda presented: tenant_of_key(services.books, services.pepper, presented))
     events = EventsRoute(services.door, intake, services.now)
-    return Front(authenticator, events, build_resources(services, intake))
+    return Front(authenticator, events, build_resources(services, intake), services.draining)
 
 
 def build_resources(services: Services, intake: Intake) -> FastAPI:

@@ -18,6 +18,8 @@ from farthing.api.keys import refused_key
 from farthing.kernel.errors import Unauthorized, Unavailable
 
 KNOWN_SECONDS = 1.0
+REFRESH_SECONDS = 0.5
+"""From this age on the books are asked again, while the key still counts: nobody has to wait for them."""
 KNOWN_MAX = 10_000
 BOOKS_SECONDS_MAX = 2.0
 """How long a request waits for the books to say whether its key is good."""
@@ -57,20 +59,30 @@ class Authenticator:
         """
         if authorization is None:
             raise Unauthorized("missing_api_key", "send the header `Authorization: Bearer fk_...`")
-        # Kept by a hash, so that a memory dump shows no key and a lookup's time tells nothing of one.
-        digest = blake2b(authorization, digest_size=32).digest()
+        tenant_id = self.known(authorization)
+        if tenant_id is not None:
+            return tenant_id
+        return await self._learn(_presented(authorization), _digest(authorization))
+
+    def known(self, authorization: bytes) -> int | None:
+        """The tenant where the key was good a moment ago; None where the books must be asked first."""
+        digest = _digest(authorization)
         known = self._known.get(digest)
-        if known is not None and self._clock() < known.fresh_until:
-            return known.tenant_id
-        return await self._learn(_presented(authorization), digest)
+        if known is None or (left := known.fresh_until - self._clock()) <= 0:
+            return None
+        if left < KNOWN_SECONDS - REFRESH_SECONDS and digest not in self._under_way:
+            self._look_up_beside(_presented(authorization), digest)
+        return known.tenant_id
+
+    def _look_up_beside(self, presented: str, digest: bytes) -> _Lookup:
+        answer = asyncio.ensure_future(self._ask_the_books(presented, digest))
+        lookup = self._under_way[digest] = _Lookup(answer, self._clock())
+        answer.add_done_callback(lambda done: self._forget(digest, done))
+        return lookup
 
     async def _learn(self, presented: str, digest: bytes) -> int:
         """Ask the books, once for all who wait for the same answer, and not for long."""
-        lookup = self._under_way.get(digest)
-        if lookup is None:
-            answer = asyncio.ensure_future(self._ask_the_books(presented, digest))
-            lookup = self._under_way[digest] = _Lookup(answer, self._clock())
-            answer.add_done_callback(lambda done: self._forget(digest, done))
+        lookup = self._under_way.get(digest) or self._look_up_beside(presented, digest)
         # Books that hang are waited for once, not again by every request that comes while they do.
         patience = max(lookup.began_at + BOOKS_SECONDS_MAX - self._clock(), 0.0)
         try:
@@ -101,6 +113,11 @@ class Authenticator:
             raise Unavailable("books_unavailable", "the books do not answer; try again") from error
         known.fresh_until = now + KNOWN_SECONDS
         return known.tenant_id
+
+
+def _digest(authorization: bytes) -> bytes:
+    """Kept by a hash, so that a memory dump shows no key and a lookup's time tells nothing of one."""
+    return blake2b(authorization, digest_size=32).digest()
 
 
 def _presented(authorization: bytes) -> str:

@@ -9,7 +9,7 @@ from farthing.kernel.errors import InvalidInput, LimitExceeded, Unavailable
 
 BODY_SECONDS_MAX = 15.0
 """From the end of the headers to the last byte: a client that dribbles cannot hold a worker."""
-BODIES_BYTES_MAX = 256 * 1024 * 1024
+BODIES_BYTES_MAX = 128 * 1024 * 1024
 """All bodies that one worker holds at a time; past it, requests are asked to come back."""
 DISCARD_BYTES_MAX = 32 * 1024 * 1024
 """How much of a body that is too large is still read, and thrown away, before the answer."""

@@ -4,7 +4,8 @@ Plain ASGI, ahead of the framework. 202 means that the accepted events are on di
 request is always safe: events are counted once by (source, id), so no Idempotency-Key is needed.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from farthing.api.body import Intake, Receive
 from farthing.api.problems import Problem, problem
 from farthing.events.door import Accepted, Door
 from farthing.events.model import Rejected
-from farthing.kernel.errors import InvalidInput
+from farthing.kernel.errors import FarthingError, InvalidInput
 
 EVENTS_PATH = "/v1/events"
 EVENTS_BYTES_MAX = 8 * 1024 * 1024
@@ -23,6 +24,22 @@ EVENTS_BYTES_MAX = 8 * 1024 * 1024
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _ACCEPTED = b'{"status":"accepted"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response as it goes over the wire, but for the headers that every response has."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+_JSON = (b"content-type", b"application/json")
+_MINIMAL = (b"preference-applied", b"return=minimal")
+
+ONE_ACCEPTED = Answer(202, (_JSON,), b'{"accepted":1,"rejected":0,"outcomes":[' + _ACCEPTED + b"]}")
+"""The answer to a single good event, made once."""
 
 
 class EventsRoute:
@@ -42,21 +59,49 @@ class EventsRoute:
         with self._intake.place() as place:
             body = await place.read(receive, headers, EVENTS_BYTES_MAX)
             outcome = await self._door.accept(
-                scope["state"]["tenant_id"],
-                body,
-                headers.get(b"content-type", b"").decode("latin-1"),
-                headers.get(b"content-encoding", b"").decode("latin-1"),
-                self._now(),
+                scope["state"]["tenant_id"], body, *_content(headers), self._now()
             )
-        if not outcome.accepted:
-            await send_problem(send, _nothing_accepted(outcome))
-            return
-        minimal = b"return=minimal" in headers.get(b"prefer", b"")
-        applied = [(b"preference-applied", b"return=minimal")] if minimal else []
-        await send_bytes(send, 202, _summary(outcome, minimal=minimal), [*_JSON, *applied])
+        await send_answer(send, _answer(outcome, headers))
+
+    def take_whole(
+        self,
+        tenant_id: int,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        answer: Callable[[Answer], None],
+    ) -> None:
+        """The same for a small request that has arrived whole: without a task, `answer` is called instead."""
+
+        def answered(outcome: Accepted | FarthingError) -> None:
+            answer(
+                answer_of(problem(outcome))
+                if isinstance(outcome, FarthingError)
+                else _answer(outcome, headers)
+            )
+
+        try:
+            self._door.accept_soon(tenant_id, body, *_content(headers), self._now(), answered)
+        except FarthingError as error:
+            answered(error)
 
 
-_JSON = [(b"content-type", b"application/json")]
+def _content(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
+    """Media type and encoding of the body."""
+    return (
+        headers.get(b"content-type", b"").decode("latin-1"),
+        headers.get(b"content-encoding", b"").decode("latin-1"),
+    )
+
+
+def _answer(outcome: Accepted, headers: Mapping[bytes, bytes]) -> Answer:
+    if not outcome.accepted:
+        return answer_of(_nothing_accepted(outcome))
+    minimal = b"prefer" in headers and b"return=minimal" in headers[b"prefer"]
+    if minimal:
+        return Answer(202, (_JSON, _MINIMAL), _summary(outcome, minimal=True))
+    if outcome.accepted == 1 and not outcome.rejected:
+        return ONE_ACCEPTED
+    return Answer(202, (_JSON,), _summary(outcome, minimal=False))
 
 
 def _summary(outcome: Accepted, *, minimal: bool) -> bytes:
@@ -97,14 +142,19 @@ def _nothing_accepted(outcome: Accepted) -> Problem:
     )
 
 
-async def send_problem(send: Send, answer: Problem) -> None:
+def answer_of(refusal: Problem) -> Answer:
+    """A problem as a response."""
+    headers = tuple((name.encode(), value.encode()) for name, value in refusal.headers)
+    return Answer(refusal.status, headers, refusal.body)
+
+
+async def send_problem(send: Send, refusal: Problem) -> None:
     """Answer with a problem."""
-    headers = [(name.encode(), value.encode()) for name, value in answer.headers]
-    await send_bytes(send, answer.status, answer.body, headers)
+    await send_answer(send, answer_of(refusal))
 
 
-async def send_bytes(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+async def send_answer(send: Send, answer: Answer) -> None:
     """A whole response at once."""
-    headers = [*headers, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    headers = [*answer.headers, (b"content-length", str(len(answer.body)).encode())]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -8,8 +8,9 @@ from urllib.parse import unquote
 
 from farthing.api.authenticator import Authenticator
 from farthing.api.body import ClientGone, Receive
-from farthing.api.events_route import EVENTS_PATH, EventsRoute, Send, send_problem
+from farthing.api.events_route import EVENTS_PATH, Answer, EventsRoute, Send, send_problem
 from farthing.api.problems import problem
+from farthing.api.services import Draining
 from farthing.kernel.errors import InvalidInput
 
 OPEN_PATHS = frozenset({"/v1/health", "/v1/health/live", "/v1/health/ready", "/openapi.json"})
@@ -23,10 +24,38 @@ Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None
 class Front:
     """An ASGI application: authenticates, hands events to their door and the rest to the resources."""
 
-    def __init__(self, authenticator: Authenticator, events: EventsRoute, resources: Application) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        events: EventsRoute,
+        resources: Application,
+        draining: Draining,
+    ) -> None:
         self._authenticator = authenticator
         self._events = events
         self._resources = resources
+        self._draining = draining
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this worker was told to stop."""
+        return self._draining.begun
+
+    def take_whole(
+        self, headers: list[tuple[bytes, bytes]], body: bytes, answer: Callable[[Answer], None]
+    ) -> bool:
+        """Events in a small request that has arrived whole, with a key that is known: without a task.
+
+        False where it must go the usual way. `answer` is called once, perhaps before this returns.
+        """
+        named = dict(headers)
+        if b"authorization" not in named or b"expect" in named or self._draining.begun:
+            return False
+        tenant_id = self._authenticator.known(named[b"authorization"])
+        if tenant_id is None:
+            return False
+        self._events.take_whole(tenant_id, named, body, answer)
+        return True
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,6 +1,7 @@
 """An API worker: one process that answers requests on the socket that the supervisor gave it."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -9,11 +10,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import uvicorn
 
 from farthing.api.asgi import build_asgi
-from farthing.api.http_protocol import BoundedHttp
+from farthing.api.http_protocol import CONNECTIONS_MAX, BoundedHttp, sweep
 from farthing.api.keys import load_pepper
 from farthing.api.process import Orders, Ready
 from farthing.api.services import Draining, Services, log_dir
@@ -22,8 +24,13 @@ from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
 
-KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
+FILES_KEPT = 128
+"""Files that a worker needs beside its connections: the log, the books, segments that are read."""
+SWEEP_TICKS = 10
+"""How often connections are looked at: once in so many ticks of a tenth of a second."""
+COLLECT_AFTER = (20_000, 20, 20)
+"""Garbage collection, less often than Python's default: requests make next to no cycles."""
 GOODBYE_SECONDS_MAX = 1.0
 """While stopping: how long connections are told `Connection: close` before idle ones are cut."""
 
@@ -34,7 +41,6 @@ def run(orders: Orders, ready: Ready) -> int:
     """Serve until told to stop, then finish what was begun. 1 where the event log failed."""
     assert orders.listener is not None
     settings = orders.settings
-    _allow_many_connections()
     draining = Draining()
     with ExitStack() as leaving:
         books = leaving.enter_context(open_books(settings.data_dir, settings.database_url, now=_now()))
@@ -53,9 +59,10 @@ def run(orders: Orders, ready: Ready) -> int:
             now=_now,
             draining=draining,
         )
+        front = build_asgi(services)
         config = uvicorn.Config(
-            build_asgi(services),
-            http=BoundedHttp,
+            front,
+            http=partial(BoundedHttp, short_way=front, connections_max=_allow_many_connections()),  # type: ignore[arg-type]
             loop="uvloop",
             ws="none",
             lifespan="off",
@@ -65,10 +72,10 @@ def run(orders: Orders, ready: Ready) -> int:
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.drain_seconds),
         )
         _Server(config, ready, door, draining).run(sockets=[socket.socket(fileno=orders.listener)])
+        gc.unfreeze()
     return 1 if door.failure else 0
 
 
@@ -83,12 +90,18 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What is here now stays until the end: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
         if self._door.failure is not None and not self.should_exit:
             _log.error("the event log failed, so this worker ends: %s", self._door.failure)
             self.should_exit = True
+        if counter % SWEEP_TICKS == 0:
+            sweep(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -110,10 +123,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _allow_many_connections() -> None:
-    """As many open connections as the system lets this user have."""
+def _allow_many_connections() -> int:
+    """As many open files as the system lets this user have; how many of them may be connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return CONNECTIONS_MAX if most == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, most - FILES_KEPT)
 
 
 def _writer_name(name: str) -> str:

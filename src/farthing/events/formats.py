@@ -102,7 +102,15 @@ def parse_events(body: bytes, content_type: str, content_encoding: str) -> Parse
         return parse_lines(plain)
     if plain.lstrip()[:1] == b"[":
         return _parse_array(plain)
-    return _parse_each([plain])
+    return _parse_single(plain)
+
+
+def _parse_single(plain: bytes) -> ParsedBatch:
+    try:
+        batch = _canonical([_decoder.decode(plain)])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        batch = None
+    return batch or _parse_each([plain])
 
 
 def parse_lines(chunk: bytes) -> ParsedBatch:
