@@ -6,6 +6,8 @@ import json
 import zlib
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
 import pytest
 import zstandard
 
@@ -69,6 +71,66 @@ def test_every_form_of_a_batch(client, services, tenant_id, body, media_type, en
     assert response.status_code == 202
     assert response.json()["accepted"] == 2
     assert logged(services) == [(tenant_id, "a"), (tenant_id, "b")]
+
+
+def arrow(table):
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def parquet(table):
+    sink = pa.BufferOutputStream()
+    pa_parquet.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def log_lines(services):
+    return [
+        line
+        for name in list_log_files(services.data_dir / "log")
+        for block in read_blocks(services.data_dir / "log" / name, 0, 1 << 30)
+        for line in block.payload.splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "encode"),
+    [("application/vnd.apache.arrow.stream", arrow), ("application/vnd.apache.parquet", parquet)],
+)
+def test_a_table_gives_the_lines_and_outcomes_of_the_same_events_as_ndjson(
+    client, services, media_type, encode
+):
+    rows = [event(id="a", data={"n": 1, "model": "x"}), event(id=None), event(id="c", time="yesterday")]
+    rows += [event(id=str(n), data={"n": n, "model": "y"}) for n in range(2000)]
+    body = "\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
+    by_line = client.post("/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
+    lines = log_lines(services)
+    columns = {
+        name: pa.array([row.get(name) for row in rows], pa.string())
+        for name in ("id", "source", "type", "subject", "time")
+    }
+    columns["data.n"] = pa.array([row["data"]["n"] for row in rows])
+    columns["data.model"] = pa.array([row["data"].get("model") for row in rows])
+    packed = gzip.compress(encode(pa.table(columns)))
+    headers = {"content-type": media_type, "content-encoding": "gzip"}
+    by_table = client.post("/v1/events", content=packed, headers=headers)
+    assert (by_table.status_code, by_table.json()) == (202, by_line.json())
+    assert log_lines(services)[len(lines) :] == lines
+
+
+def test_a_body_that_is_no_table(client, services):
+    for media_type in ("application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"):
+        response = client.post("/v1/events", content=b"PAR1" * 9, headers={"content-type": media_type})
+        assert (response.status_code, response.json()["code"]) == (400, "broken_table")
+    response = client.post(
+        "/v1/events",
+        content=arrow(pa.table({"id": ["1"], "x": [0.5]})),
+        headers={"content-type": "application/vnd.apache.arrow.stream"},
+    )
+    assert (response.status_code, response.json()["code"]) == (422, "float_column")
+    assert logged(services) == []
 
 
 def test_outcomes_stand_in_the_order_of_the_request(client, services):

@@ -285,6 +285,21 @@ def test_parquet_with_the_columns_of_an_event(works: EventWorks, tenant_id: int,
     assert total(works, tenant_id) == sum(range(100_000))
 
 
+def test_parquet_with_data_as_json_text(works: EventWorks, tenant_id: int, tmp_path: Path) -> None:
+    columns = {
+        "id": pa.array(["a", "b", "c"]),
+        "type": pa.array(["call"] * 3),
+        "data": pa.array(['{"n": 1, "who": "07"}', '1,"id":"z"', None]),
+    }
+    path = parquet_file(tmp_path, columns)
+    assert counts(ingest(works, tenant_id, path)) == (2, 0, 1)
+    assert works.stored(tenant_id, "id, source, data") == [
+        ("a", "file:calls.parquet", '{"n": 1, "who": "07"}'),
+        ("c", "file:calls.parquet", "null"),
+    ]
+    assert counts(ingest(works, tenant_id, path)) == (0, 2, 1)
+
+
 EVENT = {"id": pa.array(["1"]), "type": pa.array(["call"])}
 
 
@@ -295,7 +310,9 @@ EVENT = {"id": pa.array(["1"]), "type": pa.array(["call"])}
         ({"x": pa.array([[1]])}, "id=#,type='call',data.n=x", "broken_file"),
         ({"x": pa.array([1])}, "id=#,type='call',data.n=y", "unknown_column"),
         ({"x": pa.array([1])}, None, "missing_map"),
-        (EVENT | {"data": pa.array(["{}"])}, None, "unsupported_column"),
+        (EVENT | {"data": pa.array([1])}, None, "unsupported_column"),
+        (EVENT | {"data": pa.array(["{}"]), "n": pa.array([1])}, None, "invalid_map"),
+        (EVENT | {"n": pa.array([0.5])}, None, "float_column"),
         (EVENT | {"a": pa.array([1]), "a.b": pa.array([1])}, None, "invalid_map"),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ import msgspec
 from farthing.api.body import Intake, Receive
 from farthing.api.problems import Problem, problem
 from farthing.events.door import Accepted, Door
+from farthing.events.formats import TABLE_TYPES, media_type_of
 from farthing.events.model import Rejected
 from farthing.kernel.errors import FarthingError, InvalidInput
 
@@ -83,6 +84,12 @@ class EventsRoute:
             self._door.accept_soon(tenant_id, body, *_content(headers), self._now(), answered)
         except FarthingError as error:
             answered(error)
+
+
+def is_table(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether the body is read as a table, which takes its time."""
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    return media_type_of(content_type) in TABLE_TYPES
 
 
 def _content(headers: Mapping[bytes, bytes]) -> tuple[str, str]:

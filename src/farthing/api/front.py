@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from farthing.api.authenticator import Authenticator
 from farthing.api.body import ClientGone, Receive
-from farthing.api.events_route import EVENTS_PATH, Answer, EventsRoute, Send, send_problem
+from farthing.api.events_route import EVENTS_PATH, Answer, EventsRoute, Send, is_table, send_problem
 from farthing.api.problems import problem
 from farthing.api.services import Draining
 from farthing.kernel.errors import InvalidInput
@@ -50,6 +50,8 @@ class Front:
         """
         named = dict(headers)
         if b"authorization" not in named or b"expect" in named or self._draining.begun:
+            return False
+        if is_table(named):
             return False
         tenant_id = self._authenticator.known(named[b"authorization"])
         if tenant_id is None:

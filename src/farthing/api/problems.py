@@ -50,6 +50,7 @@ _BY_CODE: Mapping[str, int] = {
     "too_deep": 400,
     "duplicate_key": 400,
     "broken_compression": 400,
+    "broken_table": 400,
     "no_event_accepted": 400,
     "incomplete_body": 400,
     "invalid_header": 400,

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from farthing.events.formats import parse_events
+from farthing.events.formats import TABLE_TYPES, media_type_of, parse_events
 from farthing.events.log.files import PENDING_BYTES_MAX, BlockHeader, LogPosition, LogWriter, encode_block
 from farthing.events.model import ParsedBatch, Rejected
+from farthing.events.table_process import TableReader
 from farthing.kernel.errors import FarthingError, Unavailable
 from farthing.kernel.instant import unix_microseconds
 
@@ -72,6 +73,8 @@ class Door:
         self._held_bytes = 0
         self._writing = False
         self._beside = asyncio.Semaphore(PARSED_BESIDE_MAX)
+        self._tables = TableReader()
+        self._one_table = asyncio.Lock()
 
     async def accept(
         self, tenant_id: int, body: bytes, content_type: str, content_encoding: str, now: datetime
@@ -82,7 +85,10 @@ class Door:
             InvalidInput, LimitExceeded: the body as a whole cannot be read; nothing was taken.
             Unavailable: the disk is full or busy, or the log failed; nothing was acknowledged.
         """
-        if len(body) <= PARSED_AT_ONCE_BYTES:
+        if (media_type := media_type_of(content_type)) in TABLE_TYPES:
+            async with self._one_table:
+                batch = await asyncio.to_thread(self._tables.read, body, media_type, content_encoding)
+        elif len(body) <= PARSED_AT_ONCE_BYTES:
             batch = parse_events(body, content_type, content_encoding)
         else:
             async with self._beside:
@@ -108,7 +114,7 @@ class Door:
         now: datetime,
         answer: Callable[[Accepted | FarthingError], None],
     ) -> None:
-        """The same for a body of at most `PARSED_AT_ONCE_BYTES`, without a task: `answer` is called instead.
+        """The same for JSON of at most `PARSED_AT_ONCE_BYTES`, without a task: `answer` is called instead.
 
         Raises as `accept` does where there is nothing to wait for.
         """
@@ -173,4 +179,5 @@ class Door:
 
     def close(self) -> None:
         """Write what was handed to the log and let its file go. What is only gathered was not acknowledged."""
+        self._tables.close()
         self._log.close()

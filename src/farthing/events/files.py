@@ -22,16 +22,19 @@ import pyarrow.parquet as pa_parquet
 from farthing.events.compression import ChunkStream, unzstd
 from farthing.events.formats import REJECTED_RAW_BYTES_MAX, parse_lines, whole_lines
 from farthing.events.log.files import RefusedLine
-from farthing.events.mapping import Mapping, Taken, check_columns
+from farthing.events.mapping import Mapping, check_columns
 from farthing.events.model import ParsedBatch
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.rows import event_lines
+from farthing.events.tables import check_columns_of_events, lines_of_table
 from farthing.kernel.errors import InvalidInput
 
 CHUNK_BYTES = 4 * 1024 * 1024
 HEADER_BYTES = 1024 * 1024
 """The longest header line of a CSV."""
 ROWS_AT_ONCE = 32_768
+TABLE_BYTES_MAX = 1024 * 1024 * 1024
+"""So many rows of a Parquet file, as event lines."""
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 """Where rows stand in their file, from 1, the header not included."""
@@ -155,41 +158,53 @@ def _csv_batches(
 def read_parquet(
     path: Path, name: str, mapping: Mapping | None, source: str, store: EventStore, skip: int
 ) -> Iterator[Piece]:
-    """Rows of a Parquet file: mapped, or with the columns of an event (id, type, subject, time, source, data)."""
+    """Rows of a Parquet file: mapped, or with the columns of an event (see `tables.py`)."""
     try:
         file = pa_parquet.ParquetFile(path)
-        mapping = mapping or _event_columns(file.schema_arrow)
-        check_columns(mapping, file.schema_arrow.names)
-        columns = mapping.columns()
+        columns = None
+        if mapping is None:
+            _check_event_columns(file.schema_arrow)
+        else:
+            check_columns(mapping, file.schema_arrow.names)
+            columns = mapping.columns() or None
         read_to = 0
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns or None):
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
             numbers = np.arange(1, batch.num_rows + 1) + read_to
-            read_to += batch.num_rows
-            if read_to > skip:
-                cells = _as_text(pa.Table.from_batches([batch]), columns)
+            before, read_to = read_to, read_to + batch.num_rows
+            if read_to <= skip:
+                continue
+            if mapping is None:
+                wanted = batch.slice(max(skip - before, 0))
+                lines, refused = _as_events(wanted, numbers[-wanted.num_rows :], name, source)
+            else:
+                cells = _as_text(pa.Table.from_batches([batch]), mapping.columns())
                 lines, refused = _mapped(cells, numbers, name, mapping, source, store, skip)
-                yield Piece(lines.lines, lines.accepted, tuple(refused), read_to)
+            yield Piece(lines.lines, lines.accepted, tuple(refused), read_to)
     except pa.ArrowException as error:
         raise InvalidInput("broken_file", f"{name}: {error}") from None
 
 
-def _event_columns(schema: pa.Schema) -> Mapping:
-    """The map of a file whose columns are named like an event's attributes; others belong to `data`."""
-    if "data" in schema.names:
-        raise InvalidInput(
-            "unsupported_column",
-            "data must be given as columns of their own (--map data.tokens=tokens), not as one",
-        )
+def _check_event_columns(schema: pa.Schema) -> None:
     if "id" not in schema.names or "type" not in schema.names:
         raise InvalidInput(
             "missing_map", "the file has no columns id and type: say with --map where they come from"
         )
-    attributes = ("id", "source", "type", "subject", "time")
-    mapping = Mapping(
-        {name if name in attributes else f"data.{name}": Taken(column=name) for name in schema.names}
-    )
-    mapping.refuse_nesting()
-    return mapping
+    check_columns_of_events(schema, source_needed=False)
+
+
+def _as_events(
+    batch: pa.RecordBatch, numbers: Numbers, name: str, source: str
+) -> tuple[ParsedBatch, list[RefusedLine]]:
+    """Rows that are events already, as canonical lines, and those that are none."""
+    batch.validate(full=True)
+    # A batch that was cut keeps what was cut off it; put together anew it does not.
+    whole = pa.Table.from_batches([batch]).combine_chunks().to_batches()[0]
+    parsed = parse_lines(lines_of_table(whole, TABLE_BYTES_MAX, source))
+    refused = [
+        _refused(name, int(numbers[line.index]), line.code, line.message, line.raw)
+        for line in parsed.rejected
+    ]
+    return parsed, refused
 
 
 def _as_text(cells: pa.Table, names: Sequence[str]) -> pa.Table:

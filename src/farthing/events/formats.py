@@ -31,6 +31,12 @@ _JSON_TYPES = frozenset(
     {"application/json", "application/cloudevents+json", "application/cloudevents-batch+json", ""}
 )
 
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
+ARROW_FILE = "application/vnd.apache.arrow.file"
+PARQUET = "application/vnd.apache.parquet"
+TABLE_TYPES = frozenset({ARROW_STREAM, ARROW_FILE, PARQUET})
+"""Tables: `table_bodies.py` reads them."""
+
 _decoder = msgspec.json.Decoder(Event)
 _batch_decoder = msgspec.json.Decoder(list[Event])
 _raw_batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
@@ -85,6 +91,11 @@ def _gunzip(body: bytes) -> bytes:
     return b"".join(parts)
 
 
+def media_type_of(content_type: str) -> str:
+    """The media type without its parameters."""
+    return content_type.split(";", 1)[0].strip().lower()
+
+
 def parse_events(body: bytes, content_type: str, content_encoding: str) -> ParsedBatch:
     """A request body as canonical events: a single CloudEvent, a JSON array of them, or NDJSON.
 
@@ -92,7 +103,7 @@ def parse_events(body: bytes, content_type: str, content_encoding: str) -> Parse
         InvalidInput: the body as a whole cannot be read (encoding, media type, broken JSON array).
         LimitExceeded: too many bytes or events.
     """
-    media_type = content_type.split(";", 1)[0].strip().lower()
+    media_type = media_type_of(content_type)
     if media_type not in _JSON_TYPES and media_type not in _NDJSON_TYPES:
         raise InvalidInput("unsupported_media_type", f"{media_type[:80]!r} is not a media type for events")
     plain = decompress(body, content_encoding)
