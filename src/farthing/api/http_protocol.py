@@ -78,6 +78,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._headers_done = False
         self._held = False
         self._half_closed = False
+        self._refusal: Answer | None = None
         # When the request that is arriving began; None between two requests.
         self._began_at: float | None = None
         self._idle_since = 0.0
@@ -94,6 +95,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(Unavailable("too_many_connections", "this server has all the connections it can"))
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
         if self._began_at is None:
             self._began_at = self.loop.time()
         super().data_received(data)
@@ -192,7 +195,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_complete()
 
     def _refuse_headers(self) -> NoReturn:
-        self._refuse(LimitExceeded("headers_too_large", "the headers are too many or too large"))
+        error = LimitExceeded("headers_too_large", "the headers are too many or too large")
+        self._refuse(error, behind_answers=not self._headers_done)
         raise ValueError("headers_too_large")
 
     # ---- The long way
@@ -201,7 +205,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Give uvicorn what was held back, in the order in which it came."""
         self._held = False
         if len(self.pipeline) >= PIPELINED_MAX:
-            self._refuse(LimitExceeded("too_many_pipelined", "too many requests were sent ahead of answers"))
+            error = LimitExceeded("too_many_pipelined", "too many requests were sent ahead of answers")
+            self._refuse(error, behind_answers=True)
             raise ValueError("too_many_pipelined")
         headers = self.headers
         super().on_message_begin()
@@ -221,12 +226,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         if self._began_at is not None:  # What has come of the next request could not go on until now.
             self._began_at = self._idle_since
-        self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
+        elif self._refusal is not None:
+            self._refuse_with(self._refusal)
         elif self._half_closed:
             self.transport.close()
+        if self._refusal is None:
+            self.flow.resume_reading()
 
     # ---- The short way
 
@@ -269,12 +277,20 @@ class BoundedHttp(HttpToolsProtocol):
     # ---- Refusals
 
     def send_400_response(self, msg: str) -> None:
-        if not self.transport.is_closing():
-            self._refuse(InvalidInput("malformed_http", msg))
+        if not self.transport.is_closing() and self._refusal is None:
+            in_a_body = self._headers_done and self._began_at is not None
+            self._refuse(InvalidInput("malformed_http", msg), behind_answers=not in_a_body)
 
-    def _refuse(self, error: FarthingError) -> None:
-        """Answer outside of any request, and end the connection."""
+    def _refuse(self, error: FarthingError, *, behind_answers: bool = False) -> None:
+        """Answer outside of any request, behind those that are still due, and end the connection."""
         answer = answer_of(problem(error))
+        if behind_answers and self._answer_is_due():
+            self._refusal = answer
+            self.flow.pause_reading()
+        else:
+            self._refuse_with(answer)
+
+    def _refuse_with(self, answer: Answer) -> None:
         last = not any(name == b"connection" for name, _ in answer.headers)
         self.transport.write(self._rendered(answer, last=last))
         self.transport.close()

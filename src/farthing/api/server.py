@@ -34,6 +34,8 @@ READY_SECONDS_MAX = 60.0
 """How long a process may take to be ready to work."""
 STEADY_SECONDS = 10.0
 """A process that lived this long is replaced at once when it dies; a younger one after a pause."""
+FAILURES_IN_A_ROW_MAX = 10
+"""Once the processes of every worker ended so many times without one that was steady, the server gives up."""
 PAUSE_SECONDS_MIN = 0.1
 PAUSE_SECONDS_MAX = 5.0
 KILL_AFTER_SECONDS = 5.0
@@ -111,6 +113,7 @@ class _Slot:
     listens: bool
     child: _Child | None = None
     pause_seconds: float = 0.0
+    failures: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -132,6 +135,7 @@ class _Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._stops_heard = 0
+        self._gave_up = False
 
     async def run(self) -> int:
         """Start everything, say so, and stand by until a signal comes."""
@@ -148,7 +152,7 @@ class _Supervisor:
                 return 1
             self._say_hello()
             await self._stop.wait()
-            return 0
+            return 1 if self._gave_up else 0
         finally:
             self._stop.set()
             self._listener.close()
@@ -157,6 +161,19 @@ class _Supervisor:
             await self._dismiss([*self._children])
             for task in self._tasks:
                 task.cancel()
+
+    def _failed(self, slot: _Slot) -> None:
+        """Count a process that was not steady. Where no worker is, what new ones do not mend is for people."""
+        slot.failures += 1
+        least = min(worker.failures for worker in self._workers)
+        if least >= FAILURES_IN_A_ROW_MAX and not self._stop.is_set():
+            _log.error(
+                "every worker failed %d times in a row, so the server stops; its log above says why. "
+                "What was acknowledged is on disk and is sealed after the next start.",
+                least,
+            )
+            self._gave_up = True
+            self._stop.set()
 
     @property
     def _slots(self) -> list[_Slot]:
@@ -229,7 +246,12 @@ class _Supervisor:
         _log.error(
             "%s (process %d) ended with status %d; starting another", child.name, child.process.pid, status
         )
-        slot.pause_seconds = 0.0 if lived >= STEADY_SECONDS else _longer(slot.pause_seconds)
+        if lived >= STEADY_SECONDS:
+            slot.pause_seconds, slot.failures = 0.0, 0
+        else:
+            slot.pause_seconds = _longer(slot.pause_seconds)
+            if status != -signal.SIGKILL:  # Whoever kills it knows what is wrong.
+                self._failed(slot)
         async with slot.turn:
             if slot.child is child:  # It may have died while its successor was already on the way.
                 await self._refill(slot)
@@ -241,6 +263,7 @@ class _Supervisor:
             if self._stop.is_set() or await self._fill(slot):
                 return
             slot.pause_seconds = _longer(slot.pause_seconds)
+            self._failed(slot)
 
     async def _replace_all(self) -> None:
         """SIGHUP: new processes for old. A worker goes when its successor is ready; the engine goes first."""

@@ -14,12 +14,15 @@ from farthing.api import store
 from farthing.api.documents import HealthDocument
 from farthing.api.idempotency import Answer
 from farthing.api.keys import NO_TENANT
-from farthing.api.services import Services
+from farthing.api.services import Services, log_dir
 from farthing.api.web import House, answered
 from farthing.events.damage import known_damage
 from farthing.kernel.errors import FarthingError
 
 DISK_FREE_PERCENT_MIN = 5
+"""With less, somebody should be woken."""
+DISK_FREE_BYTES_MIN = 16 * 1024 * 1024
+"""With less, events are about to be refused: they are better sent elsewhere."""
 
 _FAILING: dict[int | str, dict[str, Any]] = {
     503: {"model": HealthDocument, "description": "Something does not work; `checks` says what."}
@@ -57,12 +60,17 @@ async def live() -> Response:
     summary="Check readiness",
 )
 async def ready(services: House) -> Response:
-    """Whether requests should be sent here: not while stopping, nor when the event log has failed.
+    """Whether requests should be sent here.
 
-    The books are no part of it: events are taken without them.
+    Not while stopping, not when the event log has failed or its disk is full, nor while the books do not
+    answer: events with a key that is known are taken all the same, but nothing else is.
     """
-    stopping = "stopping" if services.draining.begun else "ok"
-    return _judged({"server": stopping, "event_log": services.door.failure or "ok"})
+    checks = {
+        "server": "stopping" if services.draining.begun else "ok",
+        "event_log": services.door.failure or _room(services),
+        "books": await services.books_watch.said(lambda: _books(services)),
+    }
+    return _judged(checks)
 
 
 def _judged(checks: dict[str, str]) -> Response:
@@ -78,6 +86,11 @@ def _books(services: Services) -> str:
     except FarthingError as error:
         return error.message
     return "ok"
+
+
+def _room(services: Services) -> str:
+    free = shutil.disk_usage(log_dir(services.data_dir)).free
+    return "ok" if free >= DISK_FREE_BYTES_MIN else f"only {free} bytes are free on its disk"
 
 
 def _disk(services: Services) -> str:
