@@ -1,114 +1,17 @@
 """The real server over a real socket: start, serve, lose a worker, replace all, stop without losing a request."""
 
-import http.client
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-
-from farthing.events.log.files import list_log_files, read_blocks
-
-# Starting a server opens its books; under load that can take a while.
-PATIENCE_SECONDS = 60
-
-SERVE = """
-import logging, sys
-from pathlib import Path
-from farthing.api.process import ServerSettings
-from farthing.api.server import serve
-logging.basicConfig(level="WARNING")
-settings = ServerSettings(data_dir=Path(sys.argv[1]), port=int(sys.argv[2]), workers=int(sys.argv[3]))
-sys.exit(serve(settings, lambda line: print(line, flush=True)))
-"""
-
-
-class Server:
-    """A server as its own process, with what it said."""
-
-    def __init__(self, data_dir: Path, workers: int, port: int = 0) -> None:
-        self.data_dir = data_dir
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(data_dir), str(port), str(workers)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[str] = []
-        self.port = 0
-        self.key = ""
-        assert self.process.stdout is not None
-        while not self.port:
-            line = self.process.stdout.readline()
-            assert line, self.process.communicate()[1]
-            self.lines.append(line)
-            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
-                self.port = int(found[1])
-
-    def read_key(self) -> str:
-        assert self.process.stdout is not None
-        self.lines.append(self.process.stdout.readline())
-        self.key = self.lines[-1].split()[-1]
-        return self.key
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE_SECONDS)
-
-    def workers(self) -> list[int]:
-        """The processes that the supervisor keeps."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [
-            int(child)
-            for child in children
-            if b"farthing.api.process" in Path(f"/proc/{child}/cmdline").read_bytes()
-        ]
-
-    def connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
-
-
-def send(connection, key, event_id):
-    """One event; its status, or None where the connection was cut."""
-    body = json.dumps({"id": event_id, "source": "t", "type": "call"})
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-    try:
-        connection.request("POST", "/v1/events", body, headers)
-        response = connection.getresponse()
-        response.read()
-    except (ConnectionError, http.client.HTTPException):
-        connection.close()
-        return None
-    return response.status
-
-
-def logged(data_dir):
-    found = []
-    for name in list_log_files(data_dir / "log"):
-        for block in read_blocks(data_dir / "log" / name, 0, 1 << 30):
-            found += [json.loads(line)["id"] for line in block.payload.splitlines()]
-    return found
-
-
-def until(condition):
-    """Wait for something that takes its time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
-def fresh(books_dir):
-    """A data directory of its own, where the embedded PostgreSQL may live."""
-    return books_dir.with_name(f"server-{os.urandom(4).hex()}")
+from serving import PATIENCE_SECONDS, SERVE, Load, Server, fresh, logged, send, until
 
 
 @pytest.fixture(scope="module")
@@ -134,46 +37,6 @@ def server(home):
     if server.process.poll() is None:
         server.stop()
     server.process.communicate()
-
-
-class Load:
-    """Clients that send one event after another and remember what was acknowledged."""
-
-    def __init__(self, server: Server, clients: int) -> None:
-        self.acknowledged: list[str] = []
-        self.cut = 0
-        self.refused: list[int] = []
-        self._run_id = os.urandom(4).hex()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(server, n)) for n in range(clients)]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self, server: Server, number: int) -> None:
-        count = 0
-        with closing(server.connection()) as connection:
-            while not self._stop.is_set():
-                count += 1
-                event_id = f"{self._run_id}-{number}-{count}"
-                try:
-                    status = send(connection, server.key, event_id)
-                except OSError:
-                    status = None
-                if status == 202:
-                    self.acknowledged.append(event_id)
-                elif status is None:
-                    self.cut += 1
-                else:
-                    self.refused.append(status)
-
-    def end(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def until_more(self, events: int) -> None:
-        wanted = len(self.acknowledged) + events
-        until(lambda: len(self.acknowledged) >= wanted)
 
 
 def test_it_serves_and_stops_without_losing_what_it_acknowledged(server, data_dir):
