@@ -15,6 +15,7 @@ from benchmarks import (
     billing,
     ingest_file,
     ingest_http,
+    ingest_single,
     ledger,
     machine,
     pdf,
@@ -29,6 +30,7 @@ from farthing.cli.demo_traffic import SEED
 BENCHMARKS: dict[str, ModuleType] = {
     "ingest_file": ingest_file,
     "ingest_http": ingest_http,
+    "ingest_single": ingest_single,
     "usage_query": usage_query,
     "billing": billing,
     "ledger": ledger,

@@ -33,6 +33,9 @@ class Sizes:
     http_events_baseline: int
     transfers: int
     transfers_baseline: int
+    single_events: int
+    single_events_baseline: int
+    restarts: int
     ratings: int
     pdfs: int
     customers_one_by_one: int
@@ -56,6 +59,9 @@ def sizes_for(events: int) -> Sizes:
         http_events_baseline=part(100_000, 2_000),
         transfers=part(200_000, 2_000),
         transfers_baseline=part(10_000, 500),
+        single_events=part(200_000, 1_000),
+        single_events_baseline=part(20_000, 500),
+        restarts=part(20, 1),
         ratings=part(50_000, 100),
         pdfs=part(60, 1),
         customers_one_by_one=part(60, 2),

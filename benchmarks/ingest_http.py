@@ -83,14 +83,14 @@ def run(bench: Bench) -> list[Row]:
     load, small = _load(bench, sizes.http_events), _load(bench, sizes.http_events_baseline)
     conninfo = postgres.connection_text(bench.app.settings.data_dir)
     postgres.make_table(conninfo)
-    with _farthing(bench) as (server, port), _baseline(conninfo) as (baseline, baseline_port):
+    with farthing_server(bench) as (server, port), baseline_server(conninfo) as (baseline, baseline_port):
         send_all(baseline_port, [request("/", b"", {})] * 8, CONNECTIONS, 202)
         for number in range(sizes.repetitions):
             with bench.saying(f"over HTTP: Farthing, {number + 1} of {sizes.repetitions}"):
                 ours.append(_to_farthing(bench, server, port, f"http-{number}", load))
             with bench.saying(f"over HTTP: PostgreSQL, {number + 1} of {sizes.repetitions}"):
                 theirs.append(_to_baseline(bench, baseline, baseline_port, conninfo, small))
-        peak = peak_bytes(_farthings_own(server, bench))
+        peak = peak_bytes(farthings_own(server, bench))
     return [
         Row(
             "HTTP in batches of 1,000, on disk",
@@ -165,7 +165,7 @@ def _to_baseline(bench: Bench, server: int, port: int, conninfo: str, load: _Loa
 
 
 @contextmanager
-def _farthing(bench: Bench) -> Iterator[tuple[int, int]]:
+def farthing_server(bench: Bench) -> Iterator[tuple[int, int]]:
     """`farthing serve` with its default settings on a free port. Gives its process and the port."""
     data_dir = str(bench.app.settings.data_dir)
     command = [sys.executable, "-m", "farthing", "serve", "--port", "0", "--data", data_dir]
@@ -183,7 +183,7 @@ def _farthing(bench: Bench) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _baseline(conninfo: str) -> Iterator[tuple[int, int]]:
+def baseline_server(conninfo: str) -> Iterator[tuple[int, int]]:
     """The hand-written server. Gives its process and its port."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         command = [sys.executable, "-m", "uvicorn", "benchmarks.baseline_server:app"]
@@ -207,7 +207,7 @@ def _own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")}
 
 
-def _farthings_own(server: int, bench: Bench) -> list[int]:
+def farthings_own(server: int, bench: Bench) -> list[int]:
     """The server's processes without PostgreSQL, whose processes share most of their memory."""
     database = set(tree(postmaster(bench.app.settings.data_dir)))
     return [pid for pid in tree(server) if pid not in database]

@@ -25,6 +25,15 @@ ROWS = {
         "  CPU per million events",
         "  peak memory, all its processes",
     ],
+    "ingest_single": [
+        "HTTP single events, on disk",
+        "  99th percentile of a request",
+        "  CPU per event, all processes",
+        "  peak memory, all its processes",
+        "Restarts, no request failed",
+        "  99.9th percentile of a request",
+        "All workers killed, next answer",
+    ],
     "usage_query": [
         "Usage: largest customer, by model",
         "  by hand in DuckDB",
