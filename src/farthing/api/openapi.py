@@ -28,10 +28,11 @@ from farthing.api.documents import (
     ProblemDocument,
     SubscriptionBody,
 )
-from farthing.api.events_route import EVENTS_PATH
+from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
 from farthing.api.front import OPEN_PATHS
 from farthing.api.invoice_documents import BillingRunBody, SellerBody
 from farthing.api.web import problems, reference
+from farthing.events.formats import BODY_BYTES_MAX, EVENTS_PER_REQUEST_MAX, TABLE_TYPES
 
 OPENAPI_PATH = "/openapi.json"
 
@@ -135,8 +136,12 @@ _EVENTS: dict[str, Any] = {
     "summary": "Send events",
     "operationId": "send_events",
     "description": (
-        "One CloudEvent, an array of them, or NDJSON; gzip and zstd are taken. 202 means that the accepted "
-        "events are on disk. Repeating a request is safe: an event counts once by (source, id)."
+        "One CloudEvent, an array of them, NDJSON, or a table (Arrow IPC, Parquet) with the columns id, source, "
+        "type, subject, time, and data as JSON text or a struct, or a column for each member of data (data.model); "
+        "a NULL leaves its field out, binary floats are refused. gzip and zstd are taken. "
+        f"At most {EVENTS_BYTES_MAX} bytes as sent, {BODY_BYTES_MAX} unpacked, {EVENTS_PER_REQUEST_MAX} events. "
+        "202 means that the accepted events are on disk. Repeating a request is safe: an event counts once by "
+        "(source, id)."
     ),
     "parameters": [
         {
@@ -164,6 +169,10 @@ _EVENTS: dict[str, Any] = {
                 }
             },
             "application/x-ndjson": {"schema": {"type": "string"}},
+            **{
+                media_type: {"schema": {"type": "string", "format": "binary"}}
+                for media_type in sorted(TABLE_TYPES)
+            },
         },
     },
     "responses": {
@@ -171,6 +180,6 @@ _EVENTS: dict[str, Any] = {
             "description": "The accepted events are on disk.",
             "content": {"application/json": {"schema": reference("EventsAccepted")}},
         },
-        **{str(status): answer for status, answer in problems(400, 408, 413, 415, 429).items()},
+        **{str(status): answer for status, answer in problems(400, 408, 413, 415, 422, 429).items()},
     },
 }
