@@ -9,6 +9,7 @@ import pytest
 from farthing.api.authenticator import (
     BOOKS_SECONDS_MAX,
     KNOWN_SECONDS,
+    REFRESH_SECONDS,
     WITHOUT_BOOKS_SECONDS_MAX,
     Authenticator,
 )
@@ -152,3 +153,26 @@ def test_requests_that_wait_for_one_answer_ask_once(books, clock, runner):
 
     assert runner.run(many()) == [7] * 50
     assert books.asked == 1
+
+
+def test_a_key_in_use_is_asked_about_again_before_anybody_has_to_wait(books, clock):
+    async def use() -> None:
+        authenticator = Authenticator(books.look_up, clock)
+        assert authenticator.known(HEADER) is None
+        assert await authenticator.tenant_of(HEADER) == 7
+        assert (authenticator.known(HEADER), books.asked) == (7, 1)
+        clock.seconds += REFRESH_SECONDS + 0.1
+        books.hangs.clear()
+        assert [authenticator.known(HEADER) for _ in range(5)] == [7] * 5
+        books.hangs.set()
+        while clock.seconds < 100.0 + KNOWN_SECONDS + 0.1:
+            await asyncio.sleep(0)
+            if len(authenticator._under_way) == 0:
+                clock.seconds += 0.5
+        assert (authenticator.known(HEADER), books.asked) == (7, 2)
+        # Revoked: known at most until its second is over.
+        books.revoked = True
+        clock.seconds += KNOWN_SECONDS
+        assert authenticator.known(HEADER) is None
+
+    asyncio.run(use())

@@ -34,6 +34,8 @@ PIPELINED_MAX = 32
 CONNECTIONS_MAX = 10_000
 """Open connections of one worker; it takes fewer where the system gives it fewer files."""
 
+CLOSE = (b"connection", b"close")
+
 _EVENTS_URL = EVENTS_PATH.encode()
 
 
@@ -272,7 +274,8 @@ class BoundedHttp(HttpToolsProtocol):
             if self._head_for is not common:  # uvicorn makes a new list each second, with the date.
                 self._head_for, self._head = common, _render(answer, common)
             return self._head
-        return _render(answer, [*common, (b"connection", b"close")] if last else common)
+        # While the worker stops, it is among what every answer has.
+        return _render(answer, [*common, CLOSE] if last and CLOSE not in common else common)
 
     # ---- Refusals
 

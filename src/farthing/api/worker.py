@@ -15,7 +15,7 @@ from functools import partial
 import uvicorn
 
 from farthing.api.asgi import build_asgi
-from farthing.api.http_protocol import CONNECTIONS_MAX, BoundedHttp, sweep
+from farthing.api.http_protocol import CLOSE, CONNECTIONS_MAX, BoundedHttp, sweep
 from farthing.api.keys import load_pepper
 from farthing.api.process import Orders, Ready
 from farthing.api.services import Draining, Services, log_dir
@@ -109,7 +109,7 @@ class _Server(uvicorn.Server):
         self._draining.begin()
         for server in self.servers:
             server.close()
-        self.server_state.default_headers.append((b"connection", b"close"))
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
         deadline = asyncio.get_running_loop().time() + GOODBYE_SECONDS_MAX
         while self.server_state.connections and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
@@ -127,7 +127,9 @@ def _allow_many_connections() -> int:
     """As many open files as the system lets this user have; how many of them may be connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return CONNECTIONS_MAX if most == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, most - FILES_KEPT)
+    return (
+        CONNECTIONS_MAX if most == resource.RLIM_INFINITY else max(min(CONNECTIONS_MAX, most - FILES_KEPT), 1)
+    )
 
 
 def _writer_name(name: str) -> str:
