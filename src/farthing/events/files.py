@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from farthing.events.compression import ChunkStream, unzstd
-from farthing.events.formats import REJECTED_RAW_BYTES_MAX, parse_lines, whole_lines
+from farthing.events.formats import REJECTED_RAW_BYTES_MAX, count_lines, parse_lines, whole_lines
 from farthing.events.log.files import RefusedLine
 from farthing.events.mapping import Mapping, check_columns
 from farthing.events.model import ParsedBatch
@@ -30,6 +30,9 @@ from farthing.events.tables import check_columns_of_events, lines_of_table
 from farthing.kernel.errors import InvalidInput
 
 CHUNK_BYTES = 4 * 1024 * 1024
+"""Read of a file at once. A row of a CSV must fit into it."""
+LINES_BYTES = 2 * 1024 * 1024
+"""Lines are read by less: so little is on its way through the door that its memory is used over and over."""
 HEADER_BYTES = 1024 * 1024
 """The longest header line of a CSV."""
 ROWS_AT_ONCE = 32_768
@@ -78,7 +81,7 @@ def read_ndjson(stream: IO[bytes], name: str, skip: int) -> Iterator[Piece]:
     position, number = 0, 0
     for chunk in whole_lines(_chunks(stream)):
         position += len(chunk)
-        first, number = number, number + chunk.count(b"\n")
+        first, number = number, number + count_lines(chunk)
         if position <= skip:
             continue
         batch = parse_lines(chunk)
@@ -91,7 +94,7 @@ def read_ndjson(stream: IO[bytes], name: str, skip: int) -> Iterator[Piece]:
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK_BYTES):
+    while chunk := stream.read(min(CHUNK_BYTES, LINES_BYTES)):
         yield chunk
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 import zstandard
 
 from farthing.events.compression import ChunkStream, unzstd
@@ -42,6 +43,7 @@ _batch_decoder = msgspec.json.Decoder(list[Event])
 _raw_batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
+_NEWLINE = ord("\n")
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"{}[]\n")
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 # Possessive, so that a quotation mark without its fellow costs one pass and not a pass from each mark.
@@ -108,7 +110,7 @@ def parse_events(body: bytes, content_type: str, content_encoding: str) -> Parse
         raise InvalidInput("unsupported_media_type", f"{media_type[:80]!r} is not a media type for events")
     plain = decompress(body, content_encoding)
     if media_type in _NDJSON_TYPES:
-        if plain.count(b"\n") + (not plain.endswith(b"\n")) > EVENTS_PER_REQUEST_MAX:
+        if count_lines(plain) + (not plain.endswith(b"\n")) > EVENTS_PER_REQUEST_MAX:
             raise LimitExceeded("too_many_events", f"more than {EVENTS_PER_REQUEST_MAX} lines in one request")
         return parse_lines(plain)
     if plain.lstrip()[:1] == b"[":
@@ -175,7 +177,7 @@ def _parse_array(plain: bytes) -> ParsedBatch:
 def _canonical(events: list[Event]) -> ParsedBatch | None:
     """Canonical lines for events that all decoded, or None where one of them breaks a bound."""
     lines = _encoder.encode_lines(events)
-    if lines.count(b"\n") != len(events):  # `data` was written over several lines.
+    if count_lines(lines) != len(events):  # `data` was written over several lines.
         return None
     if _any_too_deep(lines) or not _is_utf8(lines):
         return None
@@ -282,13 +284,18 @@ def _depth(line: bytes) -> int:
     return deepest
 
 
+def count_lines(text: bytes) -> int:
+    """How many newlines there are: numpy compares many bytes at a time, `bytes.count` one."""
+    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == _NEWLINE))
+
+
 def whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Re-cut a stream of chunks at newlines, so that no line is split; the last may lack its newline."""
     rest = b""
     for chunk in chunks:
         end = chunk.rfind(b"\n") + 1
         if end:
-            yield rest + chunk[:end]
+            yield b"".join((rest, memoryview(chunk)[:end]))
             rest = chunk[end:]
         else:
             rest += chunk

@@ -58,6 +58,9 @@ class Identities:
     contents: Hashes
 
 
+NO_IDENTITIES: Final = Identities(*(np.zeros(0, dtype=np.uint64) for _ in range(_COLUMNS)))
+
+
 def write_run(path: Path, identities: Identities) -> bytes:
     """Write a run, sorted by key, durably. Returns the checksum of the file (blake2b, 128 bits)."""
     order = np.argsort(identities.keys)

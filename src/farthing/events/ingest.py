@@ -33,10 +33,10 @@ from farthing.events.rewrite import compact
 from farthing.events.sealer import Sealer, is_sealed, only_sealer, seal_here
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
-from farthing.kernel.errors import InvalidInput, NotFound
+from farthing.kernel.errors import InvalidInput, NotFound, Unavailable
 from farthing.kernel.instant import unix_microseconds
 
-APPENDS_IN_FLIGHT_MAX = 8
+APPENDS_IN_FLIGHT_MAX = 16
 LOG_KEPT_SECONDS = 86_400
 """How long a log file stays after all of it is sealed, where no server sets another time."""
 _POLL_SECONDS = 0.05
@@ -197,7 +197,7 @@ def _append_all(
         held: Piece | None = None
         for piece in pieces:
             if held is not None:
-                in_flight.append(log.append(_blocks(held, tenant_id, origin, file_key, False, clock())))
+                _append(log, in_flight, _blocks(held, tenant_id, origin, file_key, False, clock()))
             held = piece
             counts.events_read += piece.events + len(piece.refused)
             while len(in_flight) > APPENDS_IN_FLIGHT_MAX:
@@ -206,13 +206,23 @@ def _append_all(
             if progress:
                 progress(_snapshot(counts))
         if held is not None:
-            in_flight.append(log.append(_blocks(held, tenant_id, origin, file_key, True, clock())))
+            _append(log, in_flight, _blocks(held, tenant_id, origin, file_key, True, clock()))
         for future in in_flight:
             last = future.result()
             counts.log_files.add(last.log_file)
     finally:
         log.close()
     return last
+
+
+def _append(log: LogWriter, in_flight: "deque[Future[LogPosition]]", blocks: bytes) -> None:
+    """Append some blocks. Where the log takes no more, what ended it is told, and not only that it ended."""
+    try:
+        in_flight.append(log.append(blocks))
+    except Unavailable:
+        for future in in_flight:
+            future.result()
+        raise
 
 
 def _blocks(piece: Piece, tenant_id: int, origin: str, file_key: str, complete: bool, now: datetime) -> bytes:

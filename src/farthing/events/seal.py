@@ -1,6 +1,6 @@
 """Sealing: from acknowledged log lines to a segment that counts.
 
-    log blocks -> decode in columns -> faults -> deduplicate -> typed columns -> segment + id run
+    log blocks -> decode in columns -> identities, faults -> deduplicate -> segment + id run
                -> one transaction: segment, id run, account, quarantine, import progress, log cursor
 
 Files are written and made durable first; they mean nothing until the transaction that names them
@@ -15,15 +15,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from duckdb import DuckDBPyConnection
 
 from farthing.catalog.model import Meter
 from farthing.events.deduplicate import Outcome, deduplicate
-from farthing.events.id_index import Identities, IdRun, open_run, write_run
+from farthing.events.id_index import NO_IDENTITIES, Flags, Identities, IdRun, open_run, write_run
 from farthing.events.log.files import Block, RefusedLine
 from farthing.events.store import duckdb as columns
 from farthing.events.store.books import QuarantineEntry, RunRow
 from farthing.events.store.duckdb import EventStore, Lateness, SegmentFile
-from farthing.events.typed_columns import wanted_columns
+from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.instant import from_unix_microseconds
 
 
@@ -64,40 +65,63 @@ def run_path(tenant_id: int, run_id: str) -> str:
     return f"ids/{tenant_id}/{run_id}.ids"
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedBlocks:
+    """One tenant's blocks in columns: all that can be said of them before repeats are known. Close it after use."""
+
+    tenant_id: int
+    blocks: Sequence[Block]
+    wanted: TypedColumns
+    cursor: DuckDBPyConnection | None  # holds the decoded table; None where no block has events
+    identities: Identities
+    faulty: Flags
+
+    @property
+    def event_blocks(self) -> list[Block]:
+        """The blocks of events, in log order."""
+        return _of_kind(self.blocks, "events")
+
+    def close(self) -> None:
+        """Let the decoded table go."""
+        if self.cursor is not None:
+            self.cursor.close()
+
+
+def decode_blocks(
+    store: EventStore, tenant_id: int, blocks: Sequence[Block], meters: Sequence[Meter], lateness: Lateness
+) -> DecodedBlocks:
+    """Decode one tenant's blocks: their identities, their typed columns and what is wrong with them."""
+    events = _of_kind(blocks, "events")
+    wanted = wanted_columns(meters)
+    if not events:
+        return DecodedBlocks(tenant_id, blocks, wanted, None, NO_IDENTITIES, np.zeros(0, dtype=np.bool_))
+    cursor = store.cursor()
+    try:
+        columns.load_lines(
+            cursor, [block.payload for block in events], [block.header.received_us for block in events]
+        )
+        columns.decode(cursor, wanted, meters, lateness)
+        return DecodedBlocks(tenant_id, blocks, wanted, cursor, *columns.identities(cursor))
+    except BaseException:
+        cursor.close()
+        raise
+
+
 def seal_blocks(
-    store: EventStore,
-    tenant_id: int,
-    seal_id: str,
-    blocks: Sequence[Block],
-    meters: Sequence[Meter],
-    runs: Sequence[IdRun],
-    lateness: Lateness,
+    store: EventStore, tenant_id: int, seal_id: str, decoded: DecodedBlocks, runs: Sequence[IdRun]
 ) -> SealedBatch:
-    """Decode, deduplicate and write one tenant's blocks. `seal_id` names the segment and the run as well."""
-    events = [block for block in blocks if block.header.kind == "events"]
-    quarantine = [
-        entry for block in blocks if block.header.kind == "refused" for entry in _refused_lines(block)
-    ]
+    """Deduplicate and write one tenant's blocks. `seal_id` names the segment and the run as well."""
+    blocks, events = decoded.blocks, decoded.event_blocks
+    quarantine = [entry for block in _of_kind(blocks, "refused") for entry in _refused_lines(block)]
     refused = len(quarantine)
-    outcomes = np.zeros(0, dtype=np.uint8)
+    outcomes = deduplicate(runs, decoded.identities, decoded.faulty)
     segment, run, opened = None, None, None
-    if events:
-        cursor = store.cursor()
-        try:
-            wanted = wanted_columns(meters)
-            columns.load_lines(
-                cursor, [block.payload for block in events], [block.header.received_us for block in events]
-            )
-            columns.decode(cursor, wanted, meters, lateness)
-            identities, faulty = columns.identities(cursor)
-            outcomes = deduplicate(runs, identities, faulty)
-            quarantine += _faulty_entries(columns.faulty_events(cursor, outcomes), events)
-            if np.any(outcomes == Outcome.COUNTED):
-                path = store.data_dir / segment_path(tenant_id, seal_id)
-                segment = columns.write_counted(cursor, path, wanted, outcomes)
-                run, opened = _write_run(store.data_dir, tenant_id, seal_id, identities, outcomes)
-        finally:
-            cursor.close()
+    if decoded.cursor is not None:
+        quarantine += _faulty_entries(columns.faulty_events(decoded.cursor, outcomes), events)
+        if np.any(outcomes == Outcome.COUNTED):
+            path = store.data_dir / segment_path(tenant_id, seal_id)
+            segment = columns.write_counted(decoded.cursor, path, decoded.wanted, outcomes)
+            run, opened = _write_run(store.data_dir, tenant_id, seal_id, decoded.identities, outcomes)
     return SealedBatch(
         tenant_id=tenant_id,
         seal_id=seal_id,
@@ -112,6 +136,10 @@ def seal_blocks(
         imports=_import_progress(blocks),
         retried=[block.header.retried for block in events if block.header.retried],
     )
+
+
+def _of_kind(blocks: Sequence[Block], kind: str) -> list[Block]:
+    return [block for block in blocks if block.header.kind == kind]
 
 
 def _write_run(

@@ -16,6 +16,7 @@ from pathlib import Path
 from farthing.catalog.service import all_meters
 from farthing.db import Books
 from farthing.db.pool import BooksConnection, bind_tenant
+from farthing.events.ahead import ReadAhead
 from farthing.events.damage import check_segments, forget_missing, known_damage
 from farthing.events.full_disk import full_disk_named
 from farthing.events.id_index import IdRun, merged, open_run, runs_to_merge, write_run
@@ -28,7 +29,7 @@ from farthing.events.log.files import (
     sync_directory,
     sync_file,
 )
-from farthing.events.seal import SealedBatch, run_path, seal_blocks
+from farthing.events.seal import DecodedBlocks, SealedBatch, decode_blocks, run_path, seal_blocks
 from farthing.events.store import books as rows
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store.books import RunRow, Seal
@@ -38,8 +39,10 @@ from farthing.kernel.errors import Conflict, Corrupt, Unavailable
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
 from farthing.kernel.instant import unix_microseconds
 
-BATCH_BYTES_MAX = 96 * 1024 * 1024
-"""How much of a log file is sealed at once; it bounds the memory of the sealer."""
+BATCH_BYTES_MAX = 64 * 1024 * 1024
+"""How much of a log file is sealed at once. Two such pieces are in memory: one is written, the next one decoded."""
+PARTS_OF_A_BATCH = 8
+"""A piece of at least such a part of a batch is read ahead of its turn."""
 
 IDS_REBUILT_AT_ONCE = 4_000_000
 """Ids of one run when the index is made anew, which bounds the memory that takes."""
@@ -85,6 +88,10 @@ class Sealer:
     _runs: dict[int, dict[str, IdRun]] = field(default_factory=dict)
     _cursors: dict[str, int] | None = None
     _sealed_last: str = ""
+    _reading: ReadAhead = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reading = ReadAhead(self.log_dir, BATCH_BYTES_MAX, self._decode)
 
     def seal_standing(self, clock: Callable[[], datetime]) -> Iterator[SealReport]:
         """Seal what stands in the log now, piece by piece. Others may go on appending: that is not waited for."""
@@ -102,12 +109,11 @@ class Sealer:
             with self.books.operator_transaction() as conn:
                 self._cursors = rows.cursors(conn)
         damage: Corrupt | None = None
-        for log_file in self._in_turn():
+        for log_file in self._in_turn(self._sealed_last):
             done = self._cursors.get(log_file, 0)
-            path = self.log_dir / log_file
-            end = path.stat().st_size if ends is None else ends.get(log_file, 0)
+            end = self._size(log_file) if ends is None else ends.get(log_file, 0)
             try:
-                blocks = read_blocks(path, done, BATCH_BYTES_MAX) if end > done else []
+                blocks = self._reading.blocks(log_file, done) if end > done else []
             except Corrupt as error:
                 damage = error
                 continue
@@ -118,28 +124,53 @@ class Sealer:
             raise damage
         return None
 
-    def _in_turn(self) -> list[str]:
+    def _size(self, log_file: str) -> int:
+        return (self.log_dir / log_file).stat().st_size
+
+    def _in_turn(self, sealed_last: str) -> list[str]:
         """All log files, beginning behind the one sealed last, so that a busy writer cannot hold up the others."""
         log_files = list_log_files(self.log_dir)
-        turn = bisect_right(log_files, self._sealed_last)
+        turn = bisect_right(log_files, sealed_last)
         return log_files[turn:] + log_files[:turn]
 
-    def _seal_piece(self, log_file: str, start: int, blocks: Sequence[Block], now: datetime) -> SealReport:
+    def _begin_next(self, log_file: str, end: int) -> None:
+        """Begin with the piece that comes after this one. What is still small is left to grow until its turn."""
+        assert self._cursors is not None
+        done = self._cursors | {log_file: end}
+        for following in self._in_turn(log_file):
+            standing = self._size(following) - done.get(following, 0)
+            if standing >= BATCH_BYTES_MAX // PARTS_OF_A_BATCH:
+                self._reading.begin(following, done.get(following, 0))
+                return
+
+    def _decode(self, blocks: Sequence[Block]) -> list[DecodedBlocks]:
         by_tenant: dict[int, list[Block]] = {}
         for block in blocks:
             by_tenant.setdefault(block.header.tenant, []).append(block)
-        batches = [
-            seal_blocks(
-                self.store,
-                tenant_id,
-                _new_id("seg", now),
-                tenant_blocks,
-                all_meters(self.books, tenant_id),
-                list(self._tenant_runs(tenant_id, now).values()),
-                self.lateness,
+        return [
+            decode_blocks(
+                self.store, tenant_id, tenant_blocks, all_meters(self.books, tenant_id), self.lateness
             )
             for tenant_id, tenant_blocks in by_tenant.items()
         ]
+
+    def _seal_piece(self, log_file: str, start: int, blocks: Sequence[Block], now: datetime) -> SealReport:
+        decoded = self._reading.decoded(blocks)
+        self._begin_next(log_file, blocks[-1].end)
+        try:
+            batches = [
+                seal_blocks(
+                    self.store,
+                    one.tenant_id,
+                    _new_id("seg", now),
+                    one,
+                    list(self._tenant_runs(one.tenant_id, now).values()),
+                )
+                for one in decoded
+            ]
+        finally:
+            for one in decoded:
+                one.close()
         end = blocks[-1].end
         # Its writer may not have synced it yet, and what is counted must not be missing from the log.
         sync_file(self.log_dir / log_file)

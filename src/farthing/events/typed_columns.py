@@ -38,6 +38,11 @@ def text_column(path: str) -> str:
     return f"dim:{_apart(path)}"
 
 
+def whole_column(path: str) -> str:
+    """The same number where it is whole and spelt plainly, for as long as a batch is decoded."""
+    return f"whole:{_apart(path)}"
+
+
 def spelling_column(path: str) -> str:
     """The text of a number column's value, for as long as a batch is decoded: what a fault quotes."""
     return f"raw:{_apart(path)}"

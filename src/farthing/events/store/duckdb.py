@@ -18,7 +18,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +48,12 @@ from farthing.events.typed_columns import (
     spelling_column,
     text_column,
     value_paths,
+    whole_column,
 )
 from farthing.events.verified import VerifiedFiles
+
+LOADED_AT_ONCE_BYTES = 1024 * 1024
+"""Smaller blocks are put together, so that each of DuckDB's threads finds enough to do in one go."""
 
 _WHOLE_NUMBER = "DECIMAL(18,0)"
 _PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"
@@ -63,6 +67,10 @@ _RESPELT_NUMBER = rf"{_BEGINS}({_LONG}|[0-9]*\.[0-9]+0([^0-9]|$)|\.0000)|[:,\[\s
 # The text that DuckDB gives for a number that is not a plain whole one, and for an object or a list.
 _FRACTION_TEXT = r"-?[0-9]*\.[0-9]+(e[-+]?[0-9]+)?|-?[0-9]+e[-+]?[0-9]+|0"
 _NESTED_TEXT = r"^[\[{]"
+# A text that is neither of these by its first character: no digit, point, sign or opening bracket.
+_PLAIN_TEXT = r"({0} < '-' OR {0} >= ':' AND {0} < '[' OR {0} >= '\' AND {0} < '{{' OR {0} >= '|')"
+# What stands before an event's data in its line: attributes come in one order, and data is the last.
+_BEFORE_DATA = """',"data":'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,36 +145,66 @@ class EventStore:
 def load_lines(
     cursor: duckdb.DuckDBPyConnection, payloads: Sequence[bytes], received_us: Sequence[int]
 ) -> int:
-    """Make the lines of some blocks the table `lines (row, line, received_us)`. Returns how many there are."""
+    """Make the lines of some blocks the table `lines (row, line, shifted, received_us)`. Returns how many there are.
+
+    `shifted` is the line without the brace that closes it, behind the end of the line before: so both columns are
+    the bytes of the log themselves, and what stands behind the name `data` in `shifted` is the event's data.
+    """
     batches = []
     row = 0
-    for payload, received in zip(payloads, received_us, strict=True):
-        ends = np.flatnonzero(np.frombuffer(payload, dtype=np.uint8) == ord("\n"))
-        offsets = np.zeros(len(ends) + 1, dtype=np.int32)
-        np.add(ends, 1, out=offsets[1:], casting="unsafe")
-        lines = pa.Array.from_buffers(
-            pa.utf8(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(payload)]
-        )
+    for place, text in _loaded_at_once(payloads):
+        newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
         try:
-            lines.validate(full=True)
+            line = _slices(text, newlines + 1)
+            line.validate(full=True)
         except pa.ArrowInvalid:  # The door lets only UTF-8 in.
-            lines = pa.array(map(_without_broken_bytes, payload.split(b"\n")[:-1]), pa.utf8())
-        rows = np.arange(row, row + len(ends), dtype=np.int64)
-        received_column = np.full(len(ends), received, dtype=np.int64)
-        batches.append(pa.record_batch([pa.array(rows), lines, pa.array(received_column)], _LINES))
-        row += len(ends)
-    # One batch for each block: DuckDB scans batches in parallel.
-    cursor.register("lines", pa.Table.from_batches(batches))
+            text = _without_broken_bytes(text)
+            line = _slices(text, newlines + 1)
+        sizes = [len(payload) for payload in payloads[place]]
+        lines_of_each = np.diff(np.searchsorted(newlines, np.cumsum(sizes)), prepend=0)
+        batches.append(
+            pa.record_batch(
+                [
+                    pa.array(np.arange(row, row + len(line), dtype=np.int64)),
+                    line,
+                    _slices(text, np.maximum(newlines - 1, 0)),
+                    pa.array(np.repeat(np.asarray(received_us[place], dtype=np.int64), lines_of_each)),
+                ],
+                _LINES,
+            )
+        )
+        row += len(line)
+    # DuckDB scans batches in parallel.
+    cursor.register("lines", pa.Table.from_batches(batches, _LINES))
     return row
 
 
-def _without_broken_bytes(line: bytes) -> str:
-    """A line with NUL for each byte that is not UTF-8, which makes it no JSON, and so an event for quarantine."""
-    return _BROKEN_BYTE.sub("\0", line.decode(errors="surrogateescape")) + "\n"
+def _loaded_at_once(payloads: Sequence[bytes]) -> Iterator[tuple[slice, bytes]]:
+    """Blocks next to each other, put together so that none of the texts is very small."""
+    first, size = 0, 0
+    for place, payload in enumerate(payloads, start=1):
+        size += len(payload)
+        if size >= LOADED_AT_ONCE_BYTES or place == len(payloads):
+            yield slice(first, place), b"".join(payloads[first:place])
+            first, size = place, 0
+
+
+def _slices(text: bytes, ends: npt.NDArray[np.int64]) -> pa.Array:
+    """The pieces of a text up to each of these places, none of them copied."""
+    offsets = np.zeros(len(ends) + 1, dtype=np.int32)
+    offsets[1:] = ends
+    return pa.Array.from_buffers(pa.utf8(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+
+
+def _without_broken_bytes(text: bytes) -> bytes:
+    """NUL for each byte that is not UTF-8, which makes its line no JSON, and so an event for quarantine."""
+    return _BROKEN_BYTE.sub("\0", text.decode(errors="surrogateescape")).encode()
 
 
 _BROKEN_BYTE = re.compile("[\udc80-\udcff]")
-_LINES = pa.schema([("row", pa.int64()), ("line", pa.utf8()), ("received_us", pa.int64())])
+_LINES = pa.schema(
+    [("row", pa.int64()), ("line", pa.utf8()), ("shifted", pa.utf8()), ("received_us", pa.int64())]
+)
 
 
 def decode(
@@ -191,18 +229,24 @@ def _decode_lines(cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, vali
     cursor.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE decoded AS
-        WITH found AS (
-            SELECT row, received_us, valid, found, data, epoch_us(TRY_CAST(found[5] AS TIMESTAMPTZ)) AS own_us
-              FROM (SELECT row, received_us, {valid} AS valid, {found} AS found,
-                           line[instr(line, ',"data":') + 8 : -3] AS data
-                      FROM lines)
+        WITH read AS (
+            SELECT row, received_us, line, {valid} AS valid, {found} AS found,
+                   string_split(shifted, {_BEFORE_DATA}) AS parts
+              FROM lines
+        ), cut AS (
+            SELECT row, received_us, valid, found, epoch_us(TRY_CAST(found[5] AS TIMESTAMPTZ)) AS own_us,
+                   CASE WHEN len(parts) = 2 THEN parts[2]
+                        -- An object in data has a member of that name as well: the first one is the event's.
+                        ELSE line[instr(line, {_BEFORE_DATA}) + 8 : -3] END AS data,
+                   {_rounded_sql(columns, len(envelope))}
+              FROM read
         )
         SELECT row, received_us, valid, data, found[1] AS id, found[2] AS source, found[3] AS type,
                found[4] AS subject, {_typed_sql(columns, len(envelope))},
                make_timestamp(coalesce(own_us, received_us)) AS time, own_us IS NOT NULL AS own_time,
                event_identity(found[2], found[1]) AS identity,
                event_content(found[3], found[4], own_us, data) AS content
-          FROM found
+          FROM cut
         """,
         [[json_path(path) for path in (*envelope, *columns.numbers, *columns.texts)]],
     )
@@ -213,14 +257,14 @@ def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Ty
     cursor.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE segment_rows AS
-        WITH found AS (
+        WITH members AS (
             SELECT source, id, type, subject, time, {OWN_TIME} AS own_time, received_at, data,
                    json_extract_string('{{"data":' || data || '}}', ?) AS found
               FROM {SEGMENT_FILES}
-        )
+        ), cut AS (SELECT *, {_rounded_sql(columns, 0)} FROM members)
         SELECT row_number() OVER () AS row, source, id, type, subject, time, own_time, received_at, data,
                {_typed_sql(columns, 0)}
-          FROM found
+          FROM cut
         """,
         [
             [json_path(path) for path in (*columns.numbers, *columns.texts)],
@@ -230,39 +274,59 @@ def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Ty
     _read_again(cursor, "segment_rows", columns)
 
 
+def _rounded_sql(columns: TypedColumns, skipped: int) -> str:
+    """The list `rounded`: what is a number among those of the list `found`, made whole."""
+    places = range(skipped + 1, skipped + 1 + len(columns.numbers))
+    casts = [f"TRY_CAST(found[{place}] AS {_WHOLE_NUMBER})" for place in places]
+    return f"[{', '.join(casts)}]::{_WHOLE_NUMBER}[] AS rounded"
+
+
 def _typed_sql(columns: TypedColumns, skipped: int) -> str:
-    """The typed columns out of the list `found`, whose first `skipped` members are something else.
+    """The typed columns out of the lists `found`, whose first `skipped` members are something else, and `rounded`.
 
     `found` holds a string's content, the spelling of any other value, and NULL for null and for what
-    is absent.
+    is absent. Nearly every number is whole and spelt as DuckDB would spell it: that is seen without a pattern.
     """
     first_text = skipped + len(columns.numbers) + 1
     numbers = [f"found[{place}]" for place in range(skipped + 1, first_text)]
     texts = [f"found[{place}]" for place in range(first_text, first_text + len(columns.texts))]
-    typed = [
-        f"CASE WHEN regexp_full_match({found}, '{_PLAIN_NUMBER}') THEN {found}::{EXACT_NUMBER} END "
-        f"AS {identifier(number_column(path))}, {found} AS {identifier(spelling_column(path))}"
-        for path, found in zip(columns.numbers, numbers, strict=True)
-    ]
+    typed = []
+    for place, (path, found) in enumerate(zip(columns.numbers, numbers, strict=True), start=1):
+        whole = identifier(whole_column(path))
+        plain = f"WHEN regexp_full_match({found}, '{_PLAIN_NUMBER}') THEN {found}::{EXACT_NUMBER}"
+        number = f"CASE WHEN {whole} IS NOT NULL THEN {whole}::{EXACT_NUMBER} {plain} END"
+        typed += [
+            f"CASE WHEN rounded[{place}]::VARCHAR = {found} THEN rounded[{place}] END AS {whole}",
+            f"{number} AS {identifier(number_column(path))}",
+            f"{found} AS {identifier(spelling_column(path))}",
+        ]
     typed += [
         f"{found} AS {identifier(text_column(path))}"
         for path, found in zip(columns.texts, texts, strict=True)
     ]
-    return ", ".join([*typed, f"{_suspicious_sql(numbers, texts)} AS suspicious"])
+    wholes = [identifier(whole_column(path)) for path in columns.numbers]
+    return ", ".join([*typed, f"{_suspicious_sql(wholes, numbers, texts)} AS suspicious"])
 
 
-def _suspicious_sql(numbers: Sequence[str], texts: Sequence[str]) -> str:
+def _suspicious_sql(wholes: Sequence[str], numbers: Sequence[str], texts: Sequence[str]) -> str:
     """Whether a value may have changed on its way through a double. Whole numbers are read as integers."""
+    plain = [
+        f"({whole} IS NOT NULL OR {found} IS NULL)" for whole, found in zip(wholes, numbers, strict=True)
+    ]
+    plain += [f"coalesce({_PLAIN_TEXT.format(found)}, TRUE)" for found in texts]
+    if not plain:
+        return "FALSE"
     cases = [
+        f"WHEN {' AND '.join(plain)} THEN FALSE",
         *(f"WHEN contains({found}, 'e') THEN TRUE" for found in numbers),
         *(f"WHEN regexp_matches({found}, '{_NESTED_TEXT}') THEN TRUE" for found in texts),
     ]
     fractions = [f"contains({found}, '.')" for found in numbers]
     respelt = [f"regexp_full_match({found}, '{_FRACTION_TEXT}')" for found in texts]
-    for found, pattern in ((fractions, _LONG_NUMBER), (respelt, _RESPELT_NUMBER)):
-        if found:
-            cases.append(f"WHEN ({' OR '.join(found)}) AND regexp_matches(data, '{pattern}') THEN TRUE")
-    return f"CASE {' '.join(cases)} ELSE FALSE END" if cases else "FALSE"
+    for spelt, pattern in ((fractions, _LONG_NUMBER), (respelt, _RESPELT_NUMBER)):
+        if spelt:
+            cases.append(f"WHEN ({' OR '.join(spelt)}) AND regexp_matches(data, '{pattern}') THEN TRUE")
+    return f"CASE {' '.join(cases)} ELSE FALSE END"
 
 
 def json_path(path: str) -> str:
@@ -354,13 +418,13 @@ _NOT_USABLE = (
 
 def identities(cursor: duckdb.DuckDBPyConnection) -> tuple[Identities, npt.NDArray[np.bool_]]:
     """The hashes of the batch in log order, and which rows have a fault."""
-    columns = cursor.execute(
-        f"""
-        SELECT {HASHES}, faults.row IS NOT NULL AS faulty
-          FROM decoded LEFT JOIN faults USING (row) ORDER BY row
-        """
-    ).fetchnumpy()
-    return _identities(columns), np.asarray(columns["faulty"], dtype=np.bool_)
+    columns = cursor.execute(f"SELECT row, {HASHES} FROM decoded").fetchnumpy()
+    unordered, row = _identities(columns), columns["row"]
+    hashes = np.empty((3, len(row)), dtype=np.uint64)
+    hashes[0, row], hashes[1, row], hashes[2, row] = unordered.keys, unordered.checks, unordered.contents
+    faulty = np.zeros(len(row), dtype=np.bool_)
+    faulty[cursor.execute("SELECT row FROM faults").fetchnumpy()["row"]] = True
+    return Identities(hashes[0], hashes[1], hashes[2]), faulty
 
 
 def segment_identities(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Identities:
@@ -407,17 +471,19 @@ def faulty_events(cursor: duckdb.DuckDBPyConnection, outcomes: npt.NDArray[np.ui
 def write_counted(
     cursor: duckdb.DuckDBPyConnection, path: Path, columns: TypedColumns, outcomes: npt.NDArray[np.uint8]
 ) -> SegmentFile:
-    """Write the counted rows of the decoded batch as a segment."""
-    cursor.register("left_out", pa.table({"row": np.flatnonzero(outcomes != Outcome.COUNTED)}))
+    """Write the counted rows of the decoded batch as a segment. The others are taken out of it."""
+    left_out = np.flatnonzero(outcomes != Outcome.COUNTED)
+    if len(left_out):
+        # Rows that are marked as deleted cost nothing to skip; a join in the way of all others costs as much as
+        # half of the writing.
+        cursor.register("left_out", pa.table({"row": left_out}))
+        cursor.execute("DELETE FROM decoded WHERE row IN (SELECT row FROM left_out)")
+        cursor.unregister("left_out")
     cursor.execute(
-        """
-        CREATE OR REPLACE TEMP VIEW segment_rows AS
-        SELECT *, make_timestamp(received_us) AS received_at FROM decoded ANTI JOIN left_out USING (row)
-        """
+        "CREATE OR REPLACE TEMP VIEW segment_rows AS "
+        "SELECT *, make_timestamp(received_us) AS received_at FROM decoded"
     )
-    written = write_segment(cursor, path, columns, order="")
-    cursor.unregister("left_out")
-    return written
+    return write_segment(cursor, path, columns, order="")
 
 
 def write_segment(
@@ -428,9 +494,10 @@ def write_segment(
 ) -> SegmentFile:
     """Write `segment_rows` as a segment, durable and checksummed."""
     raws = [identifier(spelling_column(numeric)) for numeric in columns.numbers]
+    wholes = [identifier(whole_column(numeric)) for numeric in columns.numbers]
     fractions = "".join(
-        f", coalesce(bool_or(contains({raw}, '.') OR contains({raw}, 'e') OR contains({raw}, 'E')), FALSE)"
-        for raw in raws
+        f", coalesce(bool_or({whole} IS NULL AND regexp_matches({raw}, '[.eE]')), FALSE)"
+        for raw, whole in zip(raws, wholes, strict=True)
     )
     facts = cursor.execute(
         f"SELECT count(*), list_sort(list(DISTINCT type)), epoch_us(min(time)), epoch_us(max(time)){fractions} "
@@ -439,12 +506,14 @@ def write_segment(
     assert facts is not None
     types: dict[str, str] = {}
     typed = ""
-    for numeric, raw, has_fraction in zip(columns.numbers, raws, facts[4:], strict=True):
+    for numeric, raw, whole, has_fraction in zip(columns.numbers, raws, wholes, facts[4:], strict=True):
         name = number_column(numeric)
         types[name] = EXACT_NUMBER if has_fraction else _WHOLE_NUMBER
-        # Whole numbers are read from their text again: narrowing 128-bit decimals takes far longer.
-        whole = f"CASE WHEN {identifier(name)} IS NOT NULL THEN TRY_CAST({raw} AS {_WHOLE_NUMBER}) END"
-        typed += f", {identifier(name) if has_fraction else whole} AS {identifier(name)}"
+        # Narrowing 128-bit decimals takes far longer than reading the odd text again.
+        spelt = f"CASE WHEN {identifier(name)} IS NOT NULL THEN TRY_CAST({raw} AS {_WHOLE_NUMBER}) END"
+        typed += (
+            f", {identifier(name) if has_fraction else f'coalesce({whole}, {spelt})'} AS {identifier(name)}"
+        )
     for text in columns.texts:
         types[text_column(text)] = "VARCHAR"
         typed += f", {identifier(text_column(text))}"
