@@ -13,7 +13,7 @@ tenant has runs of its own, so equal ids of two tenants never meet.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,9 @@ from farthing.kernel.errors import Corrupt
 RUNS_MERGED_AT_ONCE: Final = 8
 """As many runs of one size class become one run of the next."""
 RUN_IDS_MERGED_MAX: Final = 64_000_000
-"""Runs larger than this are left as they are, which bounds the memory of a merge."""
+"""Runs larger than this are left as they are, which bounds the time and the disk of a merge."""
+IDS_MERGED_AT_ONCE: Final = 2_000_000
+"""How many ids of a merge are in memory at once."""
 
 _MAGIC: Final = b"FARTHIDS2\0\0\0\0\0\0\0"
 _COLUMNS: Final = 3
@@ -63,20 +65,57 @@ NO_IDENTITIES: Final = Identities(*(np.zeros(0, dtype=np.uint64) for _ in range(
 
 def write_run(path: Path, identities: Identities) -> bytes:
     """Write a run, sorted by key, durably. Returns the checksum of the file (blake2b, 128 bits)."""
-    order = np.argsort(identities.keys)
-    digest = hashlib.blake2b(digest_size=16)
+    return _write(path, len(identities.keys), [_sorted(identities)])
+
+
+def write_merged(path: Path, runs: Sequence[IdRun]) -> bytes:
+    """Write the entries of several runs as one, in little memory however long they are. Returns the checksum."""
+    return _write(path, sum(len(run) for run in runs), merged(runs))
+
+
+def merged(runs: Sequence[IdRun], ids_at_once: int = IDS_MERGED_AT_ONCE) -> Iterator[Identities]:
+    """The entries of several runs together, sorted by key, in parts of about so many."""
+    places = np.zeros(len(runs), dtype=np.int64)
+    ends = np.array([len(run) for run in runs])
+    while np.any(left := ends - places):
+        # Each run would give its share of a part: the least of the keys where they would end bounds this part.
+        shares = np.maximum(1, left * ids_at_once // left.sum())
+        bound = min(
+            run.keys[start + min(share, more) - 1]
+            for run, start, share, more in zip(runs, places, shares, left, strict=True)
+            if more
+        )
+        stops = [np.searchsorted(run.keys, bound, side="right") for run in runs]
+        parts = [slice(start, stop) for start, stop in zip(places, stops, strict=True)]
+        yield _sorted(
+            Identities(
+                np.concatenate([run.keys[part] for run, part in zip(runs, parts, strict=True)]),
+                np.concatenate([run.checks[part] for run, part in zip(runs, parts, strict=True)]),
+                np.concatenate([run.contents[part] for run, part in zip(runs, parts, strict=True)]),
+            )
+        )
+        places = np.array(stops)
+
+
+def _sorted(entries: Identities) -> Identities:
+    order = np.argsort(entries.keys)
+    return Identities(entries.keys[order], entries.checks[order], entries.contents[order])
+
+
+def _write(path: Path, ids: int, parts: Iterable[Identities]) -> bytes:
     make_directory(path.parent)
-    columns = (identities.keys, identities.checks, identities.contents)
-    with open(path, "xb") as file:
-        for part in (
-            _MAGIC,
-            np.uint64(len(order)).tobytes(),
-            *(column[order].tobytes() for column in columns),
-        ):
-            file.write(part)
-            digest.update(part)
+    with open(path, "xb+") as file:
+        file.write(_MAGIC + np.uint64(ids).tobytes())
+        start, written = file.tell(), 0
+        for part in parts:
+            for column, hashes in enumerate((part.keys, part.checks, part.contents)):
+                file.seek(start + 8 * (column * ids + written))
+                file.write(hashes.tobytes())
+            written += len(part.keys)
         file.flush()
         os.fsync(file.fileno())
+        file.seek(0)
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     sync_directory(path.parent)
     return digest.digest()
 
@@ -130,12 +169,3 @@ def runs_to_merge(sizes: Sequence[tuple[str, int]]) -> list[str]:
         if len(members) >= RUNS_MERGED_AT_ONCE:
             return members
     return []
-
-
-def merged(runs: Sequence[IdRun]) -> Identities:
-    """The entries of several runs together."""
-    return Identities(
-        np.concatenate([run.keys for run in runs]),
-        np.concatenate([run.checks for run in runs]),
-        np.concatenate([run.contents for run in runs]),
-    )

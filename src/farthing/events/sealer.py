@@ -19,7 +19,7 @@ from farthing.db.pool import BooksConnection, bind_tenant
 from farthing.events.ahead import ReadAhead
 from farthing.events.damage import check_segments, forget_missing, known_damage
 from farthing.events.full_disk import full_disk_named
-from farthing.events.id_index import IdRun, merged, open_run, runs_to_merge, write_run
+from farthing.events.id_index import IdRun, open_run, runs_to_merge, write_merged, write_run
 from farthing.events.log.files import (
     Block,
     LogPosition,
@@ -221,8 +221,9 @@ class Sealer:
         while chosen := runs_to_merge([(run.run_id, len(run)) for run in runs.values()]):
             run_id = _new_id("run", now)
             path = run_path(tenant_id, run_id)
-            entries = merged([runs[old] for old in chosen])
-            row = RunRow(run_id, path, len(entries.keys), write_run(self.store.data_dir / path, entries))
+            old_runs = [runs[old] for old in chosen]
+            checksum = write_merged(self.store.data_dir / path, old_runs)
+            row = RunRow(run_id, path, sum(len(run) for run in old_runs), checksum)
             with self.books.transaction(tenant_id) as conn:
                 if rows.delete_runs(conn, tenant_id, chosen) != len(chosen):
                     raise Conflict("sealed_elsewhere", "another process merged the id runs of this tenant")

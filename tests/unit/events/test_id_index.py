@@ -16,6 +16,7 @@ from farthing.events.id_index import (
     merged,
     open_run,
     runs_to_merge,
+    write_merged,
     write_run,
 )
 from farthing.kernel.errors import Corrupt
@@ -63,10 +64,31 @@ def test_find_agrees_with_a_dict(
         if entries:
             distinct.append(run_of(entries))
     assert found(distinct, wanted) == [known.get(identity) for identity in wanted]
-    if distinct:
-        together = merged(distinct)
-        columns = (together.keys.tolist(), together.checks.tolist(), together.contents.tolist())
-        assert found([run_of(list(zip(*columns, strict=True)))], wanted) == found(distinct, wanted)
+
+
+@given(indexes.filter(len), st.integers(1, 40))
+def test_a_merge_in_parts_holds_what_its_runs_hold(
+    indexes: list[dict[tuple[int, int], int]], ids_at_once: int
+) -> None:
+    entries = [[(*identity, content) for identity, content in index.items()] for index in indexes]
+    parts = [
+        list(zip(part.keys.tolist(), part.checks.tolist(), part.contents.tolist(), strict=True))
+        for part in merged([run_of(some) for some in entries], ids_at_once)
+    ]
+    together = [entry for part in parts for entry in part]
+    assert sorted(together) == sorted(entry for some in entries for entry in some)
+    assert [key for key, _, _ in together] == sorted(key for key, _, _ in together)
+    # What has one key stays together, so a part may be larger than asked for by that, and by one of each run.
+    assert all(len({key for key, _, _ in part}) <= ids_at_once + len(entries) for part in parts)
+
+
+def test_a_merged_run_is_written_as_the_same_ids_would_be_at_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    every = [[(int(key), 1, 2) for key in rng.integers(0, 2**63, 500)] for _ in range(8)]
+    checksum = write_merged(tmp_path / "merged.ids", [run_of(entries) for entries in every])
+    together = [entry for entries in every for entry in entries]
+    assert checksum == write_run(tmp_path / "once.ids", identities(together))
+    assert (tmp_path / "merged.ids").read_bytes() == (tmp_path / "once.ids").read_bytes()
 
 
 def test_equal_keys_are_told_apart_by_their_checks() -> None:
