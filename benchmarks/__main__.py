@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import (
     billing,
+    id_index,
     ingest_file,
     ingest_http,
     ingest_single,
@@ -20,6 +21,7 @@ from benchmarks import (
     machine,
     pdf,
     rating,
+    recovery,
     report,
     start,
     usage_query,
@@ -37,6 +39,8 @@ BENCHMARKS: dict[str, ModuleType] = {
     "rating": rating,
     "pdf": pdf,
     "start": start,
+    "recovery": recovery,
+    "id_index": id_index,
 }
 LEAST_EVENTS = 2_000
 

@@ -28,7 +28,8 @@ class Sizes:
     events: int
     customers: int
     file_events: int
-    file_events_baseline: int
+    recovery_events: int
+    index_ids: int
     http_events: int
     http_events_baseline: int
     transfers: int
@@ -54,7 +55,8 @@ def sizes_for(events: int) -> Sizes:
         events=events,
         customers=part(20_000, 10),
         file_events=part(1_000_000, 1_000),
-        file_events_baseline=part(300_000, 1_000),
+        recovery_events=part(10_000_000, 10_000),
+        index_ids=part(100_000_000, 1_000_000),
         http_events=part(500_000, 2_000),
         http_events_baseline=part(100_000, 2_000),
         transfers=part(200_000, 2_000),
@@ -76,6 +78,7 @@ class Month:
 
     expected: Expected
     brought_in: BroughtIn
+    file: Path
 
 
 class Bench:
@@ -110,8 +113,7 @@ class Bench:
         file, expected = self.event_file("month", self.sizes.events)
         with self.saying("bringing them in"):
             brought_in = bring_in(self.app, self.app.settings.tenant, file, expected)
-        file.unlink()
-        return Month(expected, brought_in)
+        return Month(expected, brought_in, file)
 
     def event_file(self, name: str, events: int) -> tuple[Path, Expected]:
         """A file of so many events, and the right answers for it."""

@@ -1,6 +1,5 @@
 """Events over HTTP to a running server, in batches of a thousand; beside a hand-written server on PostgreSQL."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -17,15 +16,15 @@ from benchmarks.http_client import Sent, request, send_all
 from benchmarks.measuring import (
     Stretch,
     Wrong,
-    peak_bytes,
     percentile,
     postmaster,
     require_equal,
     series,
     stretch,
-    tree,
+    watched_memory,
 )
 from benchmarks.report import Row
+from benchmarks.serving import Server, own_environment, serve
 from benchmarks.workload import Expected, batches, expected_of, traffic_of
 from farthing.api.keys import create_key, load_pepper
 from farthing.app import wall_clock
@@ -51,6 +50,7 @@ class _Run:
     events: int
     accepted: Sent
     sealed: Stretch
+    memory_bytes: int = 0
 
     @property
     def accepted_per_second(self) -> float:
@@ -83,14 +83,13 @@ def run(bench: Bench) -> list[Row]:
     load, small = _load(bench, sizes.http_events), _load(bench, sizes.http_events_baseline)
     conninfo = postgres.connection_text(bench.app.settings.data_dir)
     postgres.make_table(conninfo)
-    with farthing_server(bench) as (server, port), baseline_server(conninfo) as (baseline, baseline_port):
+    with serve(bench.app.settings.data_dir) as server, baseline_server(conninfo) as (baseline, baseline_port):
         send_all(baseline_port, [request("/", b"", {})] * 8, CONNECTIONS, 202)
         for number in range(sizes.repetitions):
             with bench.saying(f"over HTTP: Farthing, {number + 1} of {sizes.repetitions}"):
-                ours.append(_to_farthing(bench, server, port, f"http-{number}", load))
+                ours.append(_to_farthing(bench, server, f"http-{number}", load))
             with bench.saying(f"over HTTP: PostgreSQL, {number + 1} of {sizes.repetitions}"):
                 theirs.append(_to_baseline(bench, baseline, baseline_port, conninfo, small))
-        peak = peak_bytes(farthings_own(server, bench))
     return [
         Row(
             "HTTP in batches of 1,000, on disk",
@@ -118,7 +117,18 @@ def run(bench: Bench) -> list[Row]:
             series(one.cpu_per_million for one in theirs),
             less_is_better=True,
         ),
-        Row("  peak memory, all its processes", "MiB", series([peak / 2**20]), less_is_better=True),
+        Row(
+            "  last answer to queryable",
+            "s",
+            series(one.sealed.seconds - one.accepted.seconds for one in ours),
+            less_is_better=True,
+        ),
+        Row(
+            "  memory of all processes",
+            "MiB",
+            series(one.memory_bytes / 2**20 for one in ours),
+            less_is_better=True,
+        ),
     ]
 
 
@@ -127,14 +137,15 @@ def _load(bench: Bench, events: int) -> _Load:
     return _Load([lines for lines, _ in batches(traffic, EVENTS_PER_REQUEST)], expected_of(traffic))
 
 
-def _to_farthing(bench: Bench, server: int, port: int, tenant: str, load: _Load) -> _Run:
+def _to_farthing(bench: Bench, server: Server, tenant: str, load: _Load) -> _Run:
     app = bench.app
     identity = tenant_id(app.books, new_tenant(app, tenant))
     key = create_key(app.books, load_pepper(app.settings.data_dir), identity, "bench", wall_clock())
     headers = {"Authorization": f"Bearer {key}", **_NDJSON}
     requests = [request("/v1/events", body, headers) for body in load.bodies]
-    with stretch(server, postmaster(app.settings.data_dir)) as sealed:
-        accepted = send_all(port, requests, CONNECTIONS, 202)
+    database = postmaster(app.settings.data_dir)
+    with watched_memory(server.pid, database) as memory, stretch(server.pid, database) as sealed:
+        accepted = send_all(server.port, requests, CONNECTIONS, 202)
         deadline = time.monotonic() + SEALED_SECONDS_MAX
         while True:
             with app.books.read_only(identity) as conn:
@@ -152,7 +163,7 @@ def _to_farthing(bench: Bench, server: int, port: int, tenant: str, load: _Load)
     }
     require_equal("the account of what was sent", done, right)
     check_sums(app, tenant, load.expected)
-    return _Run(load.expected.sent, accepted, sealed)
+    return _Run(load.expected.sent, accepted, sealed, memory.peak_bytes)
 
 
 def _to_baseline(bench: Bench, server: int, port: int, conninfo: str, load: _Load) -> _Run:
@@ -165,24 +176,6 @@ def _to_baseline(bench: Bench, server: int, port: int, conninfo: str, load: _Loa
 
 
 @contextmanager
-def farthing_server(bench: Bench) -> Iterator[tuple[int, int]]:
-    """`farthing serve` with its default settings on a free port. Gives its process and the port."""
-    data_dir = str(bench.app.settings.data_dir)
-    command = [sys.executable, "-m", "farthing", "serve", "--port", "0", "--data", data_dir]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_own_environment())
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "listening on" in line:
-                yield process.pid, int(line.rsplit(":", 1)[1])
-                return
-        raise Wrong("the server ended before it was ready; its message stands above")
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-@contextmanager
 def baseline_server(conninfo: str) -> Iterator[tuple[int, int]]:
     """The hand-written server. Gives its process and its port."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
@@ -192,7 +185,7 @@ def baseline_server(conninfo: str) -> Iterator[tuple[int, int]]:
         process = subprocess.Popen(
             command,
             cwd=Path(__file__).parents[1],
-            env=_own_environment() | {"BASELINE_DATABASE": conninfo},
+            env=own_environment() | {"BASELINE_DATABASE": conninfo},
             pass_fds=[listener.fileno()],
         )
         try:
@@ -200,14 +193,3 @@ def baseline_server(conninfo: str) -> Iterator[tuple[int, int]]:
         finally:
             process.terminate()
             process.wait()
-
-
-def _own_environment() -> dict[str, str]:
-    """The environment without settings of ours, so that defaults are what is measured."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")}
-
-
-def farthings_own(server: int, bench: Bench) -> list[int]:
-    """The server's processes without PostgreSQL, whose processes share most of their memory."""
-    database = set(tree(postmaster(bench.app.settings.data_dir)))
-    return [pid for pid in tree(server) if pid not in database]

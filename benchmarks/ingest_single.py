@@ -12,19 +12,20 @@ from benchmarks import postgres
 from benchmarks.bench import Bench
 from benchmarks.file_door import check_sums, new_tenant
 from benchmarks.http_client import request
-from benchmarks.ingest_http import SEALED_SECONDS_MAX, baseline_server, farthing_server, farthings_own
+from benchmarks.ingest_http import SEALED_SECONDS_MAX, baseline_server
 from benchmarks.measuring import (
     Stretch,
     Wrong,
-    peak_bytes,
     percentile,
     postmaster,
     require_equal,
     series,
     stretch,
     tree,
+    watched_memory,
 )
 from benchmarks.report import Row
+from benchmarks.serving import serve
 from benchmarks.single_client import Answered, send_each
 from benchmarks.workload import Expected, batches, expected_of, traffic_of
 from farthing.api.keys import create_key, load_pepper
@@ -53,6 +54,7 @@ class _Load:
 class _Run:
     answered: Answered
     work: Stretch
+    memory_bytes: int = 0
 
     @property
     def per_second(self) -> float:
@@ -75,13 +77,16 @@ def run(bench: Bench) -> list[Row]:
     load, small = _load(bench, sizes.single_events), _load(bench, sizes.single_events_baseline)
     conninfo = postgres.connection_text(bench.app.settings.data_dir)
     postgres.make_table(conninfo)
-    with farthing_server(bench) as (server, port), baseline_server(conninfo) as (baseline, baseline_port):
+    with (
+        serve(bench.app.settings.data_dir) as serving,
+        baseline_server(conninfo) as (baseline, baseline_port),
+    ):
+        server, port = serving.pid, serving.port
         for number in range(sizes.repetitions):
             with bench.saying(f"single events: Farthing, {number + 1} of {sizes.repetitions}"):
                 ours.append(_to_farthing(bench, server, port, f"single-{number}", load))
             with bench.saying(f"single events: PostgreSQL, {number + 1} of {sizes.repetitions}"):
                 theirs.append(_to_baseline(bench, baseline, baseline_port, conninfo, small))
-        peak = peak_bytes(farthings_own(server, bench))
         with bench.saying(f"{sizes.restarts} restarts under load"):
             restarted, done = _restarts(bench, server, port, sizes.restarts)
         with bench.saying("killing all workers"):
@@ -107,7 +112,12 @@ def run(bench: Bench) -> list[Row]:
             series(one.cpu_us for one in theirs),
             less_is_better=True,
         ),
-        Row("  peak memory, all its processes", "MiB", series([peak / 2**20]), less_is_better=True),
+        Row(
+            "  peak memory, all its processes",
+            "MiB",
+            series(one.memory_bytes / 2**20 for one in ours),
+            less_is_better=True,
+        ),
         Row("Restarts, no request failed", "restarts", series([float(done)])),
         Row(
             "  99.9th percentile of a request",
@@ -135,7 +145,8 @@ def _new_key(bench: Bench, tenant: str) -> tuple[int, dict[str, str]]:
 def _to_farthing(bench: Bench, server: int, port: int, tenant: str, load: _Load) -> _Run:
     identity, headers = _new_key(bench, tenant)
     requests = [request("/v1/events", body, headers) for body in load.bodies]
-    with stretch(server, postmaster(bench.app.settings.data_dir)) as work:
+    database = postmaster(bench.app.settings.data_dir)
+    with watched_memory(server, database) as memory, stretch(server, database) as work:
         answered = send_each(port, iter(requests), CONNECTIONS, 202)
         _wait_until_sealed(bench, identity, load.expected.sent)
     with bench.app.books.read_only(identity) as conn:
@@ -148,7 +159,7 @@ def _to_farthing(bench: Bench, server: int, port: int, tenant: str, load: _Load)
     }
     require_equal("the account of what was sent", done, right)
     check_sums(bench.app, tenant, load.expected)
-    return _Run(answered, work)
+    return _Run(answered, work, memory.peak_bytes)
 
 
 def _wait_until_sealed(bench: Bench, identity: int, events: int) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from farthing.db.embedded.place import find_place
 
+_WATCH_SECONDS = 0.25
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -82,6 +84,43 @@ def _peak_of(pid: int) -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except (FileNotFoundError, ProcessLookupError):
+        pass
+    return 0
+
+
+@dataclass(slots=True)
+class Memory:
+    """The most memory that some processes held together at one moment, filled in while it is watched."""
+
+    peak_bytes: int = 0
+
+
+@contextmanager
+def watched_memory(*roots: int) -> Iterator[Memory]:
+    """Watch the memory of the trees below these processes, PostgreSQL's as well: shared pages are counted once."""
+    memory, done = Memory(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_WATCH_SECONDS):
+            pids = {pid for root in roots for pid in tree(root)}
+            memory.peak_bytes = max(memory.peak_bytes, sum(_share_of_memory(pid) for pid in pids))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield memory
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _share_of_memory(pid: int) -> int:
+    """Its own pages, and of each shared one its part."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         pass
     return 0
 
