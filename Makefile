@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports bench example pictures clean
+.PHONY: help demo test check lint types imports bench example pictures crash clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -38,6 +38,12 @@ check: lint types imports test ## what CI runs
 
 bench: $(READY)  ## measure, and print one table
 	@$(BIN)/python -m benchmarks
+
+SEED   ?= 7
+POINTS ?= 10000
+crash: $(READY)  ## crash it 10,000 times (hours; Ctrl-C ends it tidily, again goes on); report in docs/proof/
+	@nice $(BIN)/python -m tests.crash --seed $(SEED) --points $(POINTS) \
+	  --results .crash/seed-$(SEED).ndjson --report docs/proof/crash-seed-$(SEED).md
 
 example: $(READY) ## the real traces of ../shared/data, billed to the last digit
 	@$(BIN)/python examples/azure_llm_trace.py

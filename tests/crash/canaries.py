@@ -1,23 +1,58 @@
 """Farthing with a mistake in it: each is one that real systems have made, and the harness must find it.
 
 They are put into a process from outside (`victim.py`); nothing in `src/` knows of them.
+
+    acknowledge_first  a request is answered before its events are synced
+    name_first         segments and id runs are named in the books before they are synced
+    cursor_first       the log cursor moves in a transaction before the one that counts
+    claim_first        the ids of a batch are known as counted before the transaction that counts them
+    forget_first       only ids that were counted since the start are known: a window, as in most of this field
 """
 
+import os
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-CANARIES = ("cursor_first", "acknowledge_first", "claim_first", "forget_first")
+LATE_SECONDS = 0.2
+"""How much later a sync is done than it should be."""
 
 
 def install(name: str | None) -> None:
-    """Make this process the broken variant."""
+    """Make this process, and its forks, the broken variant."""
     if name is not None:
-        _INSTALL[name]()
+        CANARIES[name]()
+
+
+def _acknowledge_first() -> None:
+    os.fdatasync = _late(os.fdatasync, (".log",))
+
+
+def _name_first() -> None:
+    os.fsync = _late(os.fsync, (".parquet", ".ids", "/segments/", "/ids/"))
+
+
+def _late(sync: Callable[[Any], None], of: Sequence[str]) -> Callable[[Any], None]:
+    """A sync that comes back before it is done, for files and directories whose path has one of `of` in it."""
+
+    def later(file: Any) -> None:
+        if not any(part in os.readlink(f"/proc/self/fd/{file}") + "/" for part in of):
+            sync(file)
+            return
+        timer = threading.Timer(LATE_SECONDS, _sync_and_close, (sync, os.dup(file)))
+        timer.daemon = True
+        timer.start()
+
+    return later
+
+
+def _sync_and_close(sync: Callable[[Any], None], file: int) -> None:
+    sync(file)
+    os.close(file)
 
 
 def _cursor_first() -> None:
-    """The log cursor moves in a transaction of its own, before the one that holds segment and ids."""
     from farthing.events import sealer
 
     move, seal = sealer.rows.move_cursor, sealer.Sealer._seal_piece
@@ -33,67 +68,43 @@ def _cursor_first() -> None:
     sealer.rows.move_cursor = lambda *_: True
 
 
-def _acknowledge_first() -> None:
-    """A request is answered when its events are written, before they are synced."""
-    from farthing.events.log import files
-
-    write = files.LogWriter._write
-
-    def write_and_answer(self: files.LogWriter, batch: Sequence[Any]) -> list[Any]:
-        positions = write(self, batch)
-        for entry, position in zip(batch, positions, strict=True):
-            entry.done.set_result(position)
-            entry.done = files.Future()  # what is told after the sync reaches nobody
-            entry.done.set_running_or_notify_cancel()
-        return positions
-
-    files.LogWriter._write = write_and_answer  # type: ignore[method-assign]
-
-
 def _claim_first() -> None:
-    """The ids of a batch are known as counted in a transaction before the one that counts them."""
     from farthing.events import sealer
 
-    insert_run, commit = sealer.rows.insert_run, sealer.Sealer._seal_piece
-    seal_blocks = sealer.seal_blocks
-
-    def claim(books: Any, now: Callable[[], datetime]) -> Callable[..., Any]:
-        def seal(store: Any, tenant_id: int, *rest: Any) -> Any:
-            batch = seal_blocks(store, tenant_id, *rest)
-            if batch.run is not None:
-                with books.transaction(tenant_id) as conn:
-                    insert_run(conn, tenant_id, batch.run, now())
-            return batch
-
-        return seal
+    insert_run, commit, seal_blocks = sealer.rows.insert_run, sealer.Sealer._seal_piece, sealer.seal_blocks
 
     def seal_piece(
         self: sealer.Sealer, log_file: str, start: int, blocks: Sequence[Any], now: datetime
     ) -> Any:
-        sealer.seal_blocks = claim(self.books, lambda: now)
-        sealer.rows.insert_run = lambda *_: None
+        def claim_and_seal(store: Any, tenant_id: int, *rest: Any) -> Any:
+            batch = seal_blocks(store, tenant_id, *rest)
+            if batch.run is not None:
+                with self.books.transaction(tenant_id) as conn:
+                    insert_run(conn, tenant_id, batch.run, now)
+            return batch
+
+        sealer.seal_blocks, sealer.rows.insert_run = claim_and_seal, lambda *_: None
         try:
             return commit(self, log_file, start, blocks, now)
         finally:
-            sealer.rows.insert_run = insert_run
+            sealer.seal_blocks, sealer.rows.insert_run = seal_blocks, insert_run
 
     sealer.Sealer._seal_piece = seal_piece  # type: ignore[method-assign]
 
 
 def _forget_first() -> None:
-    """Only ids that were counted since the start are known: a window, as in most of this field."""
     from farthing.events import sealer
 
-    def tenant_runs(self: sealer.Sealer, tenant_id: int) -> dict[str, Any]:
+    def tenant_runs(self: sealer.Sealer, tenant_id: int, _now: datetime) -> dict[str, Any]:
         return self._runs.setdefault(tenant_id, {})
 
     sealer.Sealer._tenant_runs = tenant_runs  # type: ignore[method-assign]
 
 
-_INSTALL = {
-    "cursor_first": _cursor_first,
+CANARIES: dict[str, Callable[[], None]] = {
     "acknowledge_first": _acknowledge_first,
+    "name_first": _name_first,
+    "cursor_first": _cursor_first,
     "claim_first": _claim_first,
     "forget_first": _forget_first,
 }
-assert tuple(_INSTALL) == CANARIES

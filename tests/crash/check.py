@@ -3,6 +3,7 @@
 from decimal import Decimal
 from random import Random
 
+from pyarrow import ArrowException
 from tests.crash import traffic
 from tests.crash.injection import Plan, arm, disarm
 from tests.crash.oracle import Verdict, expected_usage
@@ -17,7 +18,10 @@ def judge(site: Site) -> int:
     """Hold everything against the journals; the number of counted events. Raises Broken."""
     counted = 0
     for tenant in traffic.TENANTS:
-        held = site.house.outside.held(site.tenant_ids[tenant])
+        try:
+            held = site.house.outside.held(site.tenant_ids[tenant])
+        except (OSError, ArrowException) as error:
+            raise Broken(f"{tenant}: a segment that the books name cannot be read: {error}") from error
         verdict = site.oracle.judge(tenant, held)
         if not verdict:
             raise Wrong(tenant, verdict)
@@ -65,7 +69,7 @@ def usage_is_right(site: Site, tenant: str, *, or_refused: bool = False) -> None
 
 def doctor_is_content(site: Site) -> None:
     """`farthing doctor` finds nothing."""
-    command = site.zygote.run(site.house, "doctor")
+    command = site.house.run("doctor")
     if command.code != 0:
         raise Broken(f"doctor: {command.output.read_text()} {command.complaint()}")
 
@@ -85,7 +89,7 @@ def bill_month(site: Site, random: Random, *, kill: bool) -> int:
         if kill and kills < 2:
             call = random.choice(("commit", "committed"))
             arm(site.house.faults, "bill", Plan(next(site.plans), call, "", random.randint(1, 9), "kill"))
-        command = site.zygote.start(site.house, words, armed=kill)
+        command = site.house.command(*words, armed=kill)
         code = command.wait()
         disarm(site.house.faults, "bill")
         if code == 0:
@@ -96,13 +100,14 @@ def bill_month(site: Site, random: Random, *, kill: bool) -> int:
     after = site.house.outside.invoices(site.tenant_ids[tenant])
     if after[: len(before)] != before:
         raise Broken("an invoice that was issued has changed")
-    again = site.zygote.run(site.house, *words)
+    again = site.house.run(*words)
     if again.code != 0 or again.document()["issued"]:
         raise Broken(f"a second billing run issues invoices: {again.output.read_text()} {again.complaint()}")
     if site.house.outside.invoices(site.tenant_ids[tenant]) != after:
         raise Broken("a second billing run changes invoices")
     _quantities_are_right(after[len(before) :], expected_usage(site.verdicts[tenant].counted, start, end))
     site.month += 1
+    site.invoices = len(after)
     return kills
 
 

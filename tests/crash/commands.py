@@ -6,19 +6,26 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.crash import traffic
-from tests.crash.house import PATIENCE_SECONDS, REPOSITORY, House, Stuck, eventually
+from tests.crash.waiting import PATIENCE_SECONDS, Stuck, eventually
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run_apart(*words: str | Path, check: bool = True) -> int:
+    """Run a program that Ctrl-C in the terminal does not reach, as it is for the harness to end in order."""
+    done = subprocess.run(words, check=check, capture_output=True, start_new_session=True)
+    return done.returncode
 
 
 @dataclass
 class Command:
-    """One command on its way or at its end."""
+    """One command, or a server, on its way or at its end."""
 
     output: Path
     errors: Path
@@ -28,12 +35,10 @@ class Command:
 
     def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Its exit code; -9 where it was killed."""
-        with self.change:
-            if not self.change.wait_for(lambda: self.code is not None, seconds):
-                with suppress(ProcessLookupError):
-                    os.kill(self.pid, signal.SIGUSR1)
-                eventually(lambda: self.complaint().rstrip().endswith("main"), 1)
-                raise Stuck(f"process {self.pid} does not end; it stands here:\n{self.complaint()}")
+        if not self.ended(seconds):
+            self.send_signal(signal.SIGUSR1)
+            eventually(lambda: self.complaint().rstrip().endswith("main"), 1)
+            raise Stuck(f"process {self.pid} does not end; it stands here:\n{self.complaint()}")
         assert self.code is not None
         return self.code
 
@@ -42,10 +47,19 @@ class Command:
         with self.change:
             return self.change.wait_for(lambda: self.code is not None, seconds)
 
+    def poll(self) -> int | None:
+        """Its exit code, or None as long as it runs."""
+        return self.code
+
+    def send_signal(self, number: int) -> None:
+        """A signal, unless it has ended."""
+        if self.code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
     def kill(self) -> None:
         """SIGKILL."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
     def document(self) -> Any:
         """What it printed, as JSON."""
@@ -53,7 +67,7 @@ class Command:
 
     def complaint(self) -> str:
         """What it said on standard error."""
-        return self.errors.read_text()[-3000:]
+        return self.errors.read_bytes()[-12000:].decode(errors="replace")
 
 
 class Zygote:
@@ -72,20 +86,40 @@ class Zygote:
             cwd=place,
             env={name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")}
             | {"PYTHONPATH": str(REPOSITORY), "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,
         )
-        threading.Thread(target=self._listen, name="zygote", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name="zygote", daemon=True)
+        self._listener.start()
 
-    def start(self, house: House, words: Sequence[str], *, armed: bool = False) -> Command:
-        """Start `farthing WORDS --data ... --json`. `armed`: faults may be put in its way."""
+    def start(
+        self,
+        place: Path,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        armed: Path | None = None,
+        canary: str | None = None,
+        held: bool = False,
+        executed: bool = False,
+        errors: Path | None = None,
+    ) -> Command:
+        """Start `farthing WORDS` in a directory. armed: where faults are put in its way. The rest: `zygote.py`."""
         with self._lock:
             self._number += 1
-            command = Command(self._place / f"{self._number}.out", self._place / f"{self._number}.err")
+            own = self._place / f"{self._number}.err"
+            command = Command(self._place / f"{self._number}.out", errors or own)
+            for file in (command.output, command.errors):
+                file.touch()
             self._commands[self._number] = command
             asked = {
                 "id": self._number,
-                "directory": str(house.faults) if armed or house.canary else None,
-                "canary": house.canary,
-                "words": [*words, "--data", str(house.data), "--json"],
+                "armed": None if armed is None else str(armed),
+                "canary": canary,
+                "held": held,
+                "executed": executed,
+                "words": list(words),
+                "place": str(place),
+                "environment": dict(environment),
                 "output": str(command.output),
                 "errors": str(command.errors),
             }
@@ -94,27 +128,21 @@ class Zygote:
             self._process.stdin.flush()
         with command.change:
             assert command.change.wait_for(lambda: command.pid, PATIENCE_SECONDS), "the zygote is dead"
-        house.started.append(command.pid)
-        return command
-
-    def run(self, house: House, *words: str) -> Command:
-        """Run a command to its end."""
-        command = self.start(house, words)
-        command.wait()
         return command
 
     def close(self) -> None:
         """No more commands."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(PATIENCE_SECONDS)
+        self._listener.join()
+        self._process.stdout.close()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             said = json.loads(line)
-            if "id" not in said:
-                continue
             with self._lock:
                 command = self._commands[said["id"]]
                 if "code" in said:
@@ -123,36 +151,3 @@ class Zygote:
                 command.pid = said.get("pid", command.pid)
                 command.code = said.get("code")
                 command.change.notify_all()
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A data directory with catalog, customers, tenants and keys, to be copied."""
-
-    data: Path
-    keys: dict[str, str]
-
-
-def make_template(zygote: Zygote, place: Path) -> Template:
-    """Make it once; a copy takes a tenth of the time."""
-    directory = place / "template"
-    directory.mkdir(mode=0o711)
-    (directory / "catalog.yaml").write_text(traffic.CATALOG)
-    house = House(directory, {})
-    first, second = traffic.TENANTS
-    _done(zygote.run(house, "tenants", "create", second))
-    keys = {}
-    for tenant in (first, second):
-        _done(zygote.run(house, "apply", str(directory / "catalog.yaml"), "--tenant", tenant))
-        keys[tenant] = _done(zygote.run(house, "keys", "create", "--tenant", tenant)).document()["key"]
-    return Template(house.data, keys)
-
-
-def copy_template(template: Template, place: Path) -> None:
-    """Fill `place / "data"` with it, owners and permissions as they were."""
-    subprocess.run(["cp", "-a", f"{template.data}/.", str(place / "data")], check=True)
-
-
-def _done(command: Command) -> Command:
-    assert command.code == 0, command.complaint()
-    return command

@@ -10,10 +10,8 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,67 +19,35 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.crash import traffic
+from tests.crash.commands import Command, Zygote
 from tests.crash.injection import children, is_alive, make_directories
 from tests.crash.outside import Outside
+from tests.crash.waiting import Stuck, until
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 60.0
-POLL_SECONDS = 0.004
 ASK_SECONDS_MAX = 30.0
+WORKERS = 2
 DRAIN_SECONDS = 5
 PORTRAIT_SECONDS = 1.0
 
 
-class Stuck(AssertionError):
-    """What should have happened did not, within any reasonable time."""
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Wait for something; gives what it came to."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise Stuck(f"{what}: not within {seconds:g} s")
-        time.sleep(POLL_SECONDS)
-    return found
-
-
-def eventually(condition: Callable[[], Any], seconds: float) -> Any:
-    """The same, where it may as well not happen: then the last falsehood."""
-    with suppress(Stuck):
-        return until(condition, "", seconds)
-    return condition()
-
-
-def environment(data_dir: Path, keep_log_seconds: int = 86_400) -> dict[str, str]:
-    """What our processes see: no settings but ours."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")}
-    return kept | {
-        "FARTHING_DATA": str(data_dir),
-        "FARTHING_DRAIN_SECONDS": str(DRAIN_SECONDS),
-        "FARTHING_KEEP_LOG_SECONDS": str(keep_log_seconds),
-        "FARTHING_THREADS": "1",
-        "FARTHING_MEMORY_LIMIT": "500MB",
-        "PYTHONPATH": str(REPOSITORY),
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-
-
 @dataclass
 class House:
-    """A data directory with its server. `victim`: its processes can be armed (`injection.py`)."""
+    """A data directory with its server.
+
+    forked: its server comes out of the zygote, and faults can be armed in its processes (`victim.py`). Otherwise
+    it is `python -m farthing serve`, as anybody would start it.
+    """
 
     place: Path
     keys: dict[str, str]
-    victim: bool = True
+    zygote: Zygote
+    forked: bool = True
     canary: str | None = None
     keep_log_seconds: int = 86_400
     port: int = 0
-    supervisor: subprocess.Popen[bytes] | None = None
+    supervisor: Command | None = None
     started: list[int] = field(default_factory=list)
     """Every process that was seen here; some have ended."""
-    wrapper: tuple[str, ...] = ()
-    """What the next server is started under, such as strace."""
 
     def __post_init__(self) -> None:
         self.data = self.place / "data"
@@ -90,33 +56,50 @@ class House:
         self.outside = Outside(self.data)
         self.port = self.port or _free_port()
 
+    # Commands
+
+    def command(self, *words: str, armed: bool = False, held: bool = False) -> Command:
+        """Start `farthing WORDS --data ... --json`. armed: faults may be put in its way."""
+        command = self.zygote.start(
+            self.place,
+            [*words, "--data", str(self.data), "--json"],
+            self._environment(),
+            armed=self.faults if armed or self.canary else None,
+            canary=self.canary,
+            held=held,
+        )
+        self.started.append(command.pid)
+        return command
+
+    def run(self, *words: str) -> Command:
+        """Run a command to its end."""
+        command = self.command(*words)
+        command.wait()
+        return command
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "FARTHING_DATA": str(self.data),
+            "FARTHING_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "FARTHING_KEEP_LOG_SECONDS": str(self.keep_log_seconds),
+            "FARTHING_THREADS": "1",
+            "FARTHING_MEMORY_LIMIT": "500MB",
+        }
+
     # The server
 
     def launch(self) -> None:
         """Start the server without waiting for it."""
-        entry = (
-            (
-                "-m",
-                "tests.crash.victim",
-                str(self.faults),
-                *(("--canary", self.canary) if self.canary else ()),
-                "--",
-            )
-            if self.victim
-            else ("-m", "farthing")
+        words = ["serve", "--port", str(self.port), "--workers", str(WORKERS)]
+        self.supervisor = self.zygote.start(
+            self.place,
+            words,
+            self._environment(),
+            armed=self.faults if self.forked else None,
+            canary=self.canary,
+            executed=not self.forked,
+            errors=self.place / "serve.err",
         )
-        if self.supervisor is not None:
-            self.supervisor.wait()
-        with open(self.place / "serve.out", "wb") as output, open(self.place / "serve.err", "ab") as errors:
-            self.supervisor = subprocess.Popen(
-                [*self.wrapper, sys.executable, *entry, "serve", "--port", str(self.port), "--workers", "2"],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                cwd=self.place,
-                env=environment(self.data, self.keep_log_seconds),
-                start_new_session=True,
-            )
         self.started.append(self.supervisor.pid)
 
     def is_up(self) -> bool:
@@ -124,7 +107,7 @@ class House:
         return (
             self.supervisor is not None
             and self.supervisor.poll() is None
-            and b"listening" in (self.place / "serve.out").read_bytes()
+            and b"listening" in self.supervisor.output.read_bytes()
         )
 
     def start(self) -> None:
@@ -145,14 +128,13 @@ class House:
         """SIGTERM; the exit code."""
         assert self.supervisor is not None
         self.note_processes()
-        if self.supervisor.poll() is None:
-            self.supervisor.send_signal(signal.SIGTERM)
-        return self.supervisor.wait(PATIENCE_SECONDS)
+        self.supervisor.send_signal(signal.SIGTERM)
+        return self.supervisor.wait()
 
     def start_again(self) -> None:
         """Start the server after it was killed. Its first thread may be gone before the others are."""
         if self.supervisor is not None:
-            self.supervisor.wait(PATIENCE_SECONDS)
+            self.supervisor.wait()
         self.start()
 
     def last_words(self) -> str:
@@ -290,7 +272,7 @@ class House:
     def complete(self) -> bool:
         """Whether every place in the server is taken by a process that works."""
         roles = sorted(self.server_processes().values())
-        return roles == ["engine", "worker", "worker"]
+        return roles == ["engine", *["worker"] * WORKERS]
 
 
 def _free_port() -> int:

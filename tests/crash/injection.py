@@ -28,6 +28,9 @@ from typing import Any
 POLL_SECONDS = 0.001
 DEATH_SECONDS_MAX = 10.0
 
+SEGMENT_DELAY_SECONDS = 0.002
+"""How long after a segment was begun a process is killed in the midst of writing it."""
+
 _open, _write, _fdatasync, _fsync = os.open, os.write, os.fdatasync, os.fsync
 _unlink, _rename, _mkdir = os.unlink, os.rename, os.mkdir
 
@@ -87,6 +90,10 @@ class Injector:
 
     def __init__(self, directory: Path, role: str) -> None:
         self._directory = directory
+        self.begin_as(role)
+
+    def begin_as(self, role: str) -> None:
+        """Be in a process that has not done anything yet: a fork begins anew, in a role of its own."""
         self.role = role
         self._lock = threading.RLock()
         self._seen: tuple[int, int] | None = None
@@ -204,10 +211,12 @@ def is_alive(pid: int) -> bool:
 
 
 def install(injector: Injector) -> None:
-    """From here on, what this process asks of `os` goes past the injector."""
+    """From here on, what this process and its forks ask of the system goes past the injector."""
     _install_files(injector)
     _install_syncs(injector)
     _install_names(injector)
+    _install_in_books(injector)
+    _install_in_store(injector)
 
 
 def _path_of(descriptor: int) -> str:
@@ -312,7 +321,7 @@ def _install_names(injector: Injector) -> None:
     os.replace = wrap("rename", os.replace)  # type: ignore[assignment]
 
 
-def install_in_books(injector: Injector) -> None:
+def _install_in_books(injector: Injector) -> None:
     """The same around every commit. Imports the database driver."""
     from psycopg.transaction import Transaction
 
@@ -329,7 +338,7 @@ def install_in_books(injector: Injector) -> None:
     Transaction.__exit__ = exit_  # type: ignore[method-assign]
 
 
-def install_in_store(injector: Injector, delay_seconds: float) -> None:
+def _install_in_store(injector: Injector) -> None:
     """The same in the midst of writing a segment, a moment after it was begun. Imports the event store."""
     from farthing.events.store import duckdb
 
@@ -337,7 +346,7 @@ def install_in_store(injector: Injector, delay_seconds: float) -> None:
 
     def written(cursor: Any, path: Path, *rest: Any, **named: Any) -> Any:
         if injector.meet("copy", str(path)) is not None:
-            threading.Timer(delay_seconds, die).start()
+            threading.Timer(SEGMENT_DELAY_SECONDS, die).start()
         injector.made(str(path))
         injector.wrote(str(path))
         return write_segment(cursor, path, *rest, **named)

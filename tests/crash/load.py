@@ -8,7 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.crash.house import REPOSITORY, House, Stuck
+from tests.crash.commands import REPOSITORY
+from tests.crash.house import House
+from tests.crash.waiting import Stuck
 
 
 class Load:
@@ -21,6 +23,7 @@ class Load:
             stdout=subprocess.PIPE,
             cwd=journals,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            start_new_session=True,
         )
         self._first = {
             "port": house.port,
@@ -53,8 +56,10 @@ class Load:
     def close(self) -> None:
         """No more of them."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def _order(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None

@@ -133,7 +133,7 @@ class Oracle:
             for what, times in aside.items()
         ]
         self._judge_tally(tenant, held, verdict)
-        verdict.counted = counted
+        verdict.counted, verdict.tally = counted, held.tally
         return verdict
 
     def _judge_tally(self, tenant: str, held: Held, verdict: "Verdict") -> None:
@@ -162,6 +162,7 @@ class Verdict:
     doubled: list[str] = field(default_factory=list)
     off: list[str] = field(default_factory=list)
     counted: Mapping[Identity, Facts] = field(default_factory=dict)
+    tally: Mapping[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return not (self.lost or self.doubled or self.off)

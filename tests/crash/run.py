@@ -1,213 +1,204 @@
-"""A run: rounds of faults on one site after the other, each round judged, every point written down."""
+"""A run: rounds of faults on one site after the other, each round judged, everything written down."""
 
-import json
 import shutil
-import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from tests.crash.check import bill_month, doctor_is_content, judge
-from tests.crash.commands import Template, Zygote, copy_template, make_template
+from tests.crash.commands import Zygote, run_apart
 from tests.crash.faults import FAULTS
-from tests.crash.faults.disks import can_mount, image, tmpfs
+from tests.crash.faults.disks import image, tmpfs
 from tests.crash.house import House, temporary_place
 from tests.crash.journal import Journal, JournalReader
 from tests.crash.load import Load
 from tests.crash.oracle import Oracle
-from tests.crash.schedule import Round, Volley, rounds
+from tests.crash.results import Closed, End, Judged, Point, Results
+from tests.crash.schedule import KINDS, Round, Volley, rounds
 from tests.crash.site import Broken, Fault, Hit, Imports, Site
+from tests.crash.template import Template, copy_template, make_template
 
 CLIENTS = 3
-ATTEMPTS_MAX = 3
+ATTEMPTS_MAX = 2
 """How often a fault that was not met is tried again within its point."""
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One fault that was to happen, and whether it did."""
-
-    round: int
-    kind: str
-    lane: str
-    fault: str
-    hit: bool
-    facts: dict[str, Any]
-    seconds_to_answer: float | None = None
-    """From the fault (the last of its volley) to the first acknowledgement of what was sent after it."""
-    seconds_to_sealed: float | None = None
-    """From the last fault of a round until every process was back and everything sealed."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What a run came to."""
-
-    seed: int
-    points: list[Point] = field(default_factory=list)
-    rounds: int = 0
-    next_round: int = 0
-    counted: int = 0
-    requests: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    broken: str | None = None
-    violation: Broken | None = None
-
-    def hits(self) -> int:
-        """Faults that really happened."""
-        return sum(point.hit for point in self.points)
-
-    def never_hit(self) -> list[str]:
-        """Faults that were to happen and never did: what a run with them says nothing about."""
-        wanted = {point.fault for point in self.points}
-        return sorted(wanted - {point.fault for point in self.points if point.hit})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Wanted:
-    """What is to be run."""
+    """What is to be run, and until when."""
 
     seed: int
+    kinds: Sequence[str]
     points: int
+    """It ends after so many faults that really happened, those of `results` included,"""
     minutes: float | None = None
+    """or after so much time, or when it is `told` to; always at the end of a volley, and judged."""
     first_round: int = 0
     canary: str | None = None
-    kinds: tuple[str, ...] | None = None
     faults: Sequence[Fault] = FAULTS
-    results: Path | None = None
-    """Where every point is appended as a line of JSON, so that a later run can go on."""
     keep: bool = False
+    """Whether the data directory of a broken law stays."""
+    told: bool = False
+    began: float = field(default_factory=time.monotonic)
 
-
-def kinds_here() -> dict[str, frozenset[str]]:
-    """The kinds of sites that this machine can have, and what each of them has."""
-    strace = frozenset({"strace"} if shutil.which("strace") else ())
-    kinds = {
-        "armed": frozenset({"victim", "kept"}),
-        "lean": frozenset({"victim"}),
-        "plain": frozenset({"kept"}) | strace,
-    }
-    if can_mount():
-        kinds["image"] = frozenset({"victim", "image", "kept"}) | strace
-        kinds["tmpfs"] = frozenset({"victim", "tmpfs"})
-    return kinds
-
-
-def run(wanted: Wanted, say: Say) -> Report:
-    """Run until there are enough hits or no more time; the first broken law ends it."""
-    report = Report(wanted.seed, next_round=wanted.first_round)
-    kinds = kinds_here()
-    if wanted.kinds is not None:
-        kinds = {kind: kinds[kind] for kind in wanted.kinds if kind in kinds}
-    started = time.monotonic()
-    with ExitStack() as leaving:
-        place = leaving.enter_context(temporary_place())
-        zygote = Zygote(place)
-        leaving.callback(zygote.close)
-        template = make_template(zygote, place)
-        site: Site | None = None
-        site_number = -1
-        at_site = leaving.enter_context(ExitStack())
-        try:
-            for round_ in islice(rounds(wanted.seed, wanted.faults, kinds), wanted.first_round, None):
-                if report.hits() >= wanted.points or _is_late(started, wanted):
-                    break
-                if round_.site != site_number:
-                    _finish(site, report)
-                    at_site.close()
-                    site_number = round_.site
-                    needs = _Needs(place, zygote, template, kinds[round_.kind], wanted)
-                    site = at_site.enter_context(_opened(needs, round_))
-                assert site is not None
-                say(round_.line())
-                _Round(site, round_, wanted, report, say).run()
-                report.rounds += 1
-                report.next_round = round_.number + 1
-            _finish(site, report)
-        except AssertionError as error:
-            report.violation = error if isinstance(error, Broken) else None
-            report.broken = f"{type(error).__name__}: {error}"
-            say(f"BROKEN in round {report.next_round} of seed {wanted.seed}: {report.broken}")
-            if wanted.keep and site is not None:
-                site.house.kill_everything()
-                kept = f"{place}-kept"
-                say(f"kept: {kept}")
-                subprocess.run(["cp", "-a", str(place), kept], check=False)
-    report.seconds = time.monotonic() - started
-    return report
-
-
-def _is_late(started: float, wanted: Wanted) -> bool:
-    return wanted.minutes is not None and time.monotonic() - started > 60 * wanted.minutes
+    def enough(self, results: Results) -> str | None:
+        """Why it is enough, if it is."""
+        if self.told:
+            return "told to stop"
+        if results.hits() >= self.points:
+            return "all points"
+        if self.minutes is not None and time.monotonic() - self.began > 60 * self.minutes:
+            return "time is up"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
-class _Needs:
+class Ground:
+    """What the sites of a run have in common. Runs one after the other may stand on one."""
+
     place: Path
     zygote: Zygote
     template: Template
-    capabilities: frozenset[str]
-    wanted: Wanted
 
 
 @contextmanager
-def _opened(needs: _Needs, round_: Round) -> Iterator[Site]:
-    """A new data directory with a server and clients on it."""
-    place = needs.place / f"site-{round_.site}"
-    journals = place / "journals"
-    for directory in (place, place / "data", journals, place / "files"):
-        directory.mkdir()
-        directory.chmod(0o711)
-    with ExitStack() as leaving:
-        leaving.callback(shutil.rmtree, place)
-        disk = None
-        if "tmpfs" in needs.capabilities:
-            disk = leaving.enter_context(tmpfs(place / "data"))
-        elif "image" in needs.capabilities:
-            disk = leaving.enter_context(image(place / "data"))
-        copy_template(needs.template, place)
-        house = House(
-            place,
-            needs.template.keys,
-            victim="victim" in needs.capabilities,
-            canary=needs.wanted.canary,
-            keep_log_seconds=86_400 if "kept" in needs.capabilities else 0,
-        )
-        leaving.callback(house.kill_everything)
-        house.start()
-        seed = f"{needs.wanted.seed}/{round_.site}"
-        load = Load(house, journals, name=f"client-{round_.site}", seed=seed, clients=CLIENTS)
-        leaving.callback(load.close)
-        yield Site(
-            house=house,
-            zygote=needs.zygote,
-            load=load,
-            imports=Imports(place / "files", Journal(journals / "imports.ndjson")),
-            journal=Journal(journals / "harness.ndjson"),
-            reader=JournalReader(journals),
-            oracle=Oracle(),
-            capabilities=needs.capabilities,
-            disk=disk,
-            tenant_ids=house.outside.tenant_ids(),
-        )
+def ground() -> Iterator[Ground]:
+    """Make it; no processes and no files are left at its end."""
+    with temporary_place() as place, ExitStack() as leaving:
+        zygote = Zygote(place)
+        leaving.callback(zygote.close)
+        yield Ground(place, zygote, make_template(zygote, place))
 
 
-def _finish(site: Site | None, report: Report) -> None:
-    """The last judgement on a site: the month is billed, and everything said again."""
-    if site is None:
-        return
-    bill_month(site, Random(0), kill=False)
-    report.counted += judge(site)
-    for status, times in site.load.statuses.items():
-        report.requests[status] = report.requests.get(status, 0) + times
+def run(wanted: Wanted, results: Results, say: Say, on: Ground) -> None:
+    """Run until it is enough; the first broken law ends it. `results` says what it came to."""
+    first = max(wanted.first_round, results.next_round())
+    broken, why = None, "told to stop"
+    sites = _Sites(on, wanted, results, say)
+    try:
+        for round_ in islice(rounds(wanted.seed, wanted.faults, wanted.kinds), first, None):
+            if enough := wanted.enough(results):
+                why = enough
+                break
+            site = sites.of(round_)
+            _Round(site, round_, wanted, results, say).run()
+        sites.finish()
+    except AssertionError as error:  # Broken and Stuck among them
+        broken, why = f"{type(error).__name__}: {error}", "a law is broken"
+        say(f"BROKEN in round {round_.number} of seed {wanted.seed}: {broken}")
+        if wanted.keep:
+            sites.keep()
+    finally:
+        sites.close()
+    results.note("end", End(why, round(time.monotonic() - wanted.began, 1), broken))
+
+
+class _Sites:
+    """The sites of a run: the one that is used now."""
+
+    def __init__(self, on: Ground, wanted: Wanted, results: Results, say: Say) -> None:
+        self._on, self._wanted, self._results, self._say = on, wanted, results, say
+        self._at_site = ExitStack()
+        self._site: Site | None = None
+        self._number = -1
+        self._kind = ""
+
+    def of(self, round_: Round) -> Site:
+        """The site of a round: the one that is there, or the next."""
+        if round_.site != self._number or self._site is None:
+            self.finish()
+            self._number, self._kind = round_.site, round_.kind
+            self._site = self._at_site.enter_context(self._opened(round_))
+        return self._site
+
+    def finish(self) -> None:
+        """The last judgement on the site: the month is billed, and everything said again."""
+        site, self._site = self._site, None
+        if site is None:
+            return
+        bill_month(site, Random(0), kill=False)
+        judge(site)
+        tally = site.tally()
+        closed = Closed(
+            number=self._number,
+            kind=self._kind,
+            acknowledged=tally["acknowledged"],
+            counted=tally["counted"],
+            duplicate=tally["duplicate"],
+            quarantined=tally["quarantined"],
+            invoices=site.invoices,
+            answers=dict(site.load.statuses),
+        )
+        self._results.note("site", closed)
+        self._say(
+            f"site {closed.number} ({closed.kind}): {closed.acknowledged:,} acknowledged; {closed.counted:,} counted,"
+            f" {closed.duplicate:,} duplicate, {closed.quarantined:,} quarantined; {closed.invoices} invoices"
+        )
+        self._at_site.close()
+
+    def keep(self) -> None:
+        """A copy of the site, for whoever wants to know what happened."""
+        if self._site is not None:
+            house = self._site.house
+            house.kill_everything()
+            run_apart("cp", "-a", house.place, kept := f"{self._on.place}-kept", check=False)
+            self._say(f"kept: {kept}")
+
+    def close(self) -> None:
+        """No processes, no mounts."""
+        self._at_site.close()
+
+    @contextmanager
+    def _opened(self, round_: Round) -> Iterator[Site]:
+        """A new data directory with a server and clients on it."""
+        place = Path(tempfile.mkdtemp(prefix=f"site-{round_.site}-", dir=self._on.place))
+        journals, needs = place / "journals", KINDS[round_.kind]
+        place.chmod(0o711)
+        for directory in (place / "data", journals, place / "files"):
+            directory.mkdir()
+            directory.chmod(0o711)
+        with ExitStack() as leaving:
+            leaving.callback(shutil.rmtree, place)
+            disk = None
+            if "tmpfs" in needs:
+                disk = leaving.enter_context(tmpfs(place / "data"))
+            elif "image" in needs:
+                disk = leaving.enter_context(image(place / "data"))
+            copy_template(self._on.template, place)
+            house = House(
+                place,
+                self._on.template.keys,
+                self._on.zygote,
+                forked="plain" not in needs,
+                canary=self._wanted.canary,
+                keep_log_seconds=86_400 if "kept" in needs else 0,
+            )
+            leaving.callback(house.kill_everything)
+            house.start()
+            seed = f"{self._wanted.seed}/{round_.site}"
+            load = Load(house, journals, name=f"client-{round_.site}", seed=seed, clients=CLIENTS)
+            leaving.callback(load.close)
+            imports, own = Journal(journals / "imports.ndjson"), Journal(journals / "harness.ndjson")
+            leaving.callback(imports.close)
+            leaving.callback(own.close)
+            yield Site(
+                house=house,
+                load=load,
+                imports=Imports(place / "files", imports),
+                journal=own,
+                reader=JournalReader(journals),
+                oracle=Oracle(),
+                disk=disk,
+                tenant_ids=house.outside.tenant_ids(),
+            )
 
 
 @dataclass(slots=True)
@@ -215,31 +206,44 @@ class _Round:
     site: Site
     round: Round
     wanted: Wanted
-    report: Report
+    results: Results
     say: Say
+    hits: int = 0
+    judgements: int = 0
+    events: int = 0
 
     def run(self) -> None:
         """Volleys under load, the judgement, then one quiet fault after the other, each judged."""
+        began = time.monotonic()
         self.site.load.run(self.site.month)
-        last = 0.0
+        last: float | None = None
         for number, volley in enumerate(self.round.volleys):
+            if self.wanted.enough(self.results):
+                break
             last = self._volley(number, volley) or last
         self.site.settle()
-        if last and self.report.points:
-            self._sealed_in(time.monotonic() - last)
+        to_sealed = None if last is None else round(time.monotonic() - last, 3)
         self._judge()
+        doctor_is_content(self.site)
         for number, fault in enumerate(self.round.quiet):
-            hit = self._strike(fault, f"quiet/{number}")
-            self._note(fault, hit, None)
+            if self.wanted.enough(self.results):
+                break
+            self._note(fault, self._strike(fault, f"quiet/{number}"), None)
             self.site.settle()
-            self._judge(number)
+            self._judge()
+        judged = Judged(
+            self.round.number, self.round.kind, self.hits, self.judgements, self.events, to_sealed
+        )
+        self.results.note("round", judged)
+        self.say(
+            f"round {judged.number}, site {self.round.site} ({judged.kind}): {self.hits} hits, {judged.judgements}"
+            f" judgements of {judged.events:,} events in {time.monotonic() - began:.1f} s: all is well"
+            f" ({self.results.hits():,} of {self.wanted.points:,})"
+        )
 
-    def _judge(self, number: int = 0) -> None:
-        started = time.monotonic()
-        counted = judge(self.site)
-        if number == 0:
-            doctor_is_content(self.site)
-        self.say(f"  judged {counted:,} events in {time.monotonic() - started:.2f} s: all is well")
+    def _judge(self) -> None:
+        self.events = judge(self.site)
+        self.judgements += 1
 
     def _volley(self, number: int, volley: Volley) -> float | None:
         """Strike in all lanes at the same time; when the last hit was."""
@@ -267,6 +271,7 @@ class _Round:
         return None
 
     def _note(self, fault: Fault, hit: Hit | None, seconds: float | None) -> None:
+        self.hits += hit is not None
         point = Point(
             round=self.round.number,
             kind=self.round.kind,
@@ -274,20 +279,6 @@ class _Round:
             fault=fault.name,
             hit=hit is not None,
             facts=hit.facts if hit else {},
-            seconds_to_answer=seconds,
+            seconds_to_answer=None if seconds is None else round(seconds, 3),
         )
-        self.report.points.append(point)
-        if self.wanted.results is not None:
-            with open(self.wanted.results, "a") as file:
-                file.write(json.dumps({"seed": self.wanted.seed, **asdict(point)}) + "\n")
-        answer = "" if seconds is None else f"; first good answer after {seconds:.3f} s"
-        self.say(f"  {'hit ' if hit else 'MISS'} {fault.name}{answer}")
-
-    def _sealed_in(self, seconds: float) -> None:
-        self.say(f"  everything back and sealed {seconds:.2f} s after the last fault")
-        if self.wanted.results is not None:
-            with open(self.wanted.results, "a") as file:
-                file.write(
-                    json.dumps({"seed": self.wanted.seed, "round": self.round.number, "sealed": seconds})
-                    + "\n"
-                )
+        self.results.note("point", point)

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,12 @@ from random import Random
 from typing import Any
 
 from tests.crash import traffic
-from tests.crash.commands import Command, Zygote
-from tests.crash.house import House, Stuck, until
+from tests.crash.commands import Command
+from tests.crash.house import House
 from tests.crash.journal import ACCEPTED, NO_ANSWER, Journal, JournalReader
 from tests.crash.load import Load
 from tests.crash.oracle import Oracle, Verdict
+from tests.crash.waiting import Stuck, until
 
 ATTEMPTS_MAX = 5
 
@@ -38,8 +40,8 @@ Strike = Callable[["Site", Random], Hit | None]
 class Fault:
     """A kind of fault. `lane`: what it is done to; one lane does one thing at a time, side by side with the others.
 
-    needs: what the site must have for it: victim, strace, tmpfs, image, kept (the log). alone: it leaves the other
-    lanes nothing to do.
+    needs: what the site must have for it (`schedule.KINDS`): victim (its processes can be armed), strace, plain (a
+    server as anybody starts it), tmpfs, image, kept (the log). alone: it leaves the other lanes nothing to do.
     """
 
     name: str
@@ -114,13 +116,11 @@ class Site:
     """One data directory with everything around it."""
 
     house: House
-    zygote: Zygote
     load: Load
     imports: Imports
     journal: Journal
     reader: JournalReader
     oracle: Oracle
-    capabilities: frozenset[str]
     plans: Iterator[int] = field(default_factory=itertools.count)
     month: int = 0
     disk: Any = None
@@ -129,18 +129,20 @@ class Site:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     """What the last check found, by tenant."""
     sends: int = 0
+    invoices: int = 0
+    """How many were issued and held against the counted events."""
 
-    def import_now(self, random: Random, armed: bool = True) -> Command:
+    def import_now(self, random: Random, *, armed: bool = False, held: bool = False) -> Command:
         """Start an attempt to bring in the file that is on its way, or a new one."""
         self.imports.next_file(random, self.month)
-        return self.zygote.start(self.house, self.imports.begin(), armed=armed)
+        return self.house.command(*self.imports.begin(), armed=armed, held=held)
 
     def finish_import(self) -> None:
         """Bring in what was begun; nothing is in its way any more."""
         for _ in range(ATTEMPTS_MAX):
             if not self.imports.words:
                 return
-            command = self.zygote.start(self.house, self.imports.begin())
+            command = self.house.command(*self.imports.begin())
             code = command.wait()
             self.imports.end(code)
             if code not in (0, 4):  # 4: not now, because the books are being recovered, say
@@ -155,6 +157,14 @@ class Site:
         status = self.house.post_events(tenant, "\n".join(lines))
         self.journal.write({"n": self.sends, "status": status, "refused": [], "at": time.monotonic()})
         return status
+
+    def tally(self) -> Counter[str]:
+        """What became of everything that was acknowledged, all tenants together, by the last judgement."""
+        tally: Counter[str] = Counter()
+        for tenant, verdict in self.verdicts.items():
+            tally.update(verdict.tally)
+            tally["acknowledged"] += self.oracle.acknowledged(tenant)
+        return tally
 
     def settle(self) -> None:
         """Quiet: clients pause, imports are in, every process is there, everything is sealed."""

@@ -1,114 +1,106 @@
-"""Farthing with faults in its way: `python -m tests.crash.victim DIRECTORY [--canary NAME] -- serve ...`.
+"""Farthing with faults in its way, in a process that the zygote has forked.
 
-The same program as `farthing serve ...`, entered here instead of there; the processes that a server
-starts are entered here too. Sizes and pauses that only say when something happens are set small, so
-that what happens in a day of heavy traffic happens within a second.
+It is the program as it is: sizes and pauses that only say when something happens are set small, so that
+what happens in a day of heavy traffic happens within a second, and what it asks of the system goes past
+an injector. The processes of a server are forks of their supervisor, where `farthing serve` starts them
+anew; what they are told, and what they do, is the same.
 """
 
-import argparse
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.crash import canaries
-from tests.crash.injection import Injector, install, install_in_books, install_in_store
+from tests.crash.injection import Injector, install
 
-SEGMENT_DELAY_SECONDS = 0.002
-_SERVER_PROCESS = "farthing.api.process"
-_CHILD = "process"
+_SERVER_PROCESS = ("-m", "farthing.api.process")
 
 
-def main() -> None:
-    """Be the command behind `--`, or a process of the server."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crash.victim")
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--canary", choices=canaries.CANARIES)
-    parser.add_argument("words", nargs="+")
-    asked = parser.parse_args()
-    if asked.words == [_CHILD]:
-        _be_server_process(asked.directory, asked.canary)
-    else:
-        become(asked.directory, asked.canary, asked.words)
-
-
-def become(directory: Path, canary: str | None, words: Sequence[str]) -> None:
-    """Be a command of Farthing; ends the process."""
-    role = "supervisor" if words[0] == "serve" else words[0]
-    injector = Injector(directory, role)
-    install(injector)
-    install_in_books(injector)
-    if role == "supervisor":
-        _enter_children_here(directory, canary)
-        _pause_little()
-    else:
-        install_in_store(injector, SEGMENT_DELAY_SECONDS)
-        make_small()
-        canaries.install(canary)
+def become(words: Sequence[str], armed: Path | None, canary: str | None) -> None:
+    """Be a command of Farthing; ends by SystemExit. armed: where faults are armed for it."""
     from farthing.cli import main as farthing
 
+    if armed is not None:
+        injector = Injector(armed, "supervisor" if words[0] == "serve" else words[0])
+        install(injector)
+        _make_small()
+        canaries.install(canary)
+        _fork_server_processes(injector)
     farthing(words)
 
 
-def _be_server_process(directory: Path, canary: str | None) -> None:
+def ending(be: Callable[[], object]) -> None:
+    """Be something, then end this process with its exit code: whatever comes, it does not come back."""
+    code = 70
+    try:
+        be()
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 70
+    except BaseException:  # noqa: BLE001  this is the end of a process
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _fork_server_processes(injector: Injector) -> None:
+    """What the supervisor starts as `python -m farthing.api.process` is a fork of it, and is not executed."""
     from farthing.api import process
 
-    read_orders = process.read_orders
+    start, read_orders = asyncio.create_subprocess_exec, process.read_orders
 
-    def read_and_be(line: bytes) -> process.Orders:
+    def read_and_take_role(line: bytes) -> process.Orders:
         orders = read_orders(line)
-        injector = Injector(directory, "engine" if orders.name == "engine" else "worker")
-        install(injector)
-        install_in_books(injector)
-        if orders.name == "engine":
-            install_in_store(injector, SEGMENT_DELAY_SECONDS)
-        make_small()
-        canaries.install(canary)
+        injector.begin_as("engine" if orders.name == "engine" else "worker")
         return orders
 
-    process.read_orders = read_and_be
-    process.main()
-
-
-def _enter_children_here(directory: Path, canary: str | None) -> None:
-    start = asyncio.create_subprocess_exec
-    here = ["-m", "tests.crash.victim", str(directory), *(["--canary", canary] if canary else [])]
-
     async def start_here(program: str, *words: Any, **named: Any) -> asyncio.subprocess.Process:
-        if words == ("-m", _SERVER_PROCESS):
-            words = (*here, "--", _CHILD)
+        if words == _SERVER_PROCESS:
+            named["preexec_fn"] = lambda: _be_server_process(process.main, named["pass_fds"])
         return await start(program, *words, **named)
 
+    process.read_orders = read_and_take_role
     asyncio.create_subprocess_exec = start_here  # type: ignore[assignment]
 
 
-def _pause_little() -> None:
+def _be_server_process(be: Callable[[], None], kept: Sequence[int]) -> None:
+    """In the child, where its pipes are in place and the program would be executed."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    first = 3
+    for descriptor in [*sorted(kept), os.sysconf("SC_OPEN_MAX")]:
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    ending(be)
+
+
+def _make_small() -> None:
+    """Files of the log, pieces of an import, batches of the sealer, intervals of the engine, pauses."""
     from farthing.api import server
-
-    server.PAUSE_SECONDS_MIN = 0.02
-    server.PAUSE_SECONDS_MAX = 0.1
-
-
-def make_small() -> None:
-    """Files of the log, pieces of an import, batches of the sealer, intervals of the engine."""
     from farthing.events import engine, files, id_index, rewrite, sealer
     from farthing.events.log import files as log
 
-    log.FILE_BYTES_MAX = 250_000
-    files.CHUNK_BYTES = 3_000
-    sealer.BATCH_BYTES_MAX = 120_000
-    engine.IDLE_SECONDS = 0.03
-    engine.GATHER_SECONDS = 0.05
-    engine.UPKEEP_SECONDS = 2
-    engine.CLEANING_SECONDS = 2
-    rewrite.SMALL_SEGMENTS_MAX = 8
-    rewrite.SMALL_SEGMENT_EVENTS = 2_000
-    id_index.RUNS_MERGED_AT_ONCE = 3  # type: ignore[misc]
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.argv[0] = "farthing"
-    main()
+    for module, name, value in (
+        (log, "FILE_BYTES_MAX", 60_000),
+        (files, "CHUNK_BYTES", 3_000),
+        (sealer, "BATCH_BYTES_MAX", 120_000),
+        (engine, "IDLE_SECONDS", 0.03),
+        (engine, "GATHER_SECONDS", 0.15),
+        (engine, "UPKEEP_SECONDS", 2),
+        (engine, "CLEANING_SECONDS", 2),
+        (rewrite, "SMALL_SEGMENTS_MAX", 8),
+        (rewrite, "SMALL_SEGMENT_EVENTS", 2_000),
+        (id_index, "RUNS_MERGED_AT_ONCE", 3),
+        (server, "PAUSE_SECONDS_MIN", 0.02),
+        (server, "PAUSE_SECONDS_MAX", 0.1),
+    ):
+        assert hasattr(module, name), f"{module.__name__}.{name} has another name now"
+        setattr(module, name, value)

@@ -1,30 +1,38 @@
-"""Commands as forks of one process that has imported everything: a tenth of a second less for each.
+"""Commands and servers as forks of one process that has imported everything: seconds less for each.
 
 `python -m tests.crash.zygote` reads one JSON line for each command on standard input
 
-    {"id": 1, "directory": faults or null, "canary": null, "words": ["ingest", ...], "output": path, "errors": path}
+    {"id": 1, "words": ["ingest", ...], "place": path, "environment": {"FARTHING_...": ...}, "output": path,
+     "errors": path, "armed": faults or null, "canary": null, "held": false, "executed": false}
 
 and says {"id": 1, "pid": 123} when it runs and {"id": 1, "code": 0} when it has ended (-9: was killed).
+held: it stops itself before its first step, until it gets SIGCONT. executed: it is a new program,
+`python -m farthing WORDS`, that knows nothing of all this.
 """
 
 import faulthandler
+import gc
 import json
 import os
 import selectors
 import signal
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
+
+from tests.crash.victim import become, ending
 
 
 def main() -> None:
     """Fork for every line until standard input ends."""
     _import_everything()
+    gc.collect()
+    gc.freeze()  # A fork that looks at what it will never free would copy all of it.
+    # How the process is to stop is told to it by the end of its input: Ctrl-C in a terminal reaches it too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ, None)
     rest = b""
-    _say({"ready": True})
     while True:
         for key, _ in selector.select():
             if key.data is not None:
@@ -35,7 +43,7 @@ def main() -> None:
                 continue
             part = os.read(0, 65536)
             if not part:
-                return
+                os._exit(0)  # DuckDB has much to say about an orderly exit
             *lines, rest = (rest + part).split(b"\n")
             for line in lines:
                 asked = json.loads(line)
@@ -45,12 +53,13 @@ def main() -> None:
 
 
 def _import_everything() -> None:
-    import tests.crash.victim  # noqa: F401
-
+    import farthing.api.server
+    import farthing.api.worker
     import farthing.cli
     import farthing.cli.bill
     import farthing.cli.doctor
     import farthing.cli.ingest
+    import farthing.cli.serve
     import farthing.cli.usage
     import farthing.db.embedded  # noqa: F401
 
@@ -61,39 +70,27 @@ def _say(what: dict[str, Any]) -> None:
 
 def _fork(asked: dict[str, Any]) -> int:
     pid = os.fork()
-    if pid:
-        return pid
-    code = 70
-    try:
-        os.setsid()
-        for descriptor, name in ((1, asked["output"]), (2, asked["errors"])):
-            file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.dup2(file, descriptor)
-            os.close(file)
-        faulthandler.register(signal.SIGUSR1, all_threads=True)  # asked when it does not end
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        _run(asked)
-        code = 0
-    except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 70
-    except BaseException:  # noqa: BLE001  this is the end of a process
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    if pid == 0:
+        ending(lambda: _be(asked))
+    return pid
 
 
-def _run(asked: dict[str, Any]) -> None:
-    if asked["directory"] is None:
-        from farthing.cli import main as farthing
-
-        farthing(asked["words"])
-    else:
-        from tests.crash.victim import become
-
-        become(Path(asked["directory"]), asked["canary"], asked["words"])
+def _be(asked: dict[str, Any]) -> None:
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(asked["place"])
+    os.environ.update(asked["environment"])
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    for descriptor, name in ((1, asked["output"]), (2, asked["errors"])):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # asked when it does not end
+    if asked["held"]:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if asked["executed"]:
+        os.execv(sys.executable, [sys.executable, "-m", "farthing", *asked["words"]])
+    become(asked["words"], asked["armed"] and Path(asked["armed"]), asked["canary"])
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import time
 from contextlib import suppress
 from random import Random
 
-from tests.crash.house import eventually, until
 from tests.crash.injection import Plan, arm, disarm, fired, is_alive, nth
 from tests.crash.site import Broken, Fault, Hit, Site
+from tests.crash.waiting import eventually, until
 
 MEET_SECONDS_MAX = 4.0
 """How long a fault waits to be met; then the point was a miss."""

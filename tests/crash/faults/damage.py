@@ -16,9 +16,9 @@ from random import Random
 from tests.crash import traffic
 from tests.crash.check import usage_is_right
 from tests.crash.faults.calls import killed
-from tests.crash.house import eventually, until
 from tests.crash.injection import is_alive
 from tests.crash.site import Broken, Fault, Hit, Site
+from tests.crash.waiting import eventually, until
 
 Damage = Callable[[Path, Random, list[Path]], None]
 
@@ -70,7 +70,7 @@ def damaged(path: Path, random: Random, damage: Damage, others: list[Path]) -> I
 
 def doctor_says(site: Site) -> tuple[int | None, str]:
     """Exit code and words of `farthing doctor`."""
-    command = site.zygote.run(site.house, "doctor")
+    command = site.house.run("doctor")
     return command.code, command.output.read_text() + command.complaint()
 
 

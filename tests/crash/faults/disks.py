@@ -12,8 +12,9 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from tests.crash.house import until
+from tests.crash.commands import run_apart
 from tests.crash.site import Broken, Fault, Hit, Site
+from tests.crash.waiting import until
 
 TMPFS_BYTES = 400 * 1024 * 1024
 IMAGE_BYTES = 700 * 1024 * 1024
@@ -78,7 +79,7 @@ class Image:
         kept = self.file.with_suffix(".kept")
         for _ in range(COPIES_MAX):
             before = self._writes()
-            subprocess.run(["cp", "--sparse=always", str(self.file), str(kept)], check=True)
+            run_apart("cp", "--sparse=always", self.file, kept)
             if self._writes() == before:
                 break
         else:
@@ -131,18 +132,15 @@ def image(place: Path) -> Iterator[Image]:
 def _make_image(file: Path, size: int) -> None:
     with open(file, "wb") as empty:
         empty.truncate(size)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(file)], check=True)
+    run_apart("mkfs.ext4", "-q", "-F", file)
 
 
 def _mount(words: list[str], place: Path) -> None:
-    subprocess.run(["mount", *words, str(place)], check=True, capture_output=True)
+    run_apart("mount", *words, place)
 
 
 def _unmount(place: Path) -> None:
-    def unmounted() -> bool:
-        return subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode == 0
-
-    until(unmounted, f"{place} is unmounted")
+    until(lambda: run_apart("umount", place, check=False) == 0, f"{place} is unmounted")
 
 
 def full_disk(site: Site, random: Random) -> Hit | None:

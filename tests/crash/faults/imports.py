@@ -14,7 +14,7 @@ def at_any_moment() -> Fault:
     """SIGKILL whatever it is doing."""
 
     def strike(site: Site, random: Random) -> Hit | None:
-        command = site.import_now(random, armed=False)
+        command = site.import_now(random)
         hit = None
         if not command.ended(random.random() * RUNS_SECONDS):
             command.kill()
@@ -39,7 +39,7 @@ def at_call(call: str, action: str, *, path: str = "", most: int = 3) -> Fault:
         plan = Plan(next(site.plans), call, path, nth(random, most), action, times, others)
         arm(faults, "ingest", plan)
         try:
-            command = site.import_now(random)
+            command = site.import_now(random, armed=True)
             code = command.wait()
         finally:
             disarm(faults, "ingest")

@@ -7,9 +7,9 @@ from contextlib import suppress
 from random import Random
 
 from tests.crash.faults.calls import killed
-from tests.crash.house import until
 from tests.crash.injection import Plan, arm, children, disarm, fired, is_alive, nth
 from tests.crash.site import Broken, Fault, Hit, Site
+from tests.crash.waiting import until
 
 KILL_WITHIN_SECONDS = 0.2
 

@@ -7,16 +7,15 @@ writes of DuckDB, the messages to PostgreSQL, and PostgreSQL.
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 from tests.crash.faults.calls import GO_SECONDS_MAX, choose
-from tests.crash.house import environment, eventually
-from tests.crash.injection import is_alive
+from tests.crash.injection import is_alive, nth
 from tests.crash.site import Broken, Fault, Hit, Site
+from tests.crash.waiting import eventually
 
 MEET_SECONDS_MAX = 5.0
 ATTACH_SECONDS_MAX = 5.0
@@ -70,39 +69,17 @@ def fail(role: str, purpose: str, error: str, most: int, *, ends: bool) -> Fault
 
 
 def kill_ingest(purpose: str, most: int) -> Fault:
-    """An import that is traced from its first moment on, in a process of its own."""
+    """SIGKILL at the Nth call of an import, traced from its first step on."""
     name = f"strace: kill ingest at {purpose}"
 
     def strike(site: Site, random: Random) -> Hit | None:
-        site.imports.next_file(random, site.month)
-        note = site.house.place / "strace.ingest"
-        what = f"{_CALLS[purpose]}:signal=SIGKILL:when={random.randint(1, most)}"
-        words = [*site.imports.begin(), "--data", str(site.house.data), "--json"]
-        traced = subprocess.run(
-            [
-                "strace",
-                "-f",
-                "--seccomp-bpf",
-                "-qq",
-                "-o",
-                str(note),
-                "-e",
-                f"trace={_CALLS[purpose]}",
-                "-e",
-                f"inject={what}",
-                sys.executable,
-                "-m",
-                "farthing",
-                *words,
-            ],
-            env=environment(site.house.data),
-            cwd=site.house.place,
-            capture_output=True,
-            check=False,
-        )
-        site.imports.end(traced.returncode)
-        killed = traced.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
-        return Hit(name, time.monotonic()) if killed else None
+        command = site.import_now(random, held=True)
+        what = f"signal=SIGKILL:when={nth(random, most)}"
+        with _Strace(site, [command.pid], _CALLS[purpose], what):
+            command.send_signal(signal.SIGCONT)
+            code = command.wait()
+        site.imports.end(code)
+        return Hit(name, time.monotonic()) if code == -signal.SIGKILL else None
 
     return Fault(name, "ingest", strike, frozenset({"strace"}))
 
@@ -139,6 +116,7 @@ class _Strace:
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def __enter__(self) -> "_Strace":
@@ -181,19 +159,12 @@ FAULTS = (
     ),
     *(
         kill("engine", purpose, most)
-        for purpose, most in (("write", 20), ("sync", 8), ("open", 40), ("unlink", 2), ("send", 12))
+        for purpose, most in (("write", 20), ("sync", 8), ("open", 30), ("unlink", 2), ("send", 12))
     ),
     *(kill("postgres", purpose, most) for purpose, most in (("write", 6), ("sync", 3), ("send", 10))),
     *(
         kill_ingest(purpose, most)
-        for purpose, most in (
-            ("write", 60),
-            ("sync", 20),
-            ("open", 600),
-            ("unlink", 6),
-            ("rename", 2),
-            ("send", 60),
-        )
+        for purpose, most in (("write", 30), ("sync", 8), ("open", 120), ("send", 40))
     ),
     fail("worker", "sync", "EIO", 4, ends=True),
     fail("worker", "write", "ENOSPC", 8, ends=False),
