@@ -25,12 +25,12 @@ from typing import Any
 from tests.crash import traffic
 from tests.crash.journal import ACCEPTED, NO_ANSWER, Journal
 
-ANSWER_SECONDS_MAX = 5.0
+ANSWER_SECONDS_MAX = 20.0
 EVENTS_MAX = 12
 PACE_SECONDS = 0.2
 """Between two requests of one client, at most; on average half of it."""
 REMEMBERED = 200
-AWAIT_SECONDS_MAX = 60.0
+AWAIT_SECONDS_MAX = 180.0
 
 
 @dataclass

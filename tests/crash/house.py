@@ -26,7 +26,8 @@ from tests.crash.waiting import Stuck, until
 
 ASK_SECONDS_MAX = 30.0
 WORKERS = 2
-DRAIN_SECONDS = 5
+DRAIN_SECONDS = 20
+STARTS_MAX = 10
 PORTRAIT_SECONDS = 1.0
 
 
@@ -112,7 +113,7 @@ class House:
 
     def start(self) -> None:
         """Start the server, again if it was killed on its way, and wait until it listens."""
-        for _ in range(3):
+        for _ in range(STARTS_MAX):
             if self.supervisor is None or self.supervisor.poll() is not None:
                 self.launch()
             until(lambda: self.is_up() or self.supervisor_ended(), "the server starts")
@@ -140,6 +141,10 @@ class House:
     def last_words(self) -> str:
         """The end of what the server wrote to its log."""
         return (self.place / "serve.err").read_bytes()[-12000:].decode(errors="replace")
+
+    def deaths(self) -> int:
+        """How often a process of the server has ended by itself because of an error."""
+        return (self.place / "serve.err").read_bytes().count(b"ended with status 1;")
 
     def portrait(self) -> str:
         """Who is there, and where each of them stands, for whoever must find out why nothing happens."""

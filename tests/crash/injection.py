@@ -203,11 +203,16 @@ def children(pid: int) -> list[int]:
     return []
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process is there and does something: one that nobody has waited for does not."""
+def state_of(pid: int) -> str:
+    """What the kernel says of a process, in a letter: R, S, D, T (stopped), Z (nobody has waited for it), X (gone)."""
     with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return "X"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and does something."""
+    return state_of(pid) not in "ZX"
 
 
 def install(injector: Injector) -> None:

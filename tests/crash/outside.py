@@ -51,7 +51,7 @@ class Outside:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._segments: dict[str, list[Row]] = {}
+        self._segments: dict[int, dict[str, list[Row]]] = {}
 
     def connect(self) -> psycopg.Connection[dict[str, Any]]:
         """A connection to the embedded PostgreSQL, wherever its socket is."""
@@ -69,7 +69,16 @@ class Outside:
             }
 
     def held(self, tenant_id: int) -> Held:
-        """All of a tenant's events, wherever they stand."""
+        """All of a tenant's events, wherever they stand. Raises what reading a file does."""
+        while True:
+            before = self.segment_paths(tenant_id)
+            try:
+                return self._held(tenant_id)
+            except FileNotFoundError:
+                if self.segment_paths(tenant_id) == before:  # else it was put together with others meanwhile
+                    raise
+
+    def _held(self, tenant_id: int) -> Held:
         with self.connect() as conn:
             self._bind(conn, tenant_id)
             paths = [row["path"] for row in conn.execute("SELECT path FROM segments ORDER BY segment_id")]
@@ -84,10 +93,9 @@ class Outside:
                 " coalesce(sum(quarantined), 0)::bigint AS quarantined FROM seals"
             ).fetchone()
             assert tally is not None
-        rows = [row for path in paths for row in self._segment(path)]
-        self._segments = {path: self._segments[path] for path in self._segments if path in set(paths)} | {
-            path: self._segments[path] for path in paths
-        }
+        read = self._segments.get(tenant_id, {})
+        self._segments[tenant_id] = {path: read.get(path) or self._read(path) for path in paths}
+        rows = [row for segment in self._segments[tenant_id].values() for row in segment]
         return Held(rows, quarantine, dict(tally))
 
     def invoices(self, tenant_id: int) -> list[Invoice]:
@@ -133,17 +141,15 @@ class Outside:
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         conn.execute("SELECT set_config('farthing.tenant', %s, true)", [str(tenant_id)])
 
-    def _segment(self, path: str) -> list[Row]:
-        if path not in self._segments:
-            table = pa_parquet.read_table(self._data_dir / path)
-            columns = [table.column(name).to_pylist() for name in COLUMNS]
-            tokens = (
-                table.column(TOKENS_COLUMN).to_pylist()
-                if TOKENS_COLUMN in table.column_names
-                else [None] * table.num_rows
-            )
-            self._segments[path] = [Row(*values) for values in zip(*columns, tokens, strict=True)]
-        return self._segments[path]
+    def _read(self, path: str) -> list[Row]:
+        table = pa_parquet.read_table(self._data_dir / path)
+        columns = [table.column(name).to_pylist() for name in COLUMNS]
+        tokens = (
+            table.column(TOKENS_COLUMN).to_pylist()
+            if TOKENS_COLUMN in table.column_names
+            else [None] * table.num_rows
+        )
+        return [Row(*values) for values in zip(*columns, tokens, strict=True)]
 
 
 def exact_json(text: str) -> Any:

@@ -18,6 +18,8 @@ from tests.crash.oracle import Oracle, Verdict
 from tests.crash.waiting import Stuck, until
 
 ATTEMPTS_MAX = 5
+DEATHS_MAX = 10
+"""How often a process of the server may end by itself while nothing is in its way."""
 
 
 class Broken(AssertionError):
@@ -177,7 +179,15 @@ class Site:
         self.oracle.read(self.reader.new_records())
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for it, but not for a process that dies of itself whenever it is started."""
+        before = self.house.deaths()
+
+        def so() -> bool:
+            if self.house.deaths() > before + DEATHS_MAX:
+                raise Broken(f"a process does not stay alive: {self.house.last_words()}")
+            return condition()
+
         try:
-            until(condition, what)
+            until(so, what)
         except Stuck as stuck:
             raise Stuck(f"{stuck}; {self.house.portrait()}") from None

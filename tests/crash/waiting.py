@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 """Past this, nothing on a machine that does anything else is merely slow."""
 POLL_SECONDS = 0.015
 

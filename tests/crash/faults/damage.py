@@ -145,7 +145,7 @@ def of_run(damage: Damage) -> Fault:
     def strike(site: Site, random: Random) -> Hit | None:
         tenant = traffic.TENANTS[0]
         with _still(site):
-            paths = [site.house.data / path for path in site.house.outside.run_paths(site.tenant_ids[tenant])]
+            paths = _runs_in_force(site, tenant)
             if len(paths) < 2:
                 return None
             path = random.choice(paths)
@@ -159,14 +159,17 @@ def of_run(damage: Damage) -> Fault:
                 )
                 eventually(site.house.all_sealed, REFUSE_SECONDS)
                 # It is made anew from the segments, or it is in force and doctor sees it.
-                if str(path.relative_to(site.house.data)) in site.house.outside.run_paths(
-                    site.tenant_ids[tenant]
-                ):
-                    _must_be_off(site, f"{path} is damaged")
+                code, said = doctor_says(site)
+                if code != EXIT_NO and path in _runs_in_force(site, tenant):
+                    raise Broken(f"{path} is damaged, and doctor ends with {code}: {said}")
         site.settle()
         return Hit(name, at)
 
     return Fault(name, "quiet", strike)
+
+
+def _runs_in_force(site: Site, tenant: str) -> list[Path]:
+    return [site.house.data / path for path in site.house.outside.run_paths(site.tenant_ids[tenant])]
 
 
 def _feed(site: Site, random: Random) -> None:

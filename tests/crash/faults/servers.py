@@ -4,14 +4,16 @@ import os
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 
 from tests.crash.faults.calls import killed
 from tests.crash.injection import Plan, arm, children, disarm, fired, is_alive, nth
 from tests.crash.site import Broken, Fault, Hit, Site
-from tests.crash.waiting import until
+from tests.crash.waiting import eventually, until
 
 KILL_WITHIN_SECONDS = 0.2
+SWEEP_SECONDS_MAX = 3.0
 
 
 def kill_supervisor(site: Site, random: Random) -> Hit | None:
@@ -32,17 +34,32 @@ def kill_everything(site: Site, random: Random) -> Hit | None:
     time.sleep(random.random() * KILL_WITHIN_SECONDS)
     at = time.monotonic()
     site.house.kill_everything()
-    _age_debris(site)
+    # Nobody writes now, so what no row names is debris: let it look old, so that the sweep takes it.
+    _date_files(site, time.time() - 7200)
     site.house.start()
+    eventually(lambda: not _debris(site), SWEEP_SECONDS_MAX)
+    _date_files(site, time.time())
     return Hit("kill everything", at)
 
 
-def _age_debris(site: Site) -> None:
-    """Nobody writes now, so what no row names is debris: let it look old, so that the sweep takes it."""
-    hours_ago = time.time() - 7200
-    for kind in ("segments", "ids"):
-        for path in (site.house.data / kind).glob("*/*"):
-            os.utime(path, (hours_ago, hours_ago))
+def _files(site: Site) -> list[Path]:
+    return [path for kind in ("segments", "ids") for path in (site.house.data / kind).glob("*/*")]
+
+
+def _date_files(site: Site, seconds: float) -> None:
+    for path in _files(site):
+        with suppress(FileNotFoundError):
+            os.utime(path, (seconds, seconds))
+
+
+def _debris(site: Site) -> set[Path]:
+    outside = site.house.outside
+    named = {
+        site.house.data / path
+        for tenant_id in site.tenant_ids.values()
+        for path in (*outside.segment_paths(tenant_id), *outside.run_paths(tenant_id))
+    }
+    return set(_files(site)) - named
 
 
 def kill_postmaster(site: Site, random: Random) -> Hit | None:

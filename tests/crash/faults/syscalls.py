@@ -13,9 +13,9 @@ from pathlib import Path
 from random import Random
 
 from tests.crash.faults.calls import GO_SECONDS_MAX, choose
-from tests.crash.injection import is_alive, nth
+from tests.crash.injection import is_alive, nth, state_of
 from tests.crash.site import Broken, Fault, Hit, Site
-from tests.crash.waiting import eventually
+from tests.crash.waiting import eventually, until
 
 MEET_SECONDS_MAX = 5.0
 ATTACH_SECONDS_MAX = 5.0
@@ -27,7 +27,6 @@ _CALLS = {
     "sync": "fdatasync,fsync",
     "open": "openat",
     "unlink": "unlink,unlinkat",
-    "rename": "rename,renameat,renameat2",
     "send": "sendto,sendmsg",
 }
 
@@ -74,6 +73,7 @@ def kill_ingest(purpose: str, most: int) -> Fault:
 
     def strike(site: Site, random: Random) -> Hit | None:
         command = site.import_now(random, held=True)
+        until(lambda: state_of(command.pid) == "T", "it stops before its first step")
         what = f"signal=SIGKILL:when={nth(random, most)}"
         with _Strace(site, [command.pid], _CALLS[purpose], what):
             command.send_signal(signal.SIGCONT)
