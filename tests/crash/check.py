@@ -4,6 +4,7 @@ from decimal import Decimal
 from random import Random
 
 from pyarrow import ArrowException
+
 from tests.crash import traffic
 from tests.crash.injection import Plan, arm, disarm
 from tests.crash.oracle import Verdict, expected_usage

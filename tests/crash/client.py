@@ -28,7 +28,10 @@ from tests.crash.journal import ACCEPTED, NO_ANSWER, Journal
 ANSWER_SECONDS_MAX = 20.0
 EVENTS_MAX = 12
 PACE_SECONDS = 0.2
-"""Between two requests of one client, at most; on average half of it."""
+"""Between two requests of one client, at most; on average half of it,"""
+IDLE_SHARE = 3
+"""and so many times as long as the last request took: a busy machine is for the faults, not for more traffic."""
+PAUSE_SECONDS_MAX = 1.0
 REMEMBERED = 200
 AWAIT_SECONDS_MAX = 180.0
 
@@ -69,13 +72,15 @@ class _Client:
             with shared.change:
                 shared.change.wait_for(lambda: not shared.paused)
                 shared.busy += 1
+            began = time.monotonic()
             try:
                 self._send()
             finally:
+                pause = self._random.random() * PACE_SECONDS + IDLE_SHARE * (time.monotonic() - began)
                 with shared.change:
                     shared.busy -= 1
                     shared.change.notify_all()
-                    shared.change.wait_for(lambda: shared.paused, self._random.random() * PACE_SECONDS)
+                    shared.change.wait_for(lambda: shared.paused, min(pause, PAUSE_SECONDS_MAX))
 
     def _send(self) -> None:
         tenant = traffic.TENANTS[0] if self._random.random() < 0.8 else traffic.TENANTS[1]

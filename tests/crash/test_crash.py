@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from tests.crash.canaries import CANARIES
 from tests.crash.faults import FAULTS
 from tests.crash.machine import missing

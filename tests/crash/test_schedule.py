@@ -14,13 +14,19 @@ def test_a_seed_says_it_all() -> None:
 
 
 def test_a_run_may_go_on_anywhere() -> None:
-    assert list(islice(rounds(5, FAULTS, list(KINDS)), 7, 9)) == list(islice(rounds(5, FAULTS, list(KINDS)), 9))[7:]
+    assert (
+        list(islice(rounds(5, FAULTS, list(KINDS)), 7, 9))
+        == list(islice(rounds(5, FAULTS, list(KINDS)), 9))[7:]
+    )
 
 
 def test_every_fault_comes_and_those_of_a_lane_on_a_kind_of_site_as_often_as_each_other() -> None:
     seen: Counter[tuple[str, str]] = Counter()
     for round_ in islice(rounds(1, FAULTS, list(KINDS)), 100 * ROUNDS_PER_SITE):
-        for fault in [*round_.quiet, *(fault for volley in round_.volleys for lane in volley for fault in lane)]:
+        for fault in [
+            *round_.quiet,
+            *(fault for volley in round_.volleys for lane in volley for fault in lane),
+        ]:
             assert fault.needs <= KINDS[round_.kind]
             seen[round_.kind, fault.name] += 1
     assert {name for _, name in seen} == {fault.name for fault in FAULTS}
