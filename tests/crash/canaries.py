@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-LATE_SECONDS = 0.2
+LATE_SECONDS = 1.0
 """How much later a sync is done than it should be."""
 
 
