@@ -36,7 +36,7 @@ _EXACT = Context(prec=200, traps=[Inexact, InvalidOperation, Overflow, DivisionB
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?\Z", re.ASCII)
 
 
-class exact:  # noqa: N801 - it reads as the word before a block: `with exact():`
+class exact:
     """Arithmetic in which losing a digit is an error, for the length of a `with` block.
 
     It is `localcontext(_EXACT)` without the copy: nothing changes the context, and rating enters it for
