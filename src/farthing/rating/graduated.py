@@ -34,15 +34,21 @@ class Graduated:
 
     tiers: tuple[Tier, ...]
     bill_flat_on_zero: bool = False
-    _reasons: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    # The tiers as they are climbed, with the reason that a charge of each gives.
+    _ladder: tuple[tuple[Decimal | None, Decimal, Decimal, str], ...] = field(
+        init=False, repr=False, compare=False
+    )
 
     measure: ClassVar[Measure] = Measure.QUANTITY
     grain: ClassVar[Decimal] = ONE
     proportional: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        reasons = tuple(f"tier {number}" for number in range(1, len(self.tiers) + 1))
-        object.__setattr__(self, "_reasons", reasons)
+        ladder = (
+            (tier.up_to, tier.unit_price, tier.flat_fee, f"tier {number}")
+            for number, tier in enumerate(self.tiers, start=1)
+        )
+        object.__setattr__(self, "_ladder", tuple(ladder))
 
     @classmethod
     def read(cls, fields: Fields, sheet: Sheet) -> Self:
@@ -51,15 +57,17 @@ class Graduated:
     def charges(self, start: Decimal, end: Decimal, one: Decimal) -> list[Charge]:
         charges: list[Charge] = []
         floor = ZERO
-        for tier, reason in zip(self.tiers, self._reasons, strict=True):
-            ceiling = tier.up_to if one is ONE or tier.up_to is None else tier.up_to * one
+        for ceiling, unit_price, flat_fee, reason in self._ladder:
+            if ceiling is not None and one is not ONE:
+                ceiling = ceiling * one
             if ceiling is None or ceiling >= end:
                 ceiling = end
             if ceiling > start:
-                quantity = ceiling - max(floor, start)
-                charges.append(Charge(quantity, tier.unit_price, quantity * tier.unit_price, reason))
-                if tier.flat_fee and start <= floor:
-                    charges.append(charge(one, tier.flat_fee, f"{reason} flat fee"))
+                entered = start <= floor
+                quantity = ceiling - (floor if entered else start)
+                charges.append(Charge(quantity, unit_price, quantity * unit_price, reason))
+                if entered and flat_fee:
+                    charges.append(charge(one, flat_fee, f"{reason} flat fee"))
             if ceiling is end:
                 break
             floor = ceiling

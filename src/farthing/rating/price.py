@@ -11,7 +11,7 @@ and two models that hold prices and send each part of the usage to one of them: 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
@@ -155,3 +155,10 @@ class Price:
     model: Model
     modifiers: Modifiers = UNMODIFIED
     unit: PricingUnit | None = None
+    of_one_quantity: bool = field(init=False, repr=False, compare=False)
+    """Whether one quantity is all that it is rated on, and its charges are money as they are."""
+
+    def __post_init__(self) -> None:
+        formula = hasattr(self.model, "charges_at_zero")
+        several = isinstance(self.model, MetersFormula) and len(self.model.meters) > 1
+        object.__setattr__(self, "of_one_quantity", formula and not several and self.unit is None)

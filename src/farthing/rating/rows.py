@@ -29,7 +29,7 @@ Example, {"model": "opus"} costs 0.01 a unit, {"model": "haiku"} 0.001, minimum 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, DecimalException
-from typing import Final
+from typing import Final, cast
 
 from farthing.kernel.errors import Fault, InvalidInput, LimitExceeded
 from farthing.kernel.quantity import ONE, ZERO, exact
@@ -48,15 +48,12 @@ from farthing.rating.graduated_percentage import GraduatedPercentage
 from farthing.rating.matrix import Ladder, Matrix
 from farthing.rating.modifiers import free_charges
 from farthing.rating.per_unit import PerUnit
-from farthing.rating.price import EventFormula, MetersFormula, Price
+from farthing.rating.price import EventFormula, Formula, MetersFormula, Price
 from farthing.rating.runs import Run, events_missing
 from farthing.rating.spans import Running, Span, spans_of, sum_of, sum_of_numbers
 from farthing.rating.time_of_use import TimeOfUse, matrix_of
 
 UNPRICED: Final = "unpriced"
-
-_MORE_THAN_A_QUANTITY = (Matrix, TimeOfUse, EventFormula, MetersFormula)
-"""What is rated on rows, also where it is asked about a quantity."""
 
 
 def rate(price: Price, *, quantity: Decimal, before: Decimal = ZERO, final: bool = True) -> Rated:
@@ -76,9 +73,9 @@ def rate(price: Price, *, quantity: Decimal, before: Decimal = ZERO, final: bool
             to more than 200 digits. No price of this world gets there.
         InvalidInput: `meters_missing`.
     """
-    model = price.model
-    if price.unit is not None or isinstance(model, _MORE_THAN_A_QUANTITY):
+    if not price.of_one_quantity:
         return _sum_of(rate_rows(price, [_one_event(quantity, before)], final=final))
+    model = cast(Formula, price.model)
     try:
         with exact():
             end = before + quantity
