@@ -24,10 +24,11 @@ How usage is handed over. `needs_of(price)` says what to ask for; the answer is 
     needs.events         none   `Row.quantity` is all.
                          count  `Row.events`: how many events the quantity is the sum of.
                          first  `Row.runs`: the first `needs.first_events` events of the group in the order of
-                                (event time, source, id), and further ones until these further ones sum to
+                                (event time, source, id), and further ones until those of them above zero sum to
                                 `needs.first_amount`, as runs of equal values. `quantity` and `events` stay those
                                 of all events; what the runs leave of them is rated as a sum.
-                         every  All events of the group as runs: `Row.of_runs(dimensions, runs)`.
+                         every  All events of the group as runs: `Row.of_runs(dimensions, runs)`. The first ones,
+                                as above, in their order; those after them in any order, equal ones together.
                          The value of an event is the meter's value of that one event (an amount, seconds).
     needs.meters         With several, ask for each meter's quantity and hand over `Row.quantities` by meter key, one
                          row for each combination of dimensions that any of them has. With one, it must be the
@@ -40,22 +41,26 @@ each meter was used where a line counts several.
 """
 
 from farthing.rating.canonical import price_json
-from farthing.rating.charge import Charge, Rated, RatedRow, Row
+from farthing.rating.charge import Charge, Rated, RatedRow, Row, UnitCharge
+from farthing.rating.clock import Clock
 from farthing.rating.models import parse_price
 from farthing.rating.needs import Events, Needs, dimensions_of, needs_of
-from farthing.rating.price import Price
+from farthing.rating.price import Measure, Price
 from farthing.rating.rows import rate, rate_rows
 from farthing.rating.runs import Run
 
 __all__ = [
     "Charge",
+    "Clock",
     "Events",
+    "Measure",
     "Needs",
     "Price",
     "Rated",
     "RatedRow",
     "Row",
     "Run",
+    "UnitCharge",
     "dimensions_of",
     "needs_of",
     "parse_price",

@@ -116,7 +116,8 @@ class RatedRow:
 
     `unpriced` usage matched no cell of a matrix without a default: it owes nothing and is listed.
     `quantities` says how much of each meter, where a price counts several; `quantity` is then 1 for the
-    period if anything was used, else 0.
+    period if anything was used, else 0. A line that `adjusts` is no usage's own: it is what the modifiers of
+    a matrix add to the lines before it.
     """
 
     dimensions: Mapping[str, str]
@@ -126,3 +127,4 @@ class RatedRow:
     shortfall: Decimal = ZERO
     unpriced: bool = False
     quantities: Mapping[str, Decimal] = field(default_factory=dict)
+    adjusts: bool = False

@@ -15,12 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from farthing.kernel.quantity import ZERO
 from farthing.rating.clock import Clock
 from farthing.rating.modifiers import Modifiers
 from farthing.rating.price import EventFormula, LooksAt, Measure, MetersFormula, Price
 from farthing.rating.time_of_use import TimeOfUse, matrix_of
+
+ALL_EVENTS: Final = 10**15
+"""As `Needs.first_events`: the order of all events matters, however many there are."""
 
 
 class Events(StrEnum):
@@ -39,8 +43,9 @@ class Needs:
     dimensions: of the meter, that usage must be grouped by; those of nested prices included.
     clocks: each is one more dimension to group by, with the window of the event's time as its value.
     events: nothing of single events, their count, the first ones as runs, or all of them as runs.
-    first_events, first_amount: for FIRST, in each group: so many events by themselves, and then more
-        of them until those sum to the amount; the rest may be told as a sum and a count.
+    first_events, first_amount: in each group, so many events in their order, and then more of them until
+        those above zero sum to the amount; the rest may be told as a sum and a count for FIRST, and for
+        EVERY in any order.
     meters: the keys of several meters, whose quantities stand in place of one quantity; or the one that
         a price names; none for a price that prices whatever its rate card counts.
     measures: what is counted (units, an amount of money, seconds).
@@ -101,11 +106,18 @@ def _within(around: tuple[Modifiers, ...], price: Price) -> Iterator[tuple[tuple
 
 
 def _through(modifiers: tuple[Modifiers, ...], look: LooksAt) -> LooksAt:
-    """What must be known of events before these modifiers have worked on the value of each."""
+    """What must be known of events before these modifiers have worked on the value of each.
+
+    Free units are taken off the first events, as a free amount is. Where a conversion stands around
+    either, how many events that takes is not known beforehand: all are told in their order.
+    """
+    converted = any(around.convert for around in modifiers)
     rounded = any(around.convert and around.convert.round is not None for around in modifiers)
-    freed = any(around.free_units for around in modifiers)
-    rescaled = any(around.convert for around in modifiers) and look.first_amount
-    return LooksAt(every=True) if rounded or freed or rescaled else look
+    freed = sum((around.free_units for around in modifiers), ZERO)
+    if converted and (freed or look.first_amount):
+        return LooksAt(ALL_EVENTS, every=True)
+    every = look.every or rounded or bool(freed)
+    return LooksAt(look.first_events, look.first_amount + freed, every)
 
 
 def _events(looks: list[LooksAt]) -> Events:

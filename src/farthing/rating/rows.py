@@ -199,7 +199,7 @@ def _rate_matrix(
         for reason, step in adjustments(modifiers, earlier, _amount_of(lines), ONE, final=final):
             charges.append(charge(ONE, step, reason))
     if charges:
-        lines.append(RatedRow({}, ZERO, owed(charges), tuple(charges)))
+        lines.append(RatedRow({}, ZERO, owed(charges), tuple(charges), adjusts=True))
     return [_in_money(price, line) for line in lines]
 
 

@@ -7,12 +7,14 @@ import pytest
 
 from farthing.kernel.errors import InvalidInput
 from farthing.rating import Events, Row, Run, needs_of, parse_price, rate, rate_rows
+from farthing.rating.needs import ALL_EVENTS
 from farthing.rating.price import Measure
 
 PER_UNIT = {"model": "per_unit", "unit_price": "1"}
 PERCENTAGE = {"model": "percentage", "rate": "1", "fixed_fee": "0.5"}
 CAPACITY = {"model": "capacity", "tiers": [{"limits": {"seats": "5", "projects": "5"}, "price": "1"}]}
 TIMED = {"model": "timed", "steps": [{"price": "1"}]}
+HUNDREDTHS = {"operation": "divide", "factor": "100"}
 
 
 def matrix(price: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -35,10 +37,15 @@ def matrix(price: dict[str, Any], **more: Any) -> dict[str, Any]:
             0,
             0,
         ),
-        ({**PERCENTAGE, "free_units": "5"}, Events.EVERY, 0, 0),
+        ({**PERCENTAGE, "free_units": "5"}, Events.EVERY, 0, 5),
+        ({**PERCENTAGE, "free_units": "5", "free_events": 2, "free_amount": "10"}, Events.EVERY, 2, 15),
+        ({**PERCENTAGE, "free_events": 2, "event_max": "10"}, Events.EVERY, 2, 0),
+        ({**PERCENTAGE, "free_units": "5", "convert": HUNDREDTHS}, Events.EVERY, ALL_EVENTS, 0),
+        ({**PERCENTAGE, "free_amount": "5", "convert": HUNDREDTHS}, Events.EVERY, ALL_EVENTS, 0),
+        ({**PERCENTAGE, "free_events": 5, "convert": HUNDREDTHS}, Events.FIRST, 5, 0),
         (TIMED, Events.EVERY, 0, 0),
         (matrix({**PERCENTAGE, "free_events": 3}, default=PER_UNIT), Events.FIRST, 3, 0),
-        (matrix(PERCENTAGE, free_units="5"), Events.EVERY, 0, 0),
+        (matrix(PERCENTAGE, free_units="5"), Events.EVERY, 0, 5),
     ],
 )
 def test_how_much_of_single_events(
