@@ -24,8 +24,11 @@ from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.rewrite import rewrite
 from farthing.events.typed_columns import wanted_columns
+from farthing.rating import Clock, Events
+from farthing.rating.clock import Window as ClockWindow
+from farthing.rating.needs import ALL_EVENTS
 from farthing.usage import reference
-from farthing.usage.model import Span, UsageQuery, Window
+from farthing.usage.model import Detail, Span, UsageQuery, Window
 from farthing.usage.service import billable_usage, prepare_usage, query_usage
 
 EXAMPLES = 15
@@ -146,6 +149,7 @@ BOUNDS = [
     Decimal("1e-18"),
     500,
 ]
+EVENTS_TOLD = [Events.NONE, Events.FIRST, Events.EVERY]
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York"]
 
 
@@ -228,9 +232,28 @@ class Seller:
             filter=filters if random.random() < 0.2 else None,
         )
 
-    def group_by(self, meter: Meter) -> tuple[str, ...]:
+    def detail(self, meter: Meter) -> Detail:
+        """By some dimensions, by the windows of up to two clocks, and with the events that are summed."""
+        random = self._random
         names = [name for name, _ in meter.dimensions]
-        return tuple(self._random.sample(names, self._random.randrange(len(names) + 1)))
+        dimensions = tuple(random.sample(names, random.randrange(len(names) + 1)))
+        clocks = tuple(self._clock(f"clock {number}") for number in range(random.choice([0, 1, 1, 2])))
+        if meter.aggregation is not Aggregation.SUM:
+            return Detail(dimensions, clocks)
+        first = random.choice([0, 0, 1, 7, ALL_EVENTS])
+        amount = random.choice(["0", "0", "1000", "0.0000000000001", "1e20"])
+        return Detail(dimensions, clocks, random.choice(EVENTS_TOLD), first, Decimal(amount))
+
+    def _clock(self, name: str) -> Clock:
+        """Windows of which some begin or end when something happens, and some cross midnight."""
+        random = self._random
+        edges = [0, 2 * 3600, 3 * 3600, 5 * 3600 + 1800, 8 * 3600, 86_399]
+        windows = []
+        for number in range(random.randrange(4)):
+            start, end = random.sample(edges, 2)
+            days = tuple(sorted(random.sample(range(1, 8), random.randint(1, 7))))
+            windows.append(ClockWindow(f"window {number // 2}", days, start, end or 86_400))
+        return Clock(name, random.choice(ZONES), tuple(windows))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -284,12 +307,13 @@ class World:
         expected = reference.usage_groups(self.counted, meter, query, self.keys)
         assert sorted(map(repr, map(comparable, answer))) == sorted(map(repr, map(comparable, expected)))
 
-    def compare_spans(self, meter: Meter, group_by: tuple[str, ...], spans: Sequence[Span]) -> None:
+    def compare_spans(self, meter: Meter, detail: Detail, spans: Sequence[Span]) -> None:
         works = self.works
         prepare_usage(works.books, works.store, self.tenant_id, works.now)
         with works.books.read_only(self.tenant_id) as conn:
-            answer = billable_usage(works.store, conn, self.tenant_id, meter, group_by, spans)
-        expected = reference.usage_by_span(self.counted, meter, group_by, spans, self.ids)
+            answer = list(billable_usage(works.store, conn, self.tenant_id, meter, detail, spans))
+        assert [row.span_id for row in answer] == sorted(row.span_id for row in answer)
+        expected = reference.usage_by_span(self.counted, meter, detail, spans, self.ids)
         assert sorted(map(repr, map(comparable, answer))) == sorted(map(repr, map(comparable, expected)))
 
     def compact(self) -> None:
@@ -307,7 +331,8 @@ def comparable(row: Any) -> tuple[Any, ...]:
         row.window_start.isoformat() if getattr(row, "window_start", None) else getattr(row, "span_id", None)
     )
     assert type(row.quantity) is Decimal
-    return sorted(group.items()), place, row.quantity.as_integer_ratio(), row.events
+    runs = [(run.value.as_integer_ratio(), run.count) for run in getattr(row, "runs", ())]
+    return sorted(group.items()), place, row.quantity.as_integer_ratio(), row.events, runs
 
 
 # Not shrunk, which would take minutes: the seed and a smaller number of events show the same.
@@ -343,7 +368,7 @@ def test_the_store_answers_what_the_reference_answers(
                 Span(number, world.ids[customer], *seller.period())
                 for number, customer in enumerate(("acme", "acme", "émile"))
             ]
-            world.compare_spans(meter, seller.group_by(meter), spans)
+            world.compare_spans(meter, seller.detail(meter), spans)
     works.check(world.tenant_id)
 
 

@@ -13,7 +13,7 @@ from farthing.catalog.service import get_meter, put_meter
 from farthing.customers.service import add_alias, create_customer, remove_alias
 from farthing.db import Books
 from farthing.kernel.errors import InvalidInput, NotFound, Unavailable
-from farthing.usage.model import GROUPS_MAX, WINDOWS_MAX, Span, UsageQuery, Window
+from farthing.usage.model import GROUPS_MAX, NO_DETAIL, WINDOWS_MAX, Detail, Span, UsageQuery, Window
 from farthing.usage.service import billable_usage, events_behind, prepare_usage, query_usage
 from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
 
@@ -113,9 +113,9 @@ def test_events_are_the_customers_whose_subject_they_carry_now(works: EventWorks
     assert unclaimed(works, tenant_id) == (2, [(None, 1), ("x", 1)])
     with works.books.read_only(tenant_id) as conn:
         meter = get_meter(works.books, tenant_id, "tokens")
-        (row,) = billable_usage(works.store, conn, tenant_id, meter, (), [Span(5, acme, START, END)])
+        (row,) = billable_usage(works.store, conn, tenant_id, meter, NO_DETAIL, [Span(5, acme, START, END)])
         assert (row.span_id, row.quantity, row.events) == (5, 11, 2)
-        assert billable_usage(works.store, conn, tenant_id, meter, (), []) == []
+        assert list(billable_usage(works.store, conn, tenant_id, meter, NO_DETAIL, [])) == []
         total, shown = events_behind(works.store, conn, tenant_id, meter, acme, START, END, {}, 1)
     assert (total, [(one["id"], one["value"], one["time"]) for one in shown]) == (
         2, [("0", "1", "2026-11-23T12:00:00Z")],
@@ -139,7 +139,8 @@ def test_the_events_behind_a_quantity_add_up_to_it(works: EventWorks, tenant_id:
     works.seal()
     meter = get_meter(works.books, tenant_id, "tokens")
     with works.books.read_only(tenant_id) as conn:
-        rows = billable_usage(works.store, conn, tenant_id, meter, ("model",), [Span(1, acme, START, END)])
+        detail = Detail(("model",))
+        rows = list(billable_usage(works.store, conn, tenant_id, meter, detail, [Span(1, acme, START, END)]))
         assert len(rows) == 3
         for row in rows:
             wanted = {"model": row.dimensions.get("model")}
@@ -155,11 +156,11 @@ def test_a_meter_that_nobody_prepared_for_is_not_answered_wrongly(works: EventWo
     define(works, tenant_id)
     meter, span = get_meter(works.books, tenant_id, "tokens"), Span(1, acme, START, END)
     with works.books.read_only(tenant_id) as conn, pytest.raises(Unavailable) as refused:
-        billable_usage(works.store, conn, tenant_id, meter, (), [span])
+        billable_usage(works.store, conn, tenant_id, meter, NO_DETAIL, [span])
     assert refused.value.code == "meter_too_new"
     prepare_usage(works.books, works.store, tenant_id, works.now)
     with works.books.read_only(tenant_id) as conn:
-        (row,) = billable_usage(works.store, conn, tenant_id, meter, (), [span])
+        (row,) = billable_usage(works.store, conn, tenant_id, meter, NO_DETAIL, [span])
     assert row.quantity == 5
 
 

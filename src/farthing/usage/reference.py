@@ -17,6 +17,7 @@ Quantities are exact; only an average, which may not end, has 18 digits after th
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 from typing import Any, TypeAlias, assert_never
 
 from farthing.catalog.event_data import at_path, number_of, read_data, text_of
@@ -26,7 +27,9 @@ from farthing.kernel.instant import zone_named
 from farthing.kernel.period import local_midnight
 from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.rounding import quotient
-from farthing.usage.model import Span, UsageGroup, UsageQuery, UsageRow, Window
+from farthing.rating import Clock, Events, Run
+from farthing.rating.clock import OTHER_TIMES
+from farthing.usage.model import Detail, Span, UsageGroup, UsageQuery, UsageRow, Window
 
 Event: TypeAlias = Mapping[str, Any]
 Value: TypeAlias = Decimal | str
@@ -89,7 +92,7 @@ def usage_groups(
 def usage_by_span(
     events: Sequence[Event],
     meter: Meter,
-    group_by: Sequence[str],
+    detail: Detail,
     spans: Iterable[Span],
     customers: Mapping[str, int],
 ) -> list[UsageRow]:
@@ -97,7 +100,10 @@ def usage_by_span(
     paths = dict(meter.dimensions)
 
     def key(event: Event) -> tuple[str | None, ...]:
-        return tuple(text_of(at_path(event["data"], paths[name])) for name in group_by)
+        return (
+            *(text_of(at_path(event["data"], paths[name])) for name in detail.dimensions),
+            *(window_label(clock, event["time"]) for clock in detail.clocks),
+        )
 
     rows = []
     for span in spans:
@@ -107,10 +113,52 @@ def usage_by_span(
             if customers.get(event["subject"]) == span.customer_id and span.start <= event["time"] < span.end
         ]
         for values, (quantity, count) in _quantities(meter, within, key).items():
-            named = zip(group_by, values, strict=True)
+            named = zip(detail.names, values, strict=True)
             dimensions = {name: value for name, value in named if value is not None}
-            rows.append(UsageRow(span.span_id, dimensions, quantity, count))
+            runs: tuple[Run, ...] = ()
+            if detail.events in (Events.FIRST, Events.EVERY):
+                runs = _runs(meter, [event for event in within if key(event) == values], detail)
+            rows.append(UsageRow(span.span_id, dimensions, quantity, count, runs))
     return rows
+
+
+def window_label(clock: Clock, time: datetime) -> str:
+    """The first window of the clock that holds the moment: of its own day, or from the evening before."""
+    local = time.astimezone(zone_named(clock.timezone))
+    second = local.hour * 3600 + local.minute * 60 + local.second
+    today, yesterday = local.isoweekday(), (local.isoweekday() - 2) % 7 + 1
+    for window in clock.windows:
+        over_midnight = window.end <= window.start
+        in_evening = (
+            today in window.days and second >= window.start and (over_midnight or second < window.end)
+        )
+        in_morning = over_midnight and yesterday in window.days and second < window.end
+        if in_evening or in_morning:
+            return window.label
+    return OTHER_TIMES
+
+
+def in_order(meter: Meter, events: Iterable[Event]) -> list[Decimal]:
+    """The values of the events that count for the meter, in the order of (time, source, id)."""
+    taken = [(event, _value(meter, event)) for event in events if _applies(meter, event)]
+    counted = [(event, _number(value)) for event, value in taken if value is not None]
+    return [
+        value
+        for _, value in sorted(counted, key=lambda one: (one[0]["time"], one[0]["source"], one[0]["id"]))
+    ]
+
+
+def _runs(meter: Meter, events: Sequence[Event], detail: Detail) -> tuple[Run, ...]:
+    """The first events as the detail asks for them and, for every event, the others from the smallest on."""
+    values = in_order(meter, events)
+    above = ZERO
+    told = 0
+    with exact():
+        while told < len(values) and (told < detail.first_events or above < detail.first_amount):
+            above += max(values[told], ZERO) if told >= detail.first_events else ZERO
+            told += 1
+    rest = sorted(values[told:]) if detail.events is Events.EVERY else []
+    return tuple(Run(value, len(list(alike))) for value, alike in groupby((*values[:told], *rest)))
 
 
 def _quantities(

@@ -1,6 +1,6 @@
 """Use cases of usage: ask for a meter's usage, for billing or for people; show the events behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -19,11 +19,14 @@ from farthing.kernel.errors import Corrupt, Fault, InvalidInput, LimitExceeded, 
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import local_midnight
 from farthing.kernel.quantity import trimmed
+from farthing.rating import Clock
 from farthing.usage import store as columns
+from farthing.usage.billing_store import usage_by_span
 from farthing.usage.model import (
     GROUPS_MAX,
     ROWS_MAX,
     WINDOWS_MAX,
+    Detail,
     Span,
     UsageGroup,
     UsageQuery,
@@ -87,19 +90,20 @@ def billable_usage(
     conn: Connection,
     tenant_id: int,
     meter: Meter,
-    group_by: tuple[str, ...],
+    detail: Detail,
     spans: Sequence[Span],
-) -> list[UsageRow]:
+) -> Iterator[UsageRow]:
     """The usage of every span (a customer over a period) in one query, for the billing run.
 
-    `prepare_usage` must have run before. Aliases count as they stand now, so events of a customer
-    that was created after them are included. Raises Corrupt `segment_damaged`; Unavailable `meter_too_new`.
+    Rows come in the order of the span ids, and are put together as they are taken. `prepare_usage` must
+    have run before. Aliases count as they stand now, so events of a customer that was created after them
+    are included. Raises Corrupt `segment_damaged`; Unavailable `meter_too_new`.
     """
     if not spans:
-        return []
+        return iter(())
     start, end = min(span.start for span in spans), max(span.end for span in spans)
     segments = _segments(store, conn, tenant_id, meter, start, end)
-    return columns.usage_by_span(store, segments, columns.subjects(conn, tenant_id), meter, group_by, spans)
+    return usage_by_span(store, segments, columns.subjects(conn, tenant_id), meter, detail, spans)
 
 
 def prepare_usage(books: Books, store: EventStore, tenant_id: int, now: datetime) -> None:
@@ -122,16 +126,18 @@ def events_behind(
     end: datetime,
     dimensions: Mapping[str, str | None],
     limit: int,
+    clocks: Sequence[Clock] = (),
 ) -> tuple[int, list[dict[str, Any]]]:
     """The events that make up a quantity: how many there are, and the first `limit` by time.
 
-    dimensions: the values that the events must have; None for events without the dimension.
+    dimensions: the values that the events must have; None for events without the dimension. The windows of
+        clocks among them.
     Each event: source, id, subject, time (RFC 3339), value (decimal text).
     """
     segments = _segments(store, conn, tenant_id, meter, start, end)
     known = columns.subjects(conn, tenant_id, customer_id)
     total, found = columns.event_rows(
-        store, segments, known, meter, start, end, dimensions, min(limit, EVENTS_SHOWN_MAX)
+        store, segments, known, meter, start, end, dimensions, min(limit, EVENTS_SHOWN_MAX), clocks
     )
     return total, [
         event

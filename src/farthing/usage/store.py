@@ -1,4 +1,4 @@
-"""Usage in columns: one query over the segments for any number of customers. Only SQL (DuckDB).
+"""Usage in columns: what events count for a meter, and the answers to people's questions. Only SQL (DuckDB).
 
 Segments differ in how they type a number (whole or with decimals); those of one shape are read by
 one scan, and the scans are put together.
@@ -7,6 +7,7 @@ one scan, and the scans are put together.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -21,9 +22,15 @@ from farthing.events.typed_columns import number_column, text_column, wanted_col
 from farthing.kernel.instant import microseconds, offset_changes, unix_microseconds
 from farthing.kernel.quantity import trimmed
 from farthing.kernel.rounding import quotient
-from farthing.usage.model import ROWS_MAX, Span, UsageQuery, UsageRow, Window
+from farthing.rating import Clock
+from farthing.rating.clock import WEEK_SECONDS
+from farthing.usage.model import ROWS_MAX, Span, UsageQuery, Window
 
 Connection = PsycopgConnection[dict[str, Any]]
+
+_MICRO = 1_000_000
+_FIRST_THURSDAY_SECONDS = 3 * 86_400
+"""1970 began on a Thursday; a week begins on Monday."""
 
 
 def subjects(conn: Connection, tenant_id: int, customer_id: int | None = None) -> pa.Table:
@@ -57,54 +64,6 @@ def customer_id_of(conn: Connection, tenant_id: int, key: str) -> int | None:
     return None if found is None else int(found["customer_id"])
 
 
-def usage_by_span(
-    store: EventStore,
-    segments: Sequence[Segment],
-    known_subjects: pa.Table,
-    meter: Meter,
-    group_by: Sequence[str],
-    spans: Sequence[Span],
-) -> list[UsageRow]:
-    """The usage of every span, grouped by dimensions, in one query."""
-    if not segments or not spans:
-        return []
-    bound = Bound()
-    start = min(span.start for span in spans)
-    end = max(span.end for span in spans)
-    events = _events_sql(store, segments, meter, start, end, bound)
-    by_name = dict(meter.dimensions)
-    groups = [identifier(text_column(by_name[name])) for name in group_by]
-    keys = ", ".join(["span_id", *groups])
-    statement = f"""
-        SELECT span_id{"".join(f", {group}" for group in groups)}, {_aggregate_sql(meter)}, count(*)
-          FROM ({events}) AS events
-          JOIN known_subjects USING (subject)
-          JOIN spans ON spans.customer_id = known_subjects.customer_id
-                    AND events.time >= spans.span_start AND events.time < spans.span_end
-         GROUP BY {keys} ORDER BY {keys}
-    """
-    cursor = store.cursor()
-    try:
-        cursor.register("known_subjects", known_subjects)
-        cursor.register("spans", _spans_table(spans))
-        rows = cursor.execute(statement, bound.values).fetchall()
-    finally:
-        cursor.close()
-    return [
-        UsageRow(
-            span_id=row[0],
-            dimensions={
-                name: value
-                for name, value in zip(group_by, row[1 : 1 + len(groups)], strict=True)
-                if value is not None
-            },
-            quantity=exact_quantity(meter, row[-2]),
-            events=row[-1],
-        )
-        for row in rows
-    ]
-
-
 def usage_groups(
     store: EventStore, segments: Sequence[Segment], known_subjects: pa.Table, meter: Meter, query: UsageQuery
 ) -> list[tuple[Any, ...]]:
@@ -115,7 +74,7 @@ def usage_groups(
     if not segments:
         return []
     bound = Bound()
-    events = _events_sql(store, segments, meter, query.start, query.end, bound)
+    events = events_sql(store, segments, meter, query.start, query.end, bound)
     columns = {"customer": "customer_id", "subject": "subject", "source": "source"} | {
         name: identifier(text_column(path)) for name, path in meter.dimensions
     }
@@ -129,7 +88,7 @@ def usage_groups(
     order = ", ".join(str(place) for place in range(len(shown), 0, -1))
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = f"""
-        SELECT {"".join(f"{column}, " for column in shown)}{_aggregate_sql(meter)}, count(*)
+        SELECT {"".join(f"{column}, " for column in shown)}{aggregate_sql(meter)}, count(*)
           FROM ({events}) AS events {joined} known_subjects USING (subject) {where}
          {"GROUP BY ALL ORDER BY " + order if shown else ""} LIMIT {ROWS_MAX + 1}
     """
@@ -150,15 +109,18 @@ def event_rows(
     end: datetime,
     dimensions: Mapping[str, str | None],
     limit: int,
+    clocks: Sequence[Clock] = (),
 ) -> tuple[int, list[dict[str, Any]]]:
     """The events behind a quantity: how many, and the first of them by time."""
     if not segments:
         return 0, []
     bound = Bound()
-    events = _events_sql(store, segments, meter, start, end, bound)
-    by_name = dict(meter.dimensions)
+    events = events_sql(store, segments, meter, start, end, bound)
+    events = labelled_sql(events, clocks, start, end, bound)
+    columns = {name: identifier(text_column(path)) for name, path in meter.dimensions}
+    columns |= {clock.dimension: identifier(clock.dimension) for clock in clocks}
     conditions = [
-        f"{identifier(text_column(by_name[name]))} IS NOT DISTINCT FROM {bound.bind(value)}"
+        f"{columns[name]} IS NOT DISTINCT FROM {bound.bind(value)}"
         for name, value in sorted(dimensions.items())
     ]
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -182,7 +144,7 @@ def event_rows(
     return (rows[0][0] if rows else 0), behind
 
 
-def _events_sql(
+def events_sql(
     store: EventStore, segments: Sequence[Segment], meter: Meter, start: datetime, end: datetime, bound: Bound
 ) -> str:
     """The events that count for the meter in [start, end), with `value` and the typed columns."""
@@ -218,7 +180,8 @@ def _scanned_value_sql(meter: Meter, bound: Bound) -> str:
             return value_sql(expression, bound)
 
 
-def _aggregate_sql(meter: Meter) -> str:
+def aggregate_sql(meter: Meter) -> str:
+    """The quantity of a group of events, which `exact_quantity` reads."""
     match meter.aggregation:
         case Aggregation.COUNT:
             return "count(*)"
@@ -265,7 +228,13 @@ def _window_sql(query: UsageQuery, bound: Bound) -> str:
 
 def _local_time_sql(query: UsageQuery, bound: Bound) -> str:
     """The local clock at an event's time: an addition, because all offsets of the range are known beforehand."""
-    changes = offset_changes(query.timezone, query.start, query.end)
+    shift = _shift_sql(query.timezone, query.start, query.end, bound)
+    return f"(events.time + to_microseconds({shift}))"
+
+
+def _shift_sql(timezone: str, start: datetime, end: datetime, bound: Bound) -> str:
+    """How many microseconds the local clock is ahead of UTC at an event's time, which is in [start, end)."""
+    changes = offset_changes(timezone, start, end)
     *earlier, (_, last) = changes
     ends = [start for start, _ in changes[1:]]
     shifts = "".join(
@@ -278,10 +247,36 @@ def _local_time_sql(query: UsageQuery, bound: Bound) -> str:
         if shifts
         else bound.bind(microseconds(last))
     )
-    return f"(events.time + to_microseconds({shift}::BIGINT))"
+    return f"{shift}::BIGINT"
 
 
-def _spans_table(spans: Sequence[Span]) -> pa.Table:
+def labelled_sql(events: str, clocks: Sequence[Clock], start: datetime, end: datetime, bound: Bound) -> str:
+    """The events, which are in [start, end), with the window of each clock as a column of the clock's name."""
+    if not clocks:
+        return events
+    week, monday = WEEK_SECONDS * _MICRO, _FIRST_THURSDAY_SECONDS * _MICRO
+    moments, labels = "", ""
+    for place, clock in enumerate(clocks):
+        shift = _shift_sql(clock.timezone, start, end, bound)
+        # A remainder has the sign of what is divided, so times before 1970 are brought above zero.
+        moment = f"((epoch_us(events.time) + {shift} + {monday}) % {week} + {week}) % {week}"
+        moments += f", {moment} AS of_week_{place}"
+        labels += f", {_label_sql(clock, f'of_week_{place}', bound)} AS {identifier(clock.dimension)}"
+    return f"SELECT *{labels} FROM (SELECT *{moments} FROM ({events}) AS events)"
+
+
+def _label_sql(clock: Clock, of_week: str, bound: Bound) -> str:
+    """The label of a microsecond of the local week: a case over the pieces that its windows cut it into."""
+    cases = "".join(
+        f"WHEN {of_week} < {bound.bind(later.start * _MICRO)}::BIGINT THEN {bound.bind(piece.label)}::VARCHAR "
+        for piece, later in pairwise(clock.week)
+    )
+    last = f"{bound.bind(clock.week[-1].label)}::VARCHAR"
+    return f"CASE {cases}ELSE {last} END" if cases else last
+
+
+def spans_table(spans: Sequence[Span]) -> pa.Table:
+    """The spans as columns (span_id, customer_id, span_start, span_end)."""
     return pa.table(
         {
             "span_id": pa.array([span.span_id for span in spans], pa.int64()),
