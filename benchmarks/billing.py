@@ -27,10 +27,11 @@ from farthing.customers.apply import apply
 from farthing.customers.service import get_customer, subscriptions_begun
 from farthing.invoicing.due import due_bills, parted
 from farthing.invoicing.model import Bill, Draft
-from farthing.invoicing.run import drafted, usage_by_bill, usage_needed
+from farthing.invoicing.run import drafted, usage_needed
 from farthing.invoicing.service import invoice_documents, run_billing
 from farthing.invoicing.store import select_issued
-from farthing.usage.model import Span
+from farthing.invoicing.usage_lines import UsageOfBills
+from farthing.usage.model import NO_DETAIL, Span
 from farthing.usage.service import billable_usage
 
 ABOUT = (
@@ -126,16 +127,13 @@ def _parts_alone(app: App) -> tuple[float, float]:
     known = {meter.key: meter for meter in all_meters(app.books, app.tenant_id)}
     started = time.perf_counter()
     with app.books.read_only(app.tenant_id) as conn:
-        usage = usage_by_bill(
-            {
-                (meter, group_by): billable_usage(
-                    app.store, conn, app.tenant_id, known[meter], group_by, spans
-                )
-                for (meter, group_by), spans in usage_needed(bills).items()
-            }
-        )
+        answers = {
+            (meter, detail): list(billable_usage(app.store, conn, app.tenant_id, known[meter], detail, spans))
+            for (meter, detail), spans in usage_needed(bills).items()
+        }
     asked = time.perf_counter()
-    drafts = [drafted(bill, usage.get(place, {})) for place, bill in enumerate(bills)]
+    usage = UsageOfBills({query: iter(rows) for query, rows in answers.items()})
+    drafts = [drafted(bill, usage.of(place)) for place, bill in enumerate(bills)]
     finished = time.perf_counter()
     require_equal(
         "bills that could be drafted", sum(isinstance(draft, Draft) for draft in drafts), len(bills)
@@ -167,5 +165,5 @@ def _one_by_one(app: App, customers: int, wanted: int) -> float:
         for meter in known:
             with app.books.read_only(app.tenant_id) as conn:
                 spans = [Span(0, customer.customer_id, START, END)]
-                billable_usage(app.store, conn, app.tenant_id, meter, (), spans)
+                list(billable_usage(app.store, conn, app.tenant_id, meter, NO_DETAIL, spans))
     return len(sample) / (time.perf_counter() - started)

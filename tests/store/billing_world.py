@@ -98,18 +98,23 @@ class World:
         self.use_all([(customer, time, tokens, data)])
 
     def use_all(self, uses: list[tuple[str, str, str, dict[str, str]]]) -> None:
-        events = [
-            {
-                "specversion": "1.0",
-                "id": str(next(self._ids)),
-                "source": "test",
-                "type": "llm.completion",
-                "subject": customer,
-                "time": time if "T" in time else f"{time}T12:00:00Z",
-                "data": {"tokens": tokens, **data},
-            }
-            for customer, time, tokens, data in uses
-        ]
+        self.send(
+            [
+                {
+                    "specversion": "1.0",
+                    "id": str(next(self._ids)),
+                    "source": "test",
+                    "type": "llm.completion",
+                    "subject": customer,
+                    "time": time if "T" in time else f"{time}T12:00:00Z",
+                    "data": {"tokens": tokens, **data},
+                }
+                for customer, time, tokens, data in uses
+            ]
+        )
+
+    def send(self, events: list[dict[str, Any]]) -> None:
+        """Events that are counted, through the log and the sealer."""
         batch = parse_lines(b"".join(json.dumps(event).encode() + b"\n" for event in events))
         assert not batch.rejected
         header = BlockHeader(

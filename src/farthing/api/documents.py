@@ -184,6 +184,7 @@ class RateCardBody(Body):
     key: Key
     name: Text
     meter: Key | None = None
+    meters: list[Key] | None = Field(None, description="In place of meter, where the price counts several.")
     timing: Timing = Timing.ARREARS
     price: PriceBody
 

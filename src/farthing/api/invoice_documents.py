@@ -51,6 +51,14 @@ class PeriodDocument(BaseModel):
     end: Instant
 
 
+class ChargeInUnit(BaseModel):
+    """The same step in the unit that its price is written in: credits."""
+
+    unit: str
+    unit_price: Exact
+    amount: Exact
+
+
 class ChargeDocument(BaseModel):
     """One step of the price: quantity x unit_price = amount."""
 
@@ -58,6 +66,7 @@ class ChargeDocument(BaseModel):
     unit_price: Exact
     amount: Exact
     reason: str
+    in_unit: ChargeInUnit | None = None
 
 
 class LineDocument(BaseModel):
@@ -75,6 +84,15 @@ class LineDocument(BaseModel):
     amount_exact: Exact
     amount: Exact
     charges: list[ChargeDocument]
+    measure: Literal["amount", "seconds"] | None = Field(
+        None, description="What the quantity is counted in, if not in things."
+    )
+    quantities: dict[str, Exact] | None = Field(
+        None, description="By meter, where the price counts several; `quantity` is then 1 for the period."
+    )
+    adjusts: bool | None = Field(
+        None, description="Whether the line is what a price adds to all its usage: a minimum, a discount."
+    )
 
 
 class InvoiceSummary(BaseModel):
@@ -128,10 +146,21 @@ class PlanVersionName(BaseModel):
     version: int
 
 
+class MeterExplanation(BaseModel):
+    """What was billed of one of several meters, what is counted now, and the events behind it."""
+
+    meter: MeterDocument
+    quantity_billed: Exact
+    quantity_now: Exact
+    changed_since: bool
+    events_total: Count
+    events: list[CountedEvent]
+
+
 class ExplanationDocument(BaseModel):
     """Why a line says what it says: its price, its charges, and the events that are counted for it now.
 
-    A line of a fixed fee has no meter, no quantities and no events.
+    A line of a fixed fee has no meter, no quantities and no events; one of several meters has them in `meters`.
     """
 
     invoice: str
@@ -148,6 +177,7 @@ class ExplanationDocument(BaseModel):
     changed_since: bool | None = Field(None, description="Events arrived or aliases moved after the issue.")
     events_total: Count | None = None
     events: list[CountedEvent] | None = Field(None, description="The first of them.")
+    meters: list[MeterExplanation] | None = None
 
 
 class SellerBody(Body):

@@ -1,6 +1,6 @@
 """The nouns of the catalog. Values, frozen: a definition that changes is another definition."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from farthing.catalog.expression import Expression
 from farthing.kernel.period import Interval
 from farthing.kernel.rounding import Rounding
-from farthing.rating import Price
+from farthing.rating import Needs, Price, needs_of
 
 
 class Outcome(StrEnum):
@@ -95,13 +95,23 @@ class RoundingScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RateCard:
-    """One thing that a plan charges for: the usage of a meter, or a fixed fee where there is no meter."""
+    """One thing that a plan charges for: the usage of a meter, or of several, or a fixed fee where there is none."""
 
     key: str
     name: str
-    meter: str | None
+    meters: tuple[str, ...]
     timing: Timing
     price: Price
+    # What the price must be told of usage: looked up for every bill, and a price may have many cells.
+    needs: Needs = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs", needs_of(self.price))
+
+    @property
+    def meter(self) -> str | None:
+        """The meter, where there is one; None for a fixed fee and for several meters."""
+        return self.meters[0] if len(self.meters) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

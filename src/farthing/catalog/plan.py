@@ -1,11 +1,15 @@
 """How a plan is read and written. See DESIGN 5.5 for the shape.
 
 A rate card with a meter prices that meter's usage and is billed in arrears: usage is known when the
-period is over. A rate card without one is a fixed fee: its price model is `flat`.
+period is over. One whose price counts several meters names them all, `meters: [projects, seats]` in
+place of `meter`. A rate card without any is a fixed fee: its price model is `flat`.
+
+What a price needs, its meters must have (`fitting.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from farthing.catalog.fitting import meter_complaints, meters_complaints
 from farthing.catalog.model import Meter, Plan, RateCard, RoundingScope, Timing
 from farthing.kernel.money import parse_currency
 from farthing.kernel.period import parse_interval, parse_interval_count
@@ -20,8 +24,9 @@ from farthing.kernel.reading import (
     refuse_repeated,
 )
 from farthing.kernel.rounding import Rounding
-from farthing.rating import Events, Needs, Price, dimensions_of, needs_of, parse_price, price_json
+from farthing.rating import Price, needs_of, parse_price, price_json
 from farthing.rating.flat import Flat
+from farthing.rating.meters import METERS_MAX
 
 RATE_CARDS_MAX = 500
 
@@ -54,7 +59,11 @@ def parse_plan(raw: object, path: str = "", known_meters: Mapping[str, Meter] | 
 def meters_mentioned(raw: object) -> set[str]:
     """The meters that a plan names, before it is known whether the plan is valid."""
     cards = raw.get("rate_cards") if isinstance(raw, dict) else None
-    named = [card.get("meter") for card in cards if isinstance(card, dict)] if isinstance(cards, list) else []
+    named: list[object] = []
+    for card in cards if isinstance(cards, list) else ():
+        if isinstance(card, dict):
+            several = card.get("meters")
+            named += [card.get("meter"), *(several[:METERS_MAX] if isinstance(several, list) else ())]
     return {meter for meter in named if isinstance(meter, str) and is_key(meter)}
 
 
@@ -76,6 +85,8 @@ def _rate_card_json(card: RateCard) -> dict[str, object]:
     named: dict[str, object] = {"key": card.key, "name": card.name}
     if card.meter is not None:
         named["meter"] = card.meter
+    elif card.meters:
+        named["meters"] = list(card.meters)
     return named | {"timing": card.timing.value, "price": price_json(card.price)}
 
 
@@ -114,44 +125,57 @@ def _parse_rate_card(raw: object, path: str, known_meters: Mapping[str, Meter] |
     fields = Fields(raw, path, faults)
     key = fields.required("key", parse_key)
     name = fields.required("name", parse_text)
-    meter = fields.optional("meter", parse_key, None)
+    meters = _parse_meters_named(fields, faults)
     timing = fields.optional("timing", _parse_timing, Timing.ARREARS)
     price = fields.required("price", parse_price)
     fields.refuse_unknown()
-    if "meter" in fields and timing is Timing.ADVANCE:
+    metered = "meter" in fields or "meters" in fields
+    if metered and timing is Timing.ADVANCE:
         faults.add(fields.at("timing"), "must be arrears: usage is known when the period is over")
-    if "meter" not in fields and price is not None and not isinstance(price.model, Flat):
+    if not metered and price is not None and not isinstance(price.model, Flat):
         faults.add(f"{fields.at('price')}.model", "must be flat for a rate card without a meter")
-    if meter is not None and price is not None:
-        _check_needs(meter, needs_of(price), fields.at("price"), faults)
-    if meter is not None and known_meters is not None:
-        _check_meter(meter, price, fields, known_meters, faults)
+    if meters and price is not None:
+        for place, complaint in meters_complaints(meters, needs_of(price)):
+            faults.add(fields.at(place), complaint)
+    if known_meters is not None:
+        _check_meters(meters, price, fields, known_meters, faults)
     faults.refuse()
-    return RateCard(key, name, meter, timing, price)
+    return RateCard(key, name, meters, timing, price)
 
 
-def _check_needs(meter: str, needs: Needs, path: str, faults: Faults) -> None:
-    """A plan is billed from the quantities of a meter by its dimensions; prices that need more are refused."""
-    if needs.clocks:
-        faults.add(path, "depends on the time of use, which plans are not billed by yet")
-    if needs.events is not Events.NONE:
-        faults.add(path, "looks at single events, which plans are not billed by yet")
-    if len(needs.meters) > 1:
-        named = ", ".join(needs.meters)
-        faults.add(path, f"counts several meters ({named}), which plans are not billed by yet")
-    elif needs.meters and needs.meters[0] != meter:
-        faults.add(path, f"counts the meter {needs.meters[0]!r}, and its rate card {meter!r}")
+def _parse_meters_named(fields: Fields, faults: Faults) -> tuple[str, ...]:
+    """The meter, or the meters, that a rate card names; none that could not be read."""
+    meter = fields.optional("meter", parse_key, None)
+    several = fields.optional("meters", _parse_several_meters, ())
+    if "meter" in fields and "meters" in fields:
+        faults.add(fields.at("meters"), "must be left out beside meter")
+        return ()
+    return several or (() if meter is None else (meter,))
 
 
-def _check_meter(
-    key: str, price: Price | None, fields: Fields, known_meters: Mapping[str, Meter], faults: Faults
+def _parse_several_meters(raw: object, path: str) -> tuple[str, ...]:
+    faults = Faults("invalid_plan")
+    meters = parse_list(raw, path, parse_key, most=METERS_MAX, faults=faults)
+    if not len(faults) and len(set(meters)) < 2:
+        faults.add(path, "must name at least two meters: one stands under meter")
+    if len(set(meters)) < len(meters):
+        faults.add(path, "must not name a meter twice")
+    faults.refuse()
+    return tuple(sorted(meters))
+
+
+def _check_meters(
+    meters: Sequence[str],
+    price: Price | None,
+    fields: Fields,
+    known_meters: Mapping[str, Meter],
+    faults: Faults,
 ) -> None:
-    meter = known_meters.get(key)
-    if meter is None:
-        faults.add(fields.at("meter"), f"{key!r} is not a meter of this catalog", code="unknown_meter")
-        return
-    names = {name for name, _ in meter.dimensions}
-    for dimension in dimensions_of(price) if price is not None else ():
-        if dimension not in names:
-            complaint = f"names {dimension!r}, which is not a dimension of the meter {key!r}"
-            faults.add(f"{fields.at('price')}.dimensions", complaint)
+    place = "meter" if "meter" in fields else "meters"
+    for key in meters:
+        meter = known_meters.get(key)
+        if meter is None:
+            faults.add(fields.at(place), f"{key!r} is not a meter of this catalog", code="unknown_meter")
+        elif price is not None:
+            for at, complaint in meter_complaints(meter, needs_of(price)):
+                faults.add(fields.at(at or place), complaint)

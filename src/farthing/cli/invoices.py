@@ -23,6 +23,7 @@ from farthing.cli.output import (
     printable,
 )
 from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
+from farthing.invoicing.wording import in_unit
 from farthing.kernel.errors import InvalidInput
 
 LIMIT_MAX = 100
@@ -171,7 +172,7 @@ def explain(
         ],
         [
             [
-                charge["reason"],
+                charge["reason"] + in_unit(charge),
                 number(charge["quantity"]),
                 number(charge["unit_price"]),
                 number(charge["amount"]),
@@ -180,8 +181,16 @@ def explain(
         ],
     )
     print(f"\nExactly {number(found['amount_exact'])}, on the invoice {money(found['amount'], currency)}.")
-    if "meter" in said:
-        _print_usage(said)
+    for source in _sources(said):
+        _print_usage(source, named="meters" in said)
+
+
+def _sources(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is said of the meter of a line, or of each of its meters."""
+    if "meters" in said:
+        sources: list[dict[str, Any]] = said["meters"]
+        return sources
+    return [said] if "meter" in said else []
 
 
 def _origin(said: dict[str, Any]) -> dict[str, str]:
@@ -192,10 +201,11 @@ def _origin(said: dict[str, Any]) -> dict[str, str]:
         "Plan": f"{said['plan']['key']} version {said['plan']['version']}, rate card {said['rate_card']}",
         "Price": _price(said["price"]),
     }
-    if "meter" in said:
-        meter = said["meter"]
+    for place, source in enumerate(_sources(said), start=1):
+        meter = source["meter"]
         what = f"{meter['aggregation']} of {meter['value']}" if "value" in meter else meter["aggregation"]
-        facts["Meter"] = f"{meter['key']}: {what} over events of type {meter['event_type']}"
+        name = f"Meter {place}" if "meters" in said else "Meter"
+        facts[name] = f"{meter['key']}: {what} over events of type {meter['event_type']}"
     return facts
 
 
@@ -205,8 +215,10 @@ def _price(price: dict[str, Any]) -> str:
     return text if len(text) <= PRICE_SHOWN_MAX else f"{price['model']} (all of it with --json)"
 
 
-def _print_usage(said: dict[str, Any]) -> None:
+def _print_usage(said: dict[str, Any], *, named: bool) -> None:
     """The events behind the quantity, as they stand now."""
+    if named:
+        print(f"\n{said['meter']['key']}: {number(said['quantity_billed'])}")
     if said["changed_since"]:
         print(
             f"Billed {number(said['quantity_billed'])}; events that came later make it "

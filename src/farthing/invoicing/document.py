@@ -18,7 +18,7 @@ from farthing.invoicing.model import Draft, Line
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import plain, trimmed
-from farthing.rating import Charge
+from farthing.rating import Charge, Measure, UnitCharge
 
 NET_TERMS = timedelta(days=30)
 """An invoice is due this long after its issue."""
@@ -78,16 +78,36 @@ def _line(place: int, line: Line, amount: Decimal) -> dict[str, Any]:
         "amount_exact": trimmed(line.amount_exact),
         "amount": plain(amount),
         "charges": [_charge(charge) for charge in line.charges],
-    }
+    } | _usage_of(line)
 
 
-def _charge(charge: Charge) -> dict[str, str]:
-    return {
+def _usage_of(line: Line) -> dict[str, Any]:
+    """What most lines have no need to say: what is counted where that is no number of things, how much of
+    each of several meters, and whether the line only adjusts others."""
+    more: dict[str, Any] = {}
+    if line.measure is not Measure.QUANTITY:
+        more["measure"] = line.measure.value
+    if line.quantities:
+        more["quantities"] = {meter: trimmed(used) for meter, used in sorted(line.quantities.items())}
+    if line.adjusts:
+        more["adjusts"] = True
+    return more
+
+
+def _charge(charge: Charge) -> dict[str, Any]:
+    said: dict[str, Any] = {
         "quantity": trimmed(charge.quantity),
         "unit_price": trimmed(charge.unit_price),
         "amount": trimmed(charge.amount),
         "reason": charge.reason,
     }
+    if isinstance(charge, UnitCharge):
+        said["in_unit"] = {
+            "unit": charge.unit,
+            "unit_price": trimmed(charge.unit_price_in_unit),
+            "amount": trimmed(charge.amount_in_unit),
+        }
+    return said
 
 
 def instants(period: Period) -> dict[str, str]:

@@ -5,14 +5,16 @@ dimensions. Which line a combination went to is asked of rating itself, by ratin
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from farthing.catalog.meter import meter_json
 from farthing.catalog.model import Meter, PlanVersion, RateCard
+from farthing.invoicing.usage_lines import BillUsage, MeterQuery, meter_queries, usage_rows
 from farthing.kernel.errors import NotFound
 from farthing.kernel.quantity import ZERO, exact, trimmed
-from farthing.rating import Row, dimensions_of, price_json, rate_rows
+from farthing.rating import price_json, rate_rows
 from farthing.usage.model import UsageRow
 
 
@@ -31,33 +33,45 @@ def rate_card_of(version: PlanVersion, key: str) -> RateCard:
     return card
 
 
-def usage_behind(line: Mapping[str, Any], card: RateCard, usage: Sequence[UsageRow]) -> list[UsageRow]:
-    """The usage, among that of the whole rate card, that this line is rated from."""
-    if _adjusts(line, card):
-        return []
-    return [
-        row
-        for row in usage
-        if dict(rate_rows(card.price, [Row(row.dimensions, row.quantity)])[0].dimensions)
-        == line["dimensions"]
-    ]
+def usage_behind(
+    line: Mapping[str, Any], card: RateCard, usage: BillUsage
+) -> dict[MeterQuery, list[UsageRow]]:
+    """The usage, among that of the whole rate card, that this line is rated from, by meter.
+
+    Nothing is behind a line that a price adds to all its usage: a minimum, a discount.
+    """
+    adjusts = line.get("adjusts", False)
+    lines_told: dict[tuple[tuple[str, str], ...], bool] = {}
+    behind: dict[MeterQuery, list[UsageRow]] = {}
+    for query in meter_queries(card):
+        behind[query] = []
+        for row in () if adjusts else usage.get(query, ()):
+            combination = tuple(sorted(row.dimensions.items()))
+            if combination not in lines_told:
+                lines_told[combination] = _line_dimensions(card, query, row) == line["dimensions"]
+            if lines_told[combination]:
+                behind[query].append(row)
+    return behind
 
 
-def _adjusts(line: Mapping[str, Any], card: RateCard) -> bool:
-    """Whether the line is what a matrix's own minimum, maximum, discount or free units add to its lines."""
-    matrix = bool(dimensions_of(card.price))
-    return matrix and not line["dimensions"] and not Decimal(line["quantity"]) and bool(line["charges"])
+def _line_dimensions(card: RateCard, query: MeterQuery, row: UsageRow) -> dict[str, str]:
+    """The dimensions of the line that a combination went to: rated alone, it is the first."""
+    return dict(rate_rows(card.price, usage_rows(card, {query: [row]}))[0].dimensions)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A meter, the usage of it that is behind a line as it is now, and the first of its events."""
+
+    meter: Meter
+    usage: Sequence[UsageRow]
+    events: Sequence[Mapping[str, Any]]
 
 
 def explanation(
-    document: Mapping[str, Any],
-    line: Mapping[str, Any],
-    card: RateCard,
-    meter: Meter | None,
-    usage: Sequence[UsageRow],
-    events: Sequence[Mapping[str, Any]],
+    document: Mapping[str, Any], line: Mapping[str, Any], card: RateCard, sources: Sequence[Source]
 ) -> dict[str, Any]:
-    """Everything that explains a line. `usage` is that behind it as it is now, `events` the first of it."""
+    """Everything that explains a line: of one meter beside it, of several a list under `meters`."""
     said: dict[str, Any] = {
         "invoice": document["number"],
         "customer": document["customer"],
@@ -68,16 +82,26 @@ def explanation(
         "rate_card": card.key,
         "price": price_json(card.price),
     }
-    if meter is None:
-        return said
+    if len(sources) == 1:
+        return said | _source(sources[0], line["quantity"])
+    if sources:
+        quantities = line.get("quantities", {})
+        by_meter = [_source(source, quantities.get(source.meter.key, "0")) for source in sources]
+        said["changed_since"] = any(source["changed_since"] for source in by_meter)
+        said["meters"] = by_meter
+    return said
+
+
+def _source(source: Source, billed: str) -> dict[str, Any]:
+    """What was billed of a meter, what is counted now, and the events behind it."""
     with exact():
-        quantity_now = sum((row.quantity for row in usage), ZERO)
-        events_total = sum(row.events for row in usage)
-    return said | {
-        "meter": meter_json(meter),
-        "quantity_billed": line["quantity"],
+        quantity_now = sum((row.quantity for row in source.usage), ZERO)
+        events_total = sum(row.events for row in source.usage)
+    return {
+        "meter": meter_json(source.meter),
+        "quantity_billed": billed,
         "quantity_now": trimmed(quantity_now),
-        "changed_since": quantity_now != Decimal(line["quantity"]),
+        "changed_since": quantity_now != Decimal(billed),
         "events_total": events_total,
-        "events": list(events),
+        "events": list(source.events),
     }

@@ -1,9 +1,10 @@
 """What a bill's lines are. Pure.
 
 Usage is billed in arrears: one line for each rate card, or for each combination of dimensions of a
-matrix price. A line stands if anything was used or anything is owed; usage that costs nothing is
-shown, a card without usage and without an amount is not. The fees, minimums and tiers of a usage
-price are not prorated: a period that is shorter is shorter for usage too.
+matrix price and each window of a time of use (`usage_lines.py`). A line stands if anything was used or
+anything is owed; usage that costs nothing is shown, a card without usage and without an amount is not.
+The fees, minimums and tiers of a usage price are not prorated: a period that is shorter is shorter for
+usage too.
 
 A fixed fee is billed in arrears or in advance. In a part of a full period it owes its share:
 
@@ -15,40 +16,30 @@ one place in this room where an amount is rounded before the total; see kernel.r
 Example, 49 a month from 10 January:   49 * 22/31 = 34.774193548387096774
 """
 
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from farthing.catalog.model import RateCard, Timing
 from farthing.customers.billable import fraction, full_period
 from farthing.invoicing.due import bills_in_advance, next_period
 from farthing.invoicing.model import Bill, Line, Reason
+from farthing.invoicing.usage_lines import BillUsage, usage_lines, usage_rows
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import ONE, exact
 from farthing.kernel.rounding import quotient
-from farthing.rating import Charge, Row, dimensions_of, rate, rate_rows
-from farthing.usage.model import UsageRow
-
-MeterQuery = tuple[str, tuple[str, ...]]
-"""A meter's key, and the dimensions that its usage is grouped by."""
+from farthing.rating import Charge, rate
 
 _DAY = 86_400_000_000
 _SECOND = 1_000_000
 
 
-def meter_query(card: RateCard) -> MeterQuery | None:
-    """What must be known of usage to bill this card; None for a fixed fee."""
-    return None if card.meter is None else (card.meter, dimensions_of(card.price))
-
-
-def lines_of(bill: Bill, usage: Mapping[MeterQuery, Sequence[UsageRow]]) -> tuple[Line, ...]:
+def lines_of(bill: Bill, usage: BillUsage) -> tuple[Line, ...]:
     """The lines of a bill, in the order of the plan's rate cards. `usage` is that of the bill's own period."""
     lines: list[Line] = []
     coming = next_period(bill) if bill.reason is Reason.PERIOD and bills_in_advance(bill.plan) else None
     for card in bill.plan.rate_cards:
-        query = meter_query(card)
-        if query is not None:
+        if card.meters:
             if bill.reason is Reason.PERIOD:
-                lines += _usage_lines(card, bill.period, usage.get(query, ()))
+                lines += usage_lines(card, bill.period, usage_rows(card, usage))
             continue
         period = _fee_period(card, bill, coming)
         if period is not None:
@@ -61,24 +52,6 @@ def _fee_period(card: RateCard, bill: Bill, coming: Period | None) -> Period | N
     if card.timing is Timing.ADVANCE:
         return bill.period if bill.reason is Reason.START else coming
     return bill.period if bill.reason is Reason.PERIOD else None
-
-
-def _usage_lines(card: RateCard, period: Period, usage: Sequence[UsageRow]) -> list[Line]:
-    rated = rate_rows(card.price, [Row(row.dimensions, row.quantity) for row in usage])
-    return [
-        Line(
-            rate_card=card.key,
-            description=card.name,
-            meter=card.meter,
-            dimensions=row.dimensions,
-            service_period=period,
-            quantity=row.quantity,
-            amount_exact=row.amount,
-            charges=row.charges,
-        )
-        for row in rated
-        if usage or row.amount
-    ]
 
 
 def _fixed_line(card: RateCard, bill: Bill, period: Period) -> list[Line]:

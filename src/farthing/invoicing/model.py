@@ -10,7 +10,7 @@ from typing import Any
 from farthing.catalog.model import Plan
 from farthing.customers.model import Customer, Subscription
 from farthing.kernel.period import Period
-from farthing.rating import Charge
+from farthing.rating import Charge, Measure
 
 
 class Reason(StrEnum):
@@ -55,6 +55,10 @@ class Line:
 
     The charges sum to the exact amount, which keeps every digit; what the line shows in the currency's
     minor unit is decided with the invoice's total.
+
+    measure: what the quantity is counted in: things, seconds, or an amount of money.
+    quantities: how much of each meter, where the price counts several; `quantity` is then 1 for the period.
+    adjusts: whether it is no usage's own, but what a price adds to all its usage: a minimum, a discount.
     """
 
     rate_card: str
@@ -65,6 +69,9 @@ class Line:
     quantity: Decimal
     amount_exact: Decimal
     charges: tuple[Charge, ...]
+    measure: Measure = Measure.QUANTITY
+    quantities: Mapping[str, Decimal] = field(default_factory=dict)
+    adjusts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,21 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from farthing.invoicing.countries import COUNTRIES
-from farthing.invoicing.wording import MINUS, Figure, aligned, day, days, grouped, money, precise, printable
+from farthing.invoicing.usage_lines import name_of
+from farthing.invoicing.wording import (
+    MINUS,
+    Figure,
+    aligned,
+    counted_in,
+    day,
+    days,
+    grouped,
+    in_unit,
+    money,
+    precise,
+    printable,
+    used_of_each,
+)
 from farthing.kernel.instant import zone_named
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.quantity import trimmed
@@ -156,18 +170,22 @@ def _rows_of_card(
     first = lines[0]
     same_period = first["service_period"] == document["period"]
     notes = [] if same_period else [days(first["service_period"], zone)]
+    notes = [*counted_in(first, currency), *notes]
+    name = name_of(first["description"], first["dimensions"])
     if len(lines) == 1:
         if first["dimensions"]:
             notes.insert(0, _named(first["dimensions"]))
-        heading = _row(HEADING, first["description"], _line_figures(first, currency), notes)
+        notes += used_of_each(first)
+        heading = _row(HEADING, name, _line_figures(first, currency), notes)
         charges = [_charge_row(CHARGE, charge, currency, exact=exact) for charge in _charges_below(first)]
         return [heading, *charges]
     names = {tuple(line["dimensions"]) for line in lines if line["dimensions"]}
     if len(names) == 1:
         notes.insert(0, f"by {' · '.join(*names)}")
-    rows = [_row(HEADING, first["description"], notes=notes)]
+    rows = [_row(HEADING, name, notes=notes)]
     for line in lines:
-        rows.append(_row(MEMBER, _member(line, named=len(names) != 1), _line_figures(line, currency)))
+        member = _member(line, named=len(names) != 1)
+        rows.append(_row(MEMBER, member, _line_figures(line, currency), used_of_each(line)))
         rows += [
             _charge_row(CHARGE_OF_MEMBER, charge, currency, exact=exact) for charge in _charges_below(line)
         ]
@@ -188,7 +206,8 @@ def _named(dimensions: Mapping[str, str]) -> str:
 
 def _adjusts(line: Mapping[str, Any]) -> bool:
     """Whether a line is what a price adds to all its usage together: a minimum, a discount."""
-    return not Decimal(line["quantity"]) and bool(line["charges"])
+    adjusts: bool = line.get("adjusts", False)
+    return adjusts
 
 
 def _row(kind: str, text: str, figures: Sequence[str] = (), notes: Sequence[str] = ()) -> Row:
@@ -196,7 +215,8 @@ def _row(kind: str, text: str, figures: Sequence[str] = (), notes: Sequence[str]
 
 
 def _line_figures(line: Mapping[str, Any], currency: str) -> list[str]:
-    quantity = "" if _adjusts(line) else grouped(line["quantity"])
+    owed_unused = not Decimal(line["quantity"]) and bool(line["charges"])
+    quantity = "" if _adjusts(line) or owed_unused else grouped(line["quantity"])
     exact = precise(line["amount_exact"], currency)
     return [quantity, _price(line, currency), exact, money(line["amount"], currency)]
 
@@ -214,7 +234,7 @@ def _price(line: Mapping[str, Any], currency: str) -> str:
 def _charge_row(kind: str, charge: Mapping[str, Any], currency: str, *, exact: bool) -> Row:
     amount = precise(charge["amount"], currency)
     price = precise(charge["unit_price"], currency)
-    reason = charge["reason"]
+    reason = charge["reason"] + in_unit(charge)
     figures = [grouped(charge["quantity"]), price, amount, "" if exact else amount]
     return _row(kind, reason[:1].upper() + reason[1:], figures)
 
@@ -222,8 +242,8 @@ def _charge_row(kind: str, charge: Mapping[str, Any], currency: str, *, exact: b
 def _charges_below(line: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The charges that say more than the line itself does."""
     charges: Sequence[Mapping[str, Any]] = line["charges"]
-    if len(charges) == 1 and Decimal(charges[0]["quantity"]) == Decimal(line["quantity"]):
-        return ()
+    if len(charges) == 1 and "in_unit" not in charges[0]:
+        return () if Decimal(charges[0]["quantity"]) == Decimal(line["quantity"]) else charges
     return charges
 
 

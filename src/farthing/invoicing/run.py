@@ -13,21 +13,20 @@ from datetime import datetime
 from typing import Any
 
 from farthing.invoicing.document import document_of, document_text, instants, invoice_number
-from farthing.invoicing.lines import MeterQuery, lines_of, meter_query
+from farthing.invoicing.lines import lines_of
 from farthing.invoicing.model import Bill, Draft, Invoice, Reason
 from farthing.invoicing.totals import totals_of
+from farthing.invoicing.usage_lines import BillUsage, MeterQuery, meter_queries
 from farthing.kernel.errors import FarthingError
-from farthing.usage.model import Span, UsageRow
+from farthing.usage.model import Span
 
 ALREADY_ISSUED = "already_issued"
 NOTHING_TO_BILL = "nothing_to_bill"
 SUBSCRIPTION_CHANGED = "subscription_changed"
 
-BillUsage = Mapping[MeterQuery, Sequence[UsageRow]]
-
 
 def usage_needed(bills: Sequence[Bill]) -> dict[MeterQuery, list[Span]]:
-    """For each meter and grouping the spans whose usage is billed; a span's id is its bill's position."""
+    """For each meter and detail the spans whose usage is billed; a span's id is its bill's position."""
     needed: dict[MeterQuery, list[Span]] = defaultdict(list)
     queries: dict[int, list[MeterQuery]] = {}
     for position, bill in enumerate(bills):
@@ -35,21 +34,12 @@ def usage_needed(bills: Sequence[Bill]) -> dict[MeterQuery, list[Span]]:
             continue
         version = bill.subscription.plan_version_id
         if version not in queries:
-            found = [meter_query(card) for card in bill.plan.rate_cards]
-            queries[version] = [query for query in dict.fromkeys(found) if query is not None]
+            found = [query for card in bill.plan.rate_cards for query in meter_queries(card)]
+            queries[version] = list(dict.fromkeys(found))
         for query in queries[version]:
             period = bill.period
             needed[query].append(Span(position, bill.customer.customer_id, period.start, period.end))
     return dict(needed)
-
-
-def usage_by_bill(answers: Mapping[MeterQuery, Sequence[UsageRow]]) -> dict[int, BillUsage]:
-    """The usage of each bill, by its position."""
-    by_bill: dict[int, dict[MeterQuery, list[UsageRow]]] = defaultdict(dict)
-    for query, rows in answers.items():
-        for row in rows:
-            by_bill[row.span_id].setdefault(query, []).append(row)
-    return dict(by_bill)
 
 
 def drafted(bill: Bill, usage: BillUsage) -> Draft | str:

@@ -17,21 +17,19 @@ from farthing.invoicing import booking_store as booking_rows
 from farthing.invoicing import store as rows
 from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.due import due_bills, parted
-from farthing.invoicing.explain import explanation, line_of, rate_card_of, usage_behind
-from farthing.invoicing.lines import meter_query
+from farthing.invoicing.explain import Source, explanation, line_of, rate_card_of, usage_behind
 from farthing.invoicing.model import Bill, BillingResult, Draft
 from farthing.invoicing.pdf import check_logo
 from farthing.invoicing.run import (
     ALREADY_ISSUED,
     SUBSCRIPTION_CHANGED,
-    BillUsage,
     drafted,
     numbered,
     passed_over,
-    usage_by_bill,
     usage_needed,
 )
 from farthing.invoicing.seller import parse_seller, seller_on_document
+from farthing.invoicing.usage_lines import MeterQuery, UsageOfBills, meter_queries
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import format_instant, parse_instant
 from farthing.kernel.quantity import plain, trimmed
@@ -106,7 +104,7 @@ def _batches(books: Books, store: EventStore, tenant_id: int, bills: Sequence[Bi
         for positions in _pieces(range(len(some)), INVOICES_PER_TRANSACTION):
             batch = _Batch([], [], done + positions[-1] + 1)
             for position in positions:
-                draft = drafted(some[position], usage.get(position, {}))
+                draft = drafted(some[position], usage.of(position))
                 if isinstance(draft, Draft):
                     batch.drafts.append(draft)
                 else:
@@ -121,12 +119,12 @@ def _usage(
     tenant_id: int,
     meters: dict[str, Meter],
     bills: Sequence[Bill],
-) -> dict[int, BillUsage]:
-    """The usage of all these bills: one query for each meter and grouping."""
-    return usage_by_bill(
+) -> UsageOfBills:
+    """The usage of all these bills: one query for each meter and detail."""
+    return UsageOfBills(
         {
-            (meter, group_by): billable_usage(store, conn, tenant_id, meters[meter], group_by, spans)
-            for (meter, group_by), spans in usage_needed(bills).items()
+            (meter, detail): billable_usage(store, conn, tenant_id, meters[meter], detail, spans)
+            for (meter, detail), spans in usage_needed(bills).items()
         }
     )
 
@@ -250,17 +248,25 @@ def explain_line(
     card = rate_card_of(
         get_plan(books, tenant_id, document["plan"]["key"], document["plan"]["version"]), said["rate_card"]
     )
-    query = meter_query(card)
-    if query is None:
-        return explanation(document, said, card, None, (), ())
-    meter = get_meter(books, tenant_id, query[0])
+    queries = meter_queries(card)
     start, end = (parse_instant(said["service_period"][bound], bound) for bound in ("start", "end"))
     span = Span(0, found["customer_id"], start, end)
+    meters = {query[0]: get_meter(books, tenant_id, query[0]) for query in queries}
     with books.read_only(tenant_id) as conn:
-        usage = billable_usage(store, conn, tenant_id, meter, query[1], [span])
+        usage = {
+            query: list(billable_usage(store, conn, tenant_id, meters[query[0]], query[1], [span]))
+            for query in queries
+        }
         behind = usage_behind(said, card, usage)
-        events = _first_events(conn, store, tenant_id, meter, query[1], span, behind, limit)
-    return explanation(document, said, card, meter, behind, events)
+        sources = [
+            Source(
+                meters[query[0]],
+                used,
+                _first_events(conn, store, tenant_id, meters[query[0]], query, span, used, limit),
+            )
+            for query, used in behind.items()
+        ]
+    return explanation(document, said, card, sources)
 
 
 def _first_events(
@@ -268,20 +274,29 @@ def _first_events(
     store: EventStore,
     tenant_id: int,
     meter: Meter,
-    group_by: Sequence[str],
+    query: MeterQuery,
     span: Span,
     usage: Sequence[UsageRow],
     limit: int,
 ) -> list[dict[str, Any]]:
     """The first events of each combination of dimensions in turn, until there are enough."""
+    detail = query[1]
     events: list[dict[str, Any]] = []
     for row in usage:
         if len(events) >= limit:
             break
-        dimensions = {name: row.dimensions.get(name) for name in group_by}
-        wanted = limit - len(events)
+        dimensions = {name: row.dimensions.get(name) for name in detail.names}
         events += events_behind(
-            store, conn, tenant_id, meter, span.customer_id, span.start, span.end, dimensions, wanted
+            store,
+            conn,
+            tenant_id,
+            meter,
+            span.customer_id,
+            span.start,
+            span.end,
+            dimensions,
+            limit - len(events),
+            detail.clocks,
         )[1]
     return events
 

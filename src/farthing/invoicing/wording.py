@@ -6,6 +6,7 @@ Numbers keep every digit: a price of 0.0000025 is written in full.
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from farthing.kernel.money import MINOR_UNITS
@@ -63,6 +64,32 @@ def money(amount: Decimal | str, currency: str) -> str:
         "an amount must be rounded before it is printed"
     )
     return text
+
+
+def counted_in(line: Mapping[str, Any], currency: str) -> list[str]:
+    """What a line's quantity is counted in, where that is no number of things: `quantity in seconds`."""
+    match line.get("measure"):
+        case "seconds":
+            return ["quantity in seconds"]
+        case "amount":
+            return [f"quantity in {currency}"]
+        case _:
+            return []
+
+
+def used_of_each(line: Mapping[str, Any]) -> list[str]:
+    """How much was used of each meter that a line counts: `projects: 3 · seats: 12`."""
+    used = [f"{meter}: {grouped(quantity)}" for meter, quantity in line.get("quantities", {}).items()]
+    return [" · ".join(used)] if used else []
+
+
+def in_unit(charge: Mapping[str, Any]) -> str:
+    """What a charge is in a unit of its own, if its price is written in one: ` (7,500 credits, 5 each)`."""
+    if "in_unit" not in charge:
+        return ""
+    told = charge["in_unit"]
+    amount, each = grouped(told["amount"]), grouped(told["unit_price"])
+    return f" ({amount} {told['unit']})" if amount == each else f" ({amount} {told['unit']}, {each} each)"
 
 
 def aligned(texts: Sequence[str]) -> list[Figure]:

@@ -226,3 +226,93 @@ def test_the_number_of_rate_cards_is_bounded() -> None:
     cards = [{"key": f"k{i}", "name": "K", "price": FLAT} for i in range(501)]
     assert isinstance(parse_plan(plan(rate_cards=cards[:500])), Plan)
     assert refused(plan(rate_cards=cards)).path == "plans[0].rate_cards"
+
+
+SEVERAL = {"model": "capacity", "tiers": [{"limits": {"seats": "10", "projects": "3"}, "price": "5"}]}
+PERCENTAGE = {"model": "percentage", "rate": "2.9"}
+TIMED = {"model": "timed", "steps": [{"price": "1"}]}
+BY_TIME = {
+    "model": "time_of_use",
+    "timezone": "UTC",
+    "windows": [{"name": "night", "from": "22:00", "to": "06:00", "price": PER_UNIT}],
+    "default": PER_UNIT,
+}
+FITTING = METERS | {
+    key: parse_meter({"key": key, "event_type": "e", **taken})
+    for key, taken in {
+        "seats": {"aggregation": "max", "value": "data.seats"},
+        "projects": {"aggregation": "max", "value": "data.projects"},
+        "calls": {"aggregation": "count"},
+        "amounts": {"aggregation": "sum", "value": "data.amount"},
+    }.items()
+}
+
+
+def fitted(**card: object) -> Plan:
+    return parse_plan(plan(rate_cards=[{"key": "a", "name": "A", **card}]), "", FITTING)
+
+
+@pytest.mark.parametrize(
+    ("card", "meters"),
+    [
+        ({"meters": ["seats", "projects"], "price": SEVERAL}, ("projects", "seats")),
+        ({"meter": "amounts", "price": PERCENTAGE}, ("amounts",)),
+        ({"meter": "amounts", "price": TIMED}, ("amounts",)),
+        ({"meter": "calls", "price": BY_TIME}, ("calls",)),
+        ({"meter": "seats", "price": BY_TIME}, ("seats",)),  # the most seats by night, the most by day
+    ],
+)
+def test_meters_that_fit_their_price(card: dict[str, object], meters: tuple[str, ...]) -> None:
+    parsed = fitted(**card)
+    (read,) = parsed.rate_cards
+    assert read.meters == meters
+    assert read.meter == (meters[0] if len(meters) == 1 else None)
+    assert parse_plan(plan_json(parsed)) == parsed
+    assert meters_mentioned(plan(rate_cards=[card])) == set(meters)
+
+
+@pytest.mark.parametrize(
+    ("card", "path", "complaint"),
+    [
+        ({"meter": "seats", "price": SEVERAL}, "meter", "must be meters: [projects, seats], which the price counts"),
+        ({"meters": ["calls", "seats"], "price": SEVERAL}, "meters",
+         "must be meters: [projects, seats], which the price counts"),
+        ({"meters": ["calls", "seats"], "price": PER_UNIT}, "meters",
+         "must be one meter, under meter: the price does not count several"),
+        ({"meters": ["seats"], "price": SEVERAL}, "meters", "must name at least two meters: one stands under meter"),
+        ({"meters": ["seats", "seats"], "price": SEVERAL}, "meters", "must not name a meter twice"),
+        ({"meters": ["projects", "seats"], "meter": "calls", "price": SEVERAL}, "meters",
+         "must be left out beside meter"),
+        ({"price": SEVERAL}, "price.model", "must be flat for a rate card without a meter"),
+        ({"meters": ["projects", "seats"], "timing": "advance", "price": SEVERAL}, "timing",
+         "must be arrears: usage is known when the period is over"),
+        ({"meter": "calls", "price": PERCENTAGE}, "meter",
+         "must sum a value of its events: the price is one of amounts of money, and 'calls' is a count"),
+        ({"meter": "seats", "price": {"model": "dynamic"}}, "meter",
+         "must sum a value of its events: the price is one of amounts of money, and 'seats' is a max"),
+        ({"meter": "calls", "price": TIMED}, "meter",
+         "must sum a value of its events: the price is one of seconds, and 'calls' is a count"),
+        ({"meter": "calls", "price": BY_TIME | {"default": PERCENTAGE}}, "meter",
+         "must sum a value of its events: the price is one of amounts of money, and 'calls' is a count"),
+        ({"meters": ["projects", "seats"], "price": {
+            "model": "matrix", "dimensions": ["model"], "cells": [{"when": {"model": "x"}, "price": SEVERAL}]}},
+         "price.dimensions", "names 'model', which is not a dimension of the meter 'projects'"),
+    ],
+)  # fmt: skip
+def test_meters_that_do_not_fit_their_price(card: dict[str, object], path: str, complaint: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        fitted(**card)
+    assert (f"rate_cards[0].{path}", complaint) in {
+        (fault.path, fault.message) for fault in caught.value.faults
+    }
+
+
+def test_a_meter_among_several_that_is_not_known() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_plan(
+            plan(rate_cards=[{"key": "a", "name": "A", "meters": ["projects", "seats"], "price": SEVERAL}]),
+            "",
+            {},
+        )
+    assert caught.value.code == "unknown_meter"
+    assert [fault.path for fault in caught.value.faults] == ["rate_cards[0].meters"] * 2

@@ -16,7 +16,7 @@ from farthing.invoicing.lines import lines_of, prorated
 from farthing.invoicing.model import Bill, Line, Reason
 from farthing.kernel.quantity import exact
 from farthing.rating import Charge
-from farthing.usage.model import UsageRow
+from farthing.usage.model import NO_DETAIL, Detail, UsageRow
 
 PER_UNIT = {
     "key": "calls",
@@ -144,7 +144,7 @@ def test_a_share_is_exact_to_eighteen_digits_and_its_charges_sum_to_it(
 
 def test_usage_of_a_card_is_one_line() -> None:
     (bill,) = bills(plan_with(PER_UNIT), "2024-02-01")
-    (line,) = lines_of(bill, {("calls", ()): [UsageRow(0, {}, Decimal(1500), 3)]})
+    (line,) = lines_of(bill, {("calls", NO_DETAIL): [UsageRow(0, {}, Decimal(1500), 3)]})
     assert (line.quantity, line.amount_exact, line.meter) == (Decimal(1500), Decimal(15), "calls")
     assert line.service_period == bill.period
 
@@ -152,7 +152,7 @@ def test_usage_of_a_card_is_one_line() -> None:
 def test_no_usage_no_line_and_nothing_owed_is_shown_if_it_was_used() -> None:
     (bill,) = bills(plan_with(PER_UNIT), "2024-02-01")
     assert lines_of(bill, {}) == ()
-    (line,) = lines_of(bill, {("calls", ()): [UsageRow(0, {}, Decimal(0), 2)]})
+    (line,) = lines_of(bill, {("calls", NO_DETAIL): [UsageRow(0, {}, Decimal(0), 2)]})
     assert (line.quantity, line.amount_exact) == (0, 0)
 
 
@@ -177,7 +177,7 @@ def test_a_matrix_has_a_line_for_each_combination_and_unpriced_usage_is_shown() 
         UsageRow(0, {"model": name}, Decimal(count), 1)
         for name, count in (("haiku", 10), ("opus", 20), ("other", 30))
     ]
-    lines = lines_of(bill, {("calls", ("model",)): usage})
+    lines = lines_of(bill, {("calls", Detail(("model",))): usage})
     assert [(dict(line.dimensions), str(line.amount_exact)) for line in lines] == [
         ({"model": "opus"}, "0.20"),
         ({"model": "haiku"}, "0.010"),
@@ -188,7 +188,7 @@ def test_a_matrix_has_a_line_for_each_combination_and_unpriced_usage_is_shown() 
 
 def test_usage_is_not_on_the_invoice_of_a_start() -> None:
     start, period = bills(plan_with(PER_UNIT, ADVANCE), "2024-02-01")
-    usage = {("calls", ()): [UsageRow(0, {}, Decimal(5), 1)]}
+    usage = {("calls", NO_DETAIL): [UsageRow(0, {}, Decimal(5), 1)]}
     assert [line.rate_card for line in lines_of(start, usage)] == ["base"]
     assert [line.rate_card for line in lines_of(period, usage)] == ["calls", "base"]
 

@@ -115,13 +115,59 @@ def test_tiers_stand_below_their_line_and_exact_amounts_only_where_needed() -> N
 
 
 def test_what_a_price_adds_to_all_its_usage_and_what_it_does_not_price() -> None:
-    minimum = line(3, "Output tokens", "0", [("1", "5", "5", "minimum")], "5.00", rate_card="Output tokens")
+    owed = line(3, "Output tokens", "0", [("1", "5", "5", "minimum")], "5.00", rate_card="Output tokens")
+    minimum = owed | {"adjusts": True}
     unpriced = line(2, "Output tokens", "7", [("7", "0", "0", "unpriced")], "0.00", dimensions={"model": "x"})
     assert [row[1:] for row in rows(invoice([tokens(1, "opus"), unpriced, minimum]))[0][1:]] == [
         ("opus", ["18,059,974", "0.0000025", "45.149935", "45.15"]),
         ("x", ["7", "unpriced", "0.00", "0.00"]),
         ("all of it", ["", "", "5.00", "5.00"]),
         ("Minimum", ["1", "5.00", "5.00", ""]),
+    ]
+
+
+def noted(document: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+    """The rows of a table with what stands below their words."""
+    sections = paper(document, {})["table"]["sections"]
+    return [(row["text"], tuple(row["notes"])) for rows in sections for row in rows]
+
+
+def test_a_window_is_named_once_whether_it_is_alone_or_not() -> None:
+    def energy(place: int, window: str) -> dict[str, Any]:
+        charge = ("10", "0.50", "5", "usage")
+        named = {"dimensions": {"time of use": window}, "rate_card": "energy"}
+        return line(place, f"Energy ({window})", "10", [charge], "5.00", **named)
+
+    assert noted(invoice([energy(1, "peak"), energy(2, "night")])) == [
+        ("Energy", ("by time of use",)),
+        ("peak", ()),
+        ("night", ()),
+    ]
+    assert noted(invoice([energy(1, "peak")])) == [("Energy", ("time of use: peak",))]
+
+
+def test_what_a_quantity_is_counted_in_and_how_much_of_each_meter() -> None:
+    calls = line(1, "Calls", "90", [("1.5", "0.6", "0.9", "step 1")], "0.90", measure="seconds")
+    payments = line(2, "Payments", "100", [("100", "0.03", "3", "3 %")], "3.00", measure="amount")
+    used = {"projects": "11", "seats": "1200"}
+    workspace = line(3, "Workspace", "1", [("1", "40", "40", "tier 2")], "40.00", quantities=used)
+    assert [row for row in noted(invoice([calls, payments, workspace])) if row[1]] == [
+        ("Calls", ("quantity in seconds",)),
+        ("Payments", ("quantity in USD",)),
+        ("Workspace", ("projects: 11 · seats: 1,200",)),
+    ]
+
+
+def test_a_charge_of_a_price_in_credits_says_both() -> None:
+    used = line(
+        1, "Tokens", "1500", [("1500", "0.05", "75", "usage"), ("1", "2.5", "2.5", "minimum")], "77.50"
+    )
+    used["charges"][0]["in_unit"] = {"unit": "credits", "unit_price": "5", "amount": "7500"}
+    used["charges"][1]["in_unit"] = {"unit": "credits", "unit_price": "250", "amount": "250"}
+    assert [row[0] for row in noted(invoice([used]))] == [
+        "Tokens",
+        "Usage (7,500 credits, 5 each)",
+        "Minimum (250 credits)",
     ]
 
 
