@@ -190,32 +190,6 @@ def test_all_faults_at_once_with_full_paths() -> None:
     )  # fmt: skip
 
 
-_TIMES = {"timezone": "UTC", "windows": [{"price": {"model": "per_unit", "unit_price": "1"}}]}
-_SEATS = {"limits": {"seats": "5"}, "price": "1"}
-
-
-@pytest.mark.parametrize(
-    ("price", "message"),
-    [
-        ({"model": "time_of_use", **_TIMES}, "depends on the time of use, which plans are not billed by yet"),
-        ({"model": "percentage", "rate": "1"}, "looks at single events, which plans are not billed by yet"),
-        (
-            {"model": "block", "tiers": [{"sizes": {"a": "1", "b": "1"}, "block_price": "1"}]},
-            "counts several meters (a, b), which plans are not billed by yet",
-        ),
-        (
-            {"model": "capacity", "tiers": [_SEATS]},
-            "counts the meter 'seats', and its rate card 'input_tokens'",
-        ),
-    ],
-)
-def test_what_a_plan_is_not_billed_by_is_refused(price: dict[str, object], message: str) -> None:
-    card = {"key": "input", "name": "Input", "meter": "input_tokens", "price": price}
-    with pytest.raises(InvalidInput) as caught:
-        parse_plan(plan(rate_cards=[card]), known_meters=METERS)
-    assert [str(fault) for fault in caught.value.faults] == [f"rate_cards[0].price {message}"]
-
-
 def test_meters_mentioned_reads_anything() -> None:
     assert meters_mentioned(plan()) == {"input_tokens"}
     for raw in (None, [], {"rate_cards": 5}, {"rate_cards": [5, {"meter": ["x"]}, {"meter": "a b\x00"}]}):
