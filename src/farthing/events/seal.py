@@ -24,6 +24,7 @@ from farthing.events.log.files import Block, RefusedLine
 from farthing.events.store import duckdb as columns
 from farthing.events.store.books import QuarantineEntry, RunRow
 from farthing.events.store.duckdb import EventStore, Lateness, SegmentFile
+from farthing.events.store.lines import load_lines
 from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.instant import from_unix_microseconds
 
@@ -97,7 +98,7 @@ def decode_blocks(
         return DecodedBlocks(tenant_id, blocks, wanted, None, NO_IDENTITIES, np.zeros(0, dtype=np.bool_))
     cursor = store.cursor()
     try:
-        columns.load_lines(
+        load_lines(
             cursor, [block.payload for block in events], [block.header.received_us for block in events]
         )
         columns.decode(cursor, wanted, meters, lateness)
