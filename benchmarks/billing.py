@@ -25,6 +25,7 @@ from farthing.catalog.service import all_meters, plan_versions_by_id
 from farthing.cli.demo_traffic import customer_key
 from farthing.customers.apply import apply
 from farthing.customers.service import get_customer, subscriptions_begun
+from farthing.invoicing.adjustments import Carried
 from farthing.invoicing.due import due_bills, parted
 from farthing.invoicing.model import Bill, Draft
 from farthing.invoicing.run import drafted, usage_needed
@@ -133,7 +134,8 @@ def _parts_alone(app: App) -> tuple[float, float]:
         }
     asked = time.perf_counter()
     usage = UsageOfBills({query: iter(rows) for query, rows in answers.items()})
-    drafts = [drafted(bill, usage.of(place)) for place, bill in enumerate(bills)]
+    carried = Carried({}, {})
+    drafts = [drafted(bill, usage.of(place), carried) for place, bill in enumerate(bills)]
     finished = time.perf_counter()
     require_equal(
         "bills that could be drafted", sum(isinstance(draft, Draft) for draft in drafts), len(bills)

@@ -7,7 +7,7 @@ import pytest
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from farthing.api import documents, invoice_documents, ledger_documents
+from farthing.api import documents, invoice_documents, ledger_documents, terms_documents
 from farthing.api.front import OPEN_PATHS
 
 
@@ -106,6 +106,17 @@ EXAMPLES = {
         "plan": "payg",
         "start": "2026-10-01T00:00:00Z",
     },
+    "POST /v1/coupons": {"key": "launch", "name": "Launch", "percent": "20", "duration": "forever"},
+    "POST /v1/subscriptions/acme-payg/coupons": {"coupon": "launch", "start": "2026-10-01T00:00:00Z"},
+    "POST /v1/subscriptions/acme-payg/commitments": {
+        "key": "month",
+        "kind": "prepaid",
+        "amount": "5",
+        "interval": "month",
+        "overage_percent": "120",
+    },
+    "POST /v1/estimates": {"customer": "acme", "usage": [{"meter": "calls", "quantity": "7"}]},
+    "GET /v1/customers/acme/upcoming-invoices": None,
     "POST /v1/events": {"id": "1", "source": "s", "type": "call", "subject": "acme"},
     "POST /v1/billing-runs": {"until": "2026-12-01T00:00:00Z"},
     "PUT /v1/seller": {"name": "Northwind", "paper": "a4"},
@@ -115,7 +126,13 @@ EXAMPLES = {
     "GET /v1/plans/payg": None,
     "GET /v1/customers/acme": None,
     "GET /v1/subscriptions": None,
+    "GET /v1/coupons": None,
+    "GET /v1/coupons/launch": None,
+    "GET /v1/subscriptions/acme-payg/coupons": None,
+    "GET /v1/subscriptions/acme-payg/commitments": None,
     "GET /v1/invoices": None,
+    "GET /v1/invoices/INV-000002": None,
+    "GET /v1/invoices/INV-000002/lines/2/explain": None,
     "GET /v1/invoices/INV-000001": None,
     "GET /v1/invoices/INV-000001/lines/1/explain": None,
     "GET /v1/usage?meter=calls&from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z": None,
@@ -158,7 +175,7 @@ def described(document, method, address, status) -> type[BaseModel]:
         operation = document["paths"][template][method.lower()]
     schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
     name = schema["$ref"].rpartition("/")[2]
-    rooms = (documents, invoice_documents, ledger_documents)
+    rooms = (documents, invoice_documents, ledger_documents, terms_documents)
     model = next(getattr(room, name) for room in rooms if hasattr(room, name))
     assert issubclass(model, BaseModel)
     return model

@@ -16,6 +16,9 @@ FACTS = (
     "invoice_lines",
     "accounts",
     "transfers",
+    "coupons",
+    "coupon_redemptions",
+    "commitments",
 )
 
 SEAL = """

@@ -68,7 +68,7 @@ CREATED = [
 
 
 def test_a_file_becomes_what_stands_once(books: Books, tenant_id: int, now: datetime) -> None:
-    planned = plan_apply(books, tenant_id, read())
+    planned = plan_apply(books, tenant_id, read(), now)
     assert outcomes(planned) == CREATED
     assert list_customers(books, tenant_id, None, 10) == []
     assert apply(books, tenant_id, read(), now) == planned
@@ -79,7 +79,7 @@ def test_a_file_becomes_what_stands_once(books: Books, tenant_id: int, now: date
     assert get_plan(books, tenant_id, "payg").plan.rate_cards[0].meter == "input_tokens"
     assert get_meter(books, tenant_id, "input_tokens").dimensions == (("model", "data.model"),)
 
-    for again in (plan_apply(books, tenant_id, read()), apply(books, tenant_id, read(), now)):
+    for again in (plan_apply(books, tenant_id, read(), now), apply(books, tenant_id, read(), now)):
         assert again.changing() == ()
         assert again.count("customer", Outcome.UNCHANGED) == 2
     assert get_plan(books, tenant_id, "payg").version == 1
@@ -93,7 +93,7 @@ def test_changes_are_shown_field_by_field_and_written(books: Books, tenant_id: i
         .replace("[key-7, key-8]", "[key-8, key-9]")
         .replace("anchor: calendar", "anchor: calendar, end: 2024-06-15T00:00:00Z")
     )
-    plan = plan_apply(books, tenant_id, changed)
+    plan = plan_apply(books, tenant_id, changed, now)
     assert [(change.kind, change.key, change.outcome) for change in plan.changing()] == [
         ("plan", "payg", Outcome.NEW_VERSION),
         ("customer", "acme", Outcome.CHANGED),
@@ -154,7 +154,7 @@ def test_every_fault_of_a_file_at_once(books: Books, tenant_id: int, now: dateti
         + "currencies: []\n"
     )
     with pytest.raises(InvalidInput) as refused:
-        plan_apply(books, tenant_id, read(text))
+        plan_apply(books, tenant_id, read(text), now)
     assert refused.value.code == "invalid_catalog"
     assert [fault.path for fault in refused.value.faults] == [
         "plans[0].rate_cards[0].price.cells[0].price.unit_price",

@@ -79,6 +79,7 @@ def test_the_invoice_of_the_example(world: World) -> None:
         "lines": [
             {
                 "line": 1,
+                "kind": "usage",
                 "rate_card": "tokens",
                 "meter": "tokens",
                 "description": "Tokens",
@@ -98,6 +99,7 @@ def test_the_invoice_of_the_example(world: World) -> None:
             },
             {
                 "line": 2,
+                "kind": "usage",
                 "rate_card": "tokens",
                 "meter": "tokens",
                 "description": "Tokens",

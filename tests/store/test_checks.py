@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from billing_world import PER_TOKEN, World, fee, open_store, plan
 
+from farthing.customers.apply import apply
 from farthing.db import Books
 from farthing.db.checks import check_row_security
 from farthing.events.checks import (
@@ -22,7 +23,8 @@ from farthing.events.checks import (
 from farthing.events.log.files import list_log_files
 from farthing.events.store import books as event_rows
 from farthing.events.store.books import Segment
-from farthing.invoicing.checks import check_documents, check_numbers, check_sums
+from farthing.invoicing.checks import check_documents, check_numbers, check_sums, check_terms
+from farthing.kernel.checked import Checked
 from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
 
 
@@ -159,6 +161,41 @@ def test_a_line_that_was_changed(world: World, owner: psycopg.Connection) -> Non
     assert check_documents(world.books, world.tenant_id).findings == (
         "the document of INV-000001 differs in lines",
     )
+
+
+def test_terms_that_were_not_kept_to(world: World, owner: psycopg.Connection) -> None:
+    coupon = {"key": "hello", "name": "Hello", "percent": "10", "duration": "once"}
+    apply(
+        world.books,
+        world.tenant_id,
+        {
+            "coupons": [coupon],
+            "subscriptions": [
+                {
+                    "key": "second",
+                    "customer": "acme",
+                    "plan": "payg",
+                    "start": "2026-01-01T00:00:00Z",
+                    "coupons": ["hello"],
+                    "commitments": [{"key": "funds", "kind": "prepaid", "amount": "5", "interval": "month"}],
+                }
+            ],
+        },
+        world.now,
+    )
+    world.bill("2026-03-01")
+    assert check_terms(world.books, world.tenant_id) == Checked("2 terms")
+    with changed_by_the_owner(owner, world.tenant_id, "invoice_lines") as conn:
+        conn.execute("UPDATE invoice_lines SET quantity = 6 WHERE adjustment = 'lapse'")
+        conn.execute(
+            "UPDATE invoice_lines SET rate_card = NULL, adjustment = 'coupon', adjustment_key = 'hello'"
+            " WHERE rate_card = 'fee'"
+        )
+    findings = check_terms(world.books, world.tenant_id).findings
+    assert findings[0] == (
+        "of the commitment funds of second over 5 6.00225 were drawn or lapsed, 0 trued up, paid 1 times"
+    )
+    assert findings[1] == "the coupon hello reduced 2 invoices of second, and lasts for 1"
 
 
 def test_a_document_that_was_changed(world: World, owner: psycopg.Connection) -> None:

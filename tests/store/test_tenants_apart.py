@@ -82,6 +82,17 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "invoice_id": 1, "line": 1, "rate_card": "r", "dimensions": definition, "service_start": now,
             "service_end": later, "quantity": 5, "amount_exact": 5, "amount": 5,
         },
+        "coupons": {
+            "coupon_id": 1, "key": "c", "definition": definition, "max_redemptions": 1, "created_at": now,
+        },
+        "coupon_redemptions": {
+            "coupon_id": 1, "subscription_id": 1, "place": 1, "max_redemptions": 1, "start_at": now,
+            "redeemed_at": now,
+        },
+        "commitments": {
+            "subscription_id": 1, "key": "c", "definition": definition, "start_at": now, "end_at": later,
+            "created_at": now,
+        },
     }  # fmt: skip
 
 

@@ -199,6 +199,7 @@ class PlanBody(Body):
     interval_count: int = Field(1, ge=1)
     rounding: RoundingScope = RoundingScope.INVOICE
     rounding_mode: Rounding = Rounding.HALF_UP
+    minimum: Exact = Field("0", description="What a full period comes to at least.")
     rate_cards: list[RateCardBody] = Field(min_length=1)
 
 
@@ -275,8 +276,8 @@ class CustomerPage(BaseModel):
     next_cursor: str | None
 
 
-class SubscriptionBody(Body):
-    """A customer on a plan."""
+class SubscriptionDocument(Body):
+    """A customer on a plan, as it stands."""
 
     key: Subject
     customer: Subject
@@ -287,10 +288,6 @@ class SubscriptionBody(Body):
     )
     start: Instant
     end: Instant | None = None
-
-
-class SubscriptionDocument(SubscriptionBody):
-    """A subscription as it stands."""
 
 
 class SubscriptionPage(BaseModel):

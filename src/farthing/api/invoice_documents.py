@@ -1,6 +1,6 @@
 """The shapes of invoices and of what is around them, for the OpenAPI description (see `documents.py`)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,7 @@ from farthing.api.documents import (
     Subject,
     Text,
 )
+from farthing.invoicing.model import LineKind
 
 
 class BillingRunBody(Body):
@@ -69,13 +70,34 @@ class ChargeDocument(BaseModel):
     in_unit: ChargeInUnit | None = None
 
 
+class ShareDocument(BaseModel):
+    """How much of another line a line was made of."""
+
+    line: int
+    amount: Exact
+
+
+class AdjustmentDocument(BaseModel):
+    """Of which coupon, commitment or plan a line is, and of which lines it was made."""
+
+    key: Key
+    of: list[ShareDocument]
+    term: PeriodDocument | None = Field(None, description="Of a commitment.")
+    committed: Exact | None = None
+    before: Exact | None = Field(None, description="How much of it was used on earlier invoices.")
+
+
 class LineDocument(BaseModel):
-    """One line. `amount` is rounded, `amount_exact` is not."""
+    """One line. `amount` is rounded, `amount_exact` is not.
+
+    A line of usage or a fee has a rate card; every other kind has an adjustment that says what it is of.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     line: int
-    rate_card: Key
+    kind: LineKind | None = Field(None, description="Absent on invoices that were issued before it existed.")
+    rate_card: Key | None
     meter: Key | None
     description: str
     dimensions: dict[str, str]
@@ -93,6 +115,7 @@ class LineDocument(BaseModel):
     adjusts: bool | None = Field(
         None, description="Whether the line is what a price adds to all its usage: a minimum, a discount."
     )
+    adjustment: AdjustmentDocument | None = None
 
 
 class InvoiceSummary(BaseModel):
@@ -104,7 +127,7 @@ class InvoiceSummary(BaseModel):
     customer: Subject
     subscription: Subject
     status: Literal["issued"]
-    reason: Literal["start", "period"]
+    reason: Literal["start", "period", "settlement"]
     currency: str
     period: PeriodDocument
     subtotal: Exact
@@ -157,10 +180,19 @@ class MeterExplanation(BaseModel):
     events: list[CountedEvent]
 
 
+class ExplainedShare(BaseModel):
+    """A line that another was made of, and how much of it."""
+
+    share: Exact
+    line: LineDocument
+
+
 class ExplanationDocument(BaseModel):
     """Why a line says what it says: its price, its charges, and the events that are counted for it now.
 
     A line of a fixed fee has no meter, no quantities and no events; one of several meters has them in `meters`.
+    A line that is made of others has no rate card, but what it is of (a coupon, a commitment, the plan's
+    minimum) and those lines.
     """
 
     invoice: str
@@ -169,8 +201,12 @@ class ExplanationDocument(BaseModel):
     currency: str
     line: LineDocument
     plan: PlanVersionName
-    rate_card: Key
-    price: PriceBody
+    rate_card: Key | None = None
+    price: PriceBody | None = None
+    coupon: dict[str, Any] | None = None
+    commitment: dict[str, Any] | None = None
+    minimum: Exact | None = None
+    of: list[ExplainedShare] | None = None
     meter: MeterDocument | None = None
     quantity_billed: Exact | None = None
     quantity_now: Exact | None = None

@@ -26,11 +26,17 @@ from farthing.api.documents import (
     MeterBody,
     PlanBody,
     ProblemDocument,
-    SubscriptionBody,
 )
 from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
 from farthing.api.front import OPEN_PATHS
 from farthing.api.invoice_documents import BillingRunBody, SellerBody
+from farthing.api.terms_documents import (
+    CommitmentBody,
+    CouponBody,
+    EstimateBody,
+    RedemptionBody,
+    SubscriptionBody,
+)
 from farthing.api.web import problems, reference
 from farthing.events.formats import BODY_BYTES_MAX, EVENTS_PER_REQUEST_MAX, TABLE_TYPES
 
@@ -45,7 +51,11 @@ BODIES: tuple[type[BaseModel], ...] = (
     AliasBody,
     SubscriptionBody,
     CancelBody,
+    CouponBody,
+    RedemptionBody,
+    CommitmentBody,
     BillingRunBody,
+    EstimateBody,
     SellerBody,
     ApiKeyBody,
 )

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from farthing.catalog.expression import Expression
 from farthing.kernel.period import Interval
+from farthing.kernel.quantity import ZERO
 from farthing.kernel.rounding import Rounding
 from farthing.rating import Needs, Price, needs_of
 
@@ -116,7 +117,10 @@ class RateCard:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a subscription to it is charged, and how often."""
+    """What a subscription to it is charged, and how often.
+
+    minimum: what a full period comes to at least, in the plan's currency.
+    """
 
     key: str
     name: str
@@ -126,6 +130,7 @@ class Plan:
     rounding: RoundingScope
     rounding_mode: Rounding
     rate_cards: tuple[RateCard, ...]
+    minimum: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +154,4 @@ class PlanRef:
     key: str
     version: int
     currency: str
+    rate_cards: tuple[str, ...] = ()

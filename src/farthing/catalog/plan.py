@@ -2,17 +2,21 @@
 
 A rate card with a meter prices that meter's usage and is billed in arrears: usage is known when the
 period is over. One whose price counts several meters names them all, `meters: [projects, seats]` in
-place of `meter`. A rate card without any is a fixed fee: its price model is `flat`.
+place of `meter`. A rate card without any is a fixed fee: its price model is `flat`. With `minimum` a period
+comes to at least so much (see `invoicing/minimum.py`).
 
 What a price needs, its meters must have (`fitting.py`).
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from farthing.catalog.fitting import meter_complaints, meters_complaints
 from farthing.catalog.model import Meter, Plan, RateCard, RoundingScope, Timing
+from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.money import parse_currency
 from farthing.kernel.period import parse_interval, parse_interval_count
+from farthing.kernel.quantity import ZERO, parse_decimal, trimmed
 from farthing.kernel.reading import (
     Faults,
     Fields,
@@ -50,10 +54,11 @@ def parse_plan(raw: object, path: str = "", known_meters: Mapping[str, Meter] | 
     interval_count = fields.optional("interval_count", parse_interval_count, 1)
     rounding = fields.optional("rounding", _parse_rounding, RoundingScope.INVOICE)
     rounding_mode = fields.optional("rounding_mode", _parse_rounding_mode, Rounding.HALF_UP)
+    minimum = fields.optional("minimum", _parse_minimum, ZERO)
     rate_cards = fields.required("rate_cards", lambda raw, path: _parse_rate_cards(raw, path, known_meters))
     fields.refuse_unknown()
     faults.refuse()
-    return Plan(key, name, currency, interval, interval_count, rounding, rounding_mode, rate_cards)
+    return Plan(key, name, currency, interval, interval_count, rounding, rounding_mode, rate_cards, minimum)
 
 
 def meters_mentioned(raw: object) -> set[str]:
@@ -69,6 +74,7 @@ def meters_mentioned(raw: object) -> set[str]:
 
 def plan_json(plan: Plan) -> dict[str, object]:
     """The plan in its canonical form, as it is stored and shown; `parse_plan` reads the same plan back."""
+    minimum = {"minimum": trimmed(plan.minimum)} if plan.minimum else {}
     return {
         "key": plan.key,
         "name": plan.name,
@@ -77,6 +83,7 @@ def plan_json(plan: Plan) -> dict[str, object]:
         "interval_count": plan.interval_count,
         "rounding": plan.rounding.value,
         "rounding_mode": plan.rounding_mode.value,
+        **minimum,
         "rate_cards": [_rate_card_json(card) for card in plan.rate_cards],
     }
 
@@ -96,6 +103,13 @@ def _parse_rounding(raw: object, path: str) -> RoundingScope:
 
 def _parse_rounding_mode(raw: object, path: str) -> Rounding:
     return Rounding(parse_choice(raw, path, tuple(Rounding), code="invalid_rounding"))
+
+
+def _parse_minimum(raw: object, path: str) -> Decimal:
+    minimum = parse_decimal(raw, path, code="invalid_plan")
+    if minimum < 0:
+        raise InvalidInput.of("invalid_plan", [Fault(path, "must not be negative")])
+    return minimum
 
 
 def _parse_timing(raw: object, path: str) -> Timing:

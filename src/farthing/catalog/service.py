@@ -5,6 +5,7 @@ from datetime import datetime
 
 from farthing.catalog import store
 from farthing.catalog.changes import meter_outcomes, plan_outcome
+from farthing.catalog.coupon import Coupon, coupon_outcomes, parse_coupon
 from farthing.catalog.meter import parse_meter
 from farthing.catalog.model import Meter, Outcome, Plan, PlanVersion
 from farthing.catalog.plan import meters_mentioned, parse_plan
@@ -88,6 +89,33 @@ def plan_versions_by_id(books: Books, tenant_id: int, plan_version_ids: Collecti
     with books.read_only(tenant_id) as conn:
         found = store.select_plan_versions(conn, tenant_id, plan_version_ids)
     return {plan_version_id: version.plan for plan_version_id, version in found.items()}
+
+
+def put_coupon(books: Books, tenant_id: int, raw: object, now: datetime) -> tuple[Coupon, Outcome]:
+    """Write one coupon: created or unchanged. Raises InvalidInput; Conflict `coupon_immutable`."""
+    coupon = parse_coupon(raw)
+    with books.transaction(tenant_id) as conn:
+        store.lock_catalog(conn, tenant_id)
+        (outcome,) = coupon_outcomes(store.select_coupons(conn, tenant_id, [coupon.key]), [coupon], path="")
+        if outcome is Outcome.CREATED:
+            store.insert_coupons(conn, tenant_id, [coupon], now)
+    return coupon, outcome
+
+
+def get_coupon(books: Books, tenant_id: int, key: str) -> tuple[Coupon, int]:
+    """A coupon, and how often it was redeemed. Raises NotFound `coupon_not_found`."""
+    with books.read_only(tenant_id) as conn:
+        found = store.select_coupons(conn, tenant_id, [key]).get(key)
+        redeemed = store.select_redeemed(conn, tenant_id, [key])
+    if found is None:
+        raise NotFound("coupon_not_found", f"there is no coupon {key[:80]!r}")
+    return found, redeemed[key]
+
+
+def list_coupons(books: Books, tenant_id: int, after: str | None, limit: int) -> list[tuple[Coupon, int]]:
+    """Coupons in order of key, the first after `after`, and how often each was redeemed."""
+    with books.read_only(tenant_id) as conn:
+        return store.select_coupons_after(conn, tenant_id, after, _bounded(limit))
 
 
 def _bounded(limit: int) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from farthing.catalog.coupon import REDEMPTIONS_MAX, Coupon, coupon_json, parse_coupon
 from farthing.catalog.meter import meter_json, parse_meter
 from farthing.catalog.model import Meter, Plan, PlanRef, PlanVersion
 from farthing.catalog.plan import parse_plan, plan_json
@@ -118,12 +119,13 @@ def select_plan_versions(
 def select_plan_refs(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> list[PlanRef]:
     """Every version of these plans, the latest of each plan last."""
     rows = conn.execute(
-        "SELECT p.key, v.version, v.definition ->> 'currency' AS currency"
+        "SELECT p.key, v.version, v.definition ->> 'currency' AS currency,"
+        "       jsonb_path_query_array(v.definition, '$.rate_cards[*].key') AS rate_cards"
         "  FROM plan_versions v JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id"
         " WHERE v.tenant_id = %s AND p.key = ANY(%s) ORDER BY p.key, v.version",
         [tenant_id, list(keys)],
     ).fetchall()
-    return [PlanRef(row["key"], row["version"], row["currency"]) for row in rows]
+    return [PlanRef(row["key"], row["version"], row["currency"], tuple(row["rate_cards"])) for row in rows]
 
 
 def insert_plan_versions(
@@ -148,6 +150,63 @@ def insert_plan_versions(
         },
     ).fetchall()
     return {row["key"]: row["plan_version_id"] for row in rows}
+
+
+def select_coupons(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> dict[str, Coupon]:
+    """The coupons of these keys that stand, by key."""
+    rows = conn.execute(
+        "SELECT definition FROM coupons WHERE tenant_id = %s AND key = ANY(%s)", [tenant_id, list(keys)]
+    ).fetchall()
+    return {coupon.key: coupon for coupon in map(_coupon, rows)}
+
+
+def select_coupons_after(
+    conn: BooksConnection, tenant_id: int, after: str | None, limit: int
+) -> list[tuple[Coupon, int]]:
+    """Coupons in order of key, those after `after`, and how often each was redeemed."""
+    rows = conn.execute(
+        """
+        SELECT c.definition, (SELECT count(*) FROM coupon_redemptions r
+                               WHERE r.tenant_id = c.tenant_id AND r.coupon_id = c.coupon_id) AS redeemed
+          FROM coupons c WHERE c.tenant_id = %s AND c.key > %s ORDER BY c.key LIMIT %s
+        """,
+        [tenant_id, after or "", limit],
+    ).fetchall()
+    return [(_coupon(row), row["redeemed"]) for row in rows]
+
+
+def select_redeemed(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> dict[str, int]:
+    """How often each of these coupons was redeemed, by key."""
+    rows = conn.execute(
+        """
+        SELECT c.key, count(r.coupon_id) AS redeemed
+          FROM coupons c
+          LEFT JOIN coupon_redemptions r ON r.tenant_id = c.tenant_id AND r.coupon_id = c.coupon_id
+         WHERE c.tenant_id = %s AND c.key = ANY(%s) GROUP BY c.key
+        """,
+        [tenant_id, list(keys)],
+    ).fetchall()
+    return {row["key"]: row["redeemed"] for row in rows}
+
+
+def insert_coupons(conn: BooksConnection, tenant_id: int, coupons: Sequence[Coupon], now: datetime) -> None:
+    """New coupons."""
+    conn.execute(
+        "INSERT INTO coupons (tenant_id, key, definition, max_redemptions, created_at)"
+        " SELECT %s, new.key, new.definition, new.max_redemptions, %s"
+        "   FROM unnest(%s::text[], %s::jsonb[], %s::int[]) AS new (key, definition, max_redemptions)",
+        [
+            tenant_id,
+            now,
+            [coupon.key for coupon in coupons],
+            [Jsonb(coupon_json(coupon)) for coupon in coupons],
+            [coupon.max_redemptions or REDEMPTIONS_MAX for coupon in coupons],
+        ],
+    )
+
+
+def _coupon(row: DictRow) -> Coupon:
+    return parse_coupon(row["definition"])
 
 
 def _meter(row: DictRow) -> Meter:

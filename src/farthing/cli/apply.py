@@ -18,7 +18,7 @@ from farthing.customers.apply import ApplyPlan, plan_apply
 from farthing.customers.apply import apply as apply_document
 from farthing.customers.model import Change
 
-KINDS = ("meter", "plan", "customer", "subscription")
+KINDS = ("meter", "plan", "coupon", "customer", "subscription")
 CHANGES_SHOWN_MAX = 40
 VALUE_SHOWN_MAX = 60
 
@@ -41,7 +41,11 @@ The file, YAML or JSON:
         - {key: calls, name: Calls, meter: calls, price: {model: per_unit, unit_price: "0.0004"}}
   customers: [{key: acme, name: Acme Inc., currency: USD, timezone: UTC, aliases: [key-7]}]
   subscriptions:
-    - {key: acme-payg, customer: acme, plan: payg, start: 2024-01-01T00:00:00Z, anchor: calendar}"""
+    - {key: acme-payg, customer: acme, plan: payg, start: 2024-01-01T00:00:00Z, anchor: calendar}
+
+\b
+Also: coupons (farthing coupons create --help); of a subscription coupons: [launch] and
+commitments: [...] (farthing commitments add --help); of a plan minimum: "50" for each period."""
 
 
 @app.command(epilog=_EXAMPLE)
@@ -53,14 +57,14 @@ def apply(
     data: Data = None,
     tenant: Tenant = None,
 ) -> int:
-    """Bring meters, plans, customers and subscriptions to what a file says: all of it, or nothing.
+    """Bring meters, plans, coupons, customers and subscriptions to what a file says: all, or nothing.
 
     Shows what changes first. What the file does not name stays; applied again, it changes nothing.
     """
     document = read_document(file)
     with opened(data, tenant) as house:
         with progress_bar("comparing"):
-            found = plan_apply(house.books, house.tenant_id, document)
+            found = plan_apply(house.books, house.tenant_id, document, house.clock())
         if not as_json:
             _print(found)
         wanted = bool(found.changing()) and not check

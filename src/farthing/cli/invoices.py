@@ -19,9 +19,12 @@ from farthing.cli.output import (
     plural,
     print_facts,
     print_json,
+    print_json_lists,
     print_table,
     printable,
 )
+from farthing.cli.progress import progress_bar
+from farthing.events.sealer import seal_here
 from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
 from farthing.invoicing.wording import in_unit
 from farthing.kernel.errors import InvalidInput
@@ -30,7 +33,7 @@ LIMIT_MAX = 100
 EVENTS_MAX = 1000
 PRICE_SHOWN_MAX = 88
 
-app = new_app(help="Issued invoices.", no_args_is_help=True)
+app = new_app(help="Issued invoices, and the next ones.", no_args_is_help=True)
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Like INV-000001.")]
 
@@ -59,6 +62,49 @@ def list_some(
         print(f"There are more: --after {page[-1]['number']}")
 
 
+@app.command(epilog="\b\nExample:\n  $ farthing invoices upcoming --customer acme")
+def upcoming(
+    customer: Annotated[str | None, typer.Option(metavar="KEY", help="Only this customer's.")] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Preview the next invoices as they stand now, by the code that issues them. Nothing is issued.
+
+    A due invoice is what billing would issue now; an open one, its period as if it ended now.
+    With --json: {"upcoming": [invoice, ...], "skipped": [...]}.
+    """
+    from farthing.invoicing.preview import preview_billing
+
+    with opened(data, tenant, make=False) as house, progress_bar("drafting") as bar:
+        seal_here(house.books, house.store, house.settings.lateness, house.clock)
+        ahead = preview_billing(
+            house.books,
+            house.store,
+            house.tenant_id,
+            house.clock(),
+            customer=customer,
+            progress=lambda done, total: bar(done, total, f"{done:,} invoices"),
+        )
+    if as_json:
+        print_json_lists({"upcoming": iter(ahead.upcoming), "skipped": iter(ahead.skipped)})
+        return
+    if not ahead.upcoming:
+        print("No upcoming invoices.")
+    for place, invoice in enumerate(ahead.upcoming):
+        if place:
+            print()
+        period = invoice["period"]
+        print_facts(
+            {
+                "For": f"{invoice['bill_to']['name']} ({invoice['customer']}, {invoice['subscription']})",
+                "Period": f"{short_moment(period['start'])} - {short_moment(period['end'])}, {invoice['status']}",
+            }
+        )
+        print()
+        _print_lines(invoice)
+
+
 @app.command(epilog="\b\nExample:\n  $ farthing invoices show INV-000001")
 def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Tenant = None) -> None:
     """Show an invoice; with --json the document as it was issued."""
@@ -67,7 +113,6 @@ def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Te
     if as_json:
         print_json(invoice)
         return
-    currency = invoice["currency"]
     period = invoice["period"]
     print_facts(
         {
@@ -80,6 +125,12 @@ def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Te
         }
     )
     print()
+    _print_lines(invoice)
+
+
+def _print_lines(invoice: dict[str, Any]) -> None:
+    """The lines of an invoice and its totals."""
+    currency = invoice["currency"]
     columns = [
         Column("#", "right"),
         Column("What"),
@@ -95,7 +146,10 @@ def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Te
 
 
 def _line_rows(line: dict[str, Any]) -> list[list[str]]:
-    """The line and, where it is made of several charges, each of them."""
+    """The line and, where it is made of several charges, each of them; of an adjustment, how it was reached."""
+    if "adjustment" in line:
+        row = [str(line["line"]), line["description"], "", number(line["amount_exact"]), line["amount"]]
+        return [row, *(["", f"  {charge['reason']}", "", "", ""] for charge in line["charges"])]
     dimensions = ", ".join(f"{name} {value}" for name, value in line["dimensions"].items())
     what = line["description"]
     if dimensions and not all(value in what for value in line["dimensions"].values()):
@@ -153,7 +207,10 @@ def explain(
     data: Data = None,
     tenant: Tenant = None,
 ) -> None:
-    """Say where a line comes from: its price, its charges, and the events behind its quantity."""
+    """Say where a line comes from: its price, its charges, and the events behind its quantity.
+
+    For what a coupon, a commitment or a minimum adds: the lines that it was made of.
+    """
     with opened(data, tenant, make=False) as house:
         said = explain_line(house.books, house.store, house.tenant_id, number_, line, limit)
     if as_json:
@@ -183,6 +240,20 @@ def explain(
     print(f"\nExactly {number(found['amount_exact'])}, on the invoice {money(found['amount'], currency)}.")
     for source in _sources(said):
         _print_usage(source, named="meters" in said)
+    if said.get("of"):
+        print("\nMade of these lines:\n")
+        print_table(
+            [Column("#", "right"), Column("What"), Column("Exact", "right"), Column("Of it", "right")],
+            [
+                [
+                    str(one["line"]["line"]),
+                    one["line"]["description"],
+                    number(one["line"]["amount_exact"]),
+                    number(one["share"]),
+                ]
+                for one in said["of"]
+            ],
+        )
 
 
 def _sources(said: dict[str, Any]) -> list[dict[str, Any]]:
@@ -198,9 +269,12 @@ def _origin(said: dict[str, Any]) -> dict[str, str]:
     facts = {
         "Customer": f"{said['customer']} (subscription {said['subscription']})",
         "Period": f"{short_moment(period['start'])} - {short_moment(period['end'])}",
-        "Plan": f"{said['plan']['key']} version {said['plan']['version']}, rate card {said['rate_card']}",
-        "Price": _price(said["price"]),
     }
+    plan = f"{said['plan']['key']} version {said['plan']['version']}"
+    for name in ("coupon", "commitment", "minimum"):
+        if name in said:
+            return facts | {"Plan": plan, name.capitalize(): json.dumps(said[name], ensure_ascii=False)}
+    facts |= {"Plan": f"{plan}, rate card {said['rate_card']}", "Price": _price(said["price"])}
     for place, source in enumerate(_sources(said), start=1):
         meter = source["meter"]
         what = f"{meter['aggregation']} of {meter['value']}" if "value" in meter else meter["aggregation"]

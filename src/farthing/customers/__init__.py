@@ -1,7 +1,8 @@
 """Customers: who is billed, what for, and from when to when.
 
 Owns: customers and the subjects that mean them (their key and aliases), subscriptions to plan
-versions, the periods that a subscription is billed for, the catalog file that sets all of it up.
+versions, what these agreed beyond their plan (`terms/`), the periods that a subscription is billed for,
+the catalog file that sets all of it up.
 Does not own: prices (catalog), how much was used (usage), what is owed (invoicing).
 Laws: a subject means one customer of a tenant; a customer with a subscription keeps its currency
 and time zone, so that periods once billed stay where they are; a subscription's plan version, start

@@ -4,13 +4,14 @@ The file says what is to be there; what it does not name stays. Applying it twic
 second time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 from farthing.catalog import store as catalog_store
 from farthing.catalog.changes import meter_outcomes, plan_outcome
+from farthing.catalog.coupon import Coupon, coupon_outcomes, parse_coupon
 from farthing.catalog.meter import parse_meter
 from farthing.catalog.model import Meter, Outcome, Plan, PlanRef, PlanVersion
 from farthing.catalog.plan import meters_mentioned, parse_plan, plan_json
@@ -27,6 +28,10 @@ from farthing.customers.changes import (
 )
 from farthing.customers.content import parse_customer, parse_subscription
 from farthing.customers.model import Change, CustomerContent, FieldChange, SubscriptionContent
+from farthing.customers.terms.content import commitment_json, redemption_json
+from farthing.customers.terms.decide import TermsChange
+from farthing.customers.terms.service import terms_with_subscriptions
+from farthing.customers.terms.store import insert_terms
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.kernel.instant import format_instant
@@ -36,6 +41,7 @@ _T = TypeVar("_T")
 
 METERS_MAX = 10_000
 PLANS_MAX = 10_000
+COUPONS_MAX = 10_000
 CUSTOMERS_MAX = 200_000
 SUBSCRIPTIONS_MAX = 200_000
 
@@ -61,17 +67,18 @@ class CatalogContent:
 
     meters: tuple[Meter, ...]
     plans: tuple[Plan, ...]
+    coupons: tuple[Coupon, ...]
     customers: tuple[CustomerContent, ...]
     subscriptions: tuple[SubscriptionContent, ...]
 
 
-def plan_apply(books: Books, tenant_id: int, document: object) -> ApplyPlan:
+def plan_apply(books: Books, tenant_id: int, document: object, now: datetime) -> ApplyPlan:
     """What applying a document (the values of `read_catalog_file`) would do. Nothing is written.
 
     Raises what `apply` raises.
     """
     with books.read_only(tenant_id) as conn:
-        return _decide(conn, tenant_id, _content(conn, tenant_id, document)).plan()
+        return _decide(conn, tenant_id, _content(conn, tenant_id, document), now).plan()
 
 
 def apply(books: Books, tenant_id: int, document: object, now: datetime) -> ApplyPlan:
@@ -85,8 +92,9 @@ def apply(books: Books, tenant_id: int, document: object, now: datetime) -> Appl
     with books.transaction(tenant_id) as conn:
         catalog_store.lock_catalog(conn, tenant_id)
         content = _content(conn, tenant_id, document)
-        store.lock_subscriptions(conn, tenant_id, [one.key for one in content.subscriptions if one.end])
-        decided = _decide(conn, tenant_id, content)
+        locked = [one.key for one in content.subscriptions if one.end or one.coupons or one.commitments]
+        store.lock_subscriptions(conn, tenant_id, locked)
+        decided = _decide(conn, tenant_id, content, now)
         _write(conn, tenant_id, decided, now)
     return decided.plan()
 
@@ -110,11 +118,12 @@ def parse_catalog(raw: object, standing_meters: Mapping[str, Meter]) -> CatalogC
     # With a faulty meter it is not known which meters there will be.
     known = None if len(faults) else {**standing_meters, **{meter.key: meter for meter in meters}}
     plans = section("plans", PLANS_MAX, lambda item, path: parse_plan(item, path, known))
+    coupons = section("coupons", COUPONS_MAX, parse_coupon)
     customers = section("customers", CUSTOMERS_MAX, parse_customer)
     subscriptions = section("subscriptions", SUBSCRIPTIONS_MAX, parse_subscription)
     fields.refuse_unknown()
     faults.refuse()
-    return CatalogContent(meters, plans, customers, subscriptions)
+    return CatalogContent(meters, plans, coupons, customers, subscriptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +132,10 @@ class _Decided:
 
     meters: Sequence[tuple[Meter, Outcome]]
     plans: Sequence[tuple[Plan, Outcome, PlanVersion | None]]
+    coupons: Sequence[tuple[Coupon, Outcome]]
     customers: Sequence[CustomerChange]
     subscriptions: Sequence[SubscriptionChange]
+    terms: Sequence[TermsChange]
 
     def plan(self) -> ApplyPlan:
         return ApplyPlan(
@@ -134,10 +145,16 @@ class _Decided:
                     Change("plan", plan.key, outcome, _plan_differences(latest, plan, outcome))
                     for plan, outcome, latest in self.plans
                 ),
+                *(Change("coupon", coupon.key, outcome) for coupon, outcome in self.coupons),
                 *(_customer_change(change) for change in self.customers),
-                *(_subscription_change(change) for change in self.subscriptions),
+                *self._subscription_changes(),
             )
         )
+
+    def _subscription_changes(self) -> Iterator[Change]:
+        terms = {change.subscription: change for change in self.terms}
+        for change in self.subscriptions:
+            yield _subscription_change(change, terms.get(change.content.key))
 
 
 def _content(conn: BooksConnection, tenant_id: int, raw: object) -> CatalogContent:
@@ -148,14 +165,27 @@ def _content(conn: BooksConnection, tenant_id: int, raw: object) -> CatalogConte
     return parse_catalog(raw, catalog_store.select_meters(conn, tenant_id, mentioned))
 
 
-def _decide(conn: BooksConnection, tenant_id: int, content: CatalogContent) -> _Decided:
+def _decide(conn: BooksConnection, tenant_id: int, content: CatalogContent, now: datetime) -> _Decided:
     standing_meters = catalog_store.select_meters(conn, tenant_id, [meter.key for meter in content.meters])
     meters = list(zip(content.meters, meter_outcomes(standing_meters, content.meters), strict=True))
     latest = catalog_store.select_latest_plans(conn, tenant_id, [plan.key for plan in content.plans])
     plans = [(plan, plan_outcome(latest.get(plan.key), plan), latest.get(plan.key)) for plan in content.plans]
+    standing_coupons = catalog_store.select_coupons(
+        conn, tenant_id, [coupon.key for coupon in content.coupons]
+    )
+    coupons = list(zip(content.coupons, coupon_outcomes(standing_coupons, content.coupons), strict=True))
     customers = _decide_customers(conn, tenant_id, content.customers)
     subscriptions = _decide_subscriptions(conn, tenant_id, content, plans)
-    return _Decided(meters, plans, customers, subscriptions)
+    terms = terms_with_subscriptions(
+        conn,
+        tenant_id,
+        subscriptions,
+        [f"subscriptions[{index}]" for index in range(len(subscriptions))],
+        now,
+        new_coupons={coupon.key: coupon for coupon in content.coupons},
+        new_timezones={customer.key: customer.timezone for customer in content.customers},
+    )
+    return _Decided(meters, plans, coupons, customers, subscriptions, terms)
 
 
 def _decide_customers(
@@ -182,7 +212,7 @@ def _decide_subscriptions(
     currencies = store.select_currencies(conn, tenant_id, {one.customer for one in wanted})
     refs = catalog_store.select_plan_refs(conn, tenant_id, {one.plan for one in wanted})
     refs += [
-        PlanRef(plan.key, _next_version(latest), plan.currency)
+        PlanRef(plan.key, _next_version(latest), plan.currency, tuple(card.key for card in plan.rate_cards))
         for plan, outcome, latest in plans
         if outcome is not Outcome.UNCHANGED
     ]
@@ -206,8 +236,12 @@ def _write(conn: BooksConnection, tenant_id: int, decided: _Decided, now: dateti
             versions.setdefault(_next_version(latest), []).append(plan)
     if versions:
         catalog_store.insert_plan_versions(conn, tenant_id, versions, now)
+    coupons = [coupon for coupon, outcome in decided.coupons if outcome is Outcome.CREATED]
+    if coupons:
+        catalog_store.insert_coupons(conn, tenant_id, coupons, now)
     store.write_customers(conn, tenant_id, decided.customers, now)
     store.write_subscriptions(conn, tenant_id, decided.subscriptions, now)
+    insert_terms(conn, tenant_id, decided.terms, now)
 
 
 def _next_version(latest: PlanVersion | None) -> int:
@@ -240,9 +274,19 @@ def _customer_change(change: CustomerChange) -> Change:
     return Change("customer", change.content.key, change.outcome, fields)
 
 
-def _subscription_change(change: SubscriptionChange) -> Change:
+def _subscription_change(change: SubscriptionChange, terms: TermsChange | None) -> Change:
+    if change.before is None:
+        return Change("subscription", change.content.key, change.outcome)
     fields: tuple[FieldChange, ...] = ()
-    if change.outcome is Outcome.CHANGED and change.before is not None and change.content.end is not None:
+    if change.outcome is Outcome.CHANGED and change.content.end is not None:
         was = None if change.before.end is None else format_instant(change.before.end)
         fields = (FieldChange("end", was, format_instant(change.content.end)),)
-    return Change("subscription", change.content.key, change.outcome, fields)
+    if terms is not None:
+        fields += tuple(
+            FieldChange(f"coupons.{one.coupon.key}", None, redemption_json(one)) for one in terms.redemptions
+        )
+        fields += tuple(
+            FieldChange(f"commitments.{one.key}", None, commitment_json(one)) for one in terms.commitments
+        )
+    outcome = Outcome.CHANGED if fields else change.outcome
+    return Change("subscription", change.content.key, outcome, fields)

@@ -78,7 +78,7 @@ class SubscriptionChange:
     before: Subscription | None
 
 
-class _Contradictions:
+class Contradictions:
     """Conflicts as they are found; one kind keeps its code."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ def decide_customers(
     `timezone_fixed` (the customer has a subscription), or `conflict` for several kinds.
     """
     changes = [_customer_change(standing.by_key.get(content.key), content) for content in wanted]
-    conflicts = _Contradictions()
+    conflicts = Contradictions()
     _check_subjects(standing, changes, paths, conflicts)
     for change, path in zip(changes, paths, strict=True):
         before = change.before
@@ -141,7 +141,7 @@ def _check_subjects(
     standing: CustomersStanding,
     changes: Sequence[CustomerChange],
     paths: Sequence[str],
-    conflicts: _Contradictions,
+    conflicts: Contradictions,
 ) -> None:
     """A subject means one customer, once everything is written: what one gives up another may take."""
     held = dict(standing.holders)
@@ -187,7 +187,7 @@ def decide_subscriptions(
             which = shown(content.plan) + (f" version {content.version}" if content.version else "")
             faults.add(_at(path, "plan"), f"{which} is not a plan", code="unknown_plan")
     faults.refuse()
-    conflicts = _Contradictions()
+    conflicts = Contradictions()
     changes = [
         _subscription_change(standing, content, path, conflicts)
         for content, path in zip(wanted, paths, strict=True)
@@ -206,7 +206,7 @@ def _plan_of(content: SubscriptionContent, standing: SubscriptionsStanding) -> P
 
 
 def _subscription_change(
-    standing: SubscriptionsStanding, content: SubscriptionContent, path: str, conflicts: _Contradictions
+    standing: SubscriptionsStanding, content: SubscriptionContent, path: str, conflicts: Contradictions
 ) -> SubscriptionChange:
     plan = _plan_of(content, standing)
     assert plan is not None

@@ -4,7 +4,9 @@
  "address": {"line1": "1 Main St", "city": "Springfield", "country": "US"}, "aliases": ["key-7"]}
 
 {"key": "acme-payg", "customer": "acme", "plan": "payg", "start": "2023-11-01T00:00:00Z",
- "anchor": "calendar"}
+ "anchor": "calendar", "coupons": ["launch"], "commitments": [{"key": "2023", ...}]}
+
+What a subscription agreed beyond its plan (coupons, commitments) is read in `terms/content.py`.
 """
 
 import re
@@ -20,6 +22,7 @@ from farthing.customers.model import (
     SubscriptionAnchor,
     SubscriptionContent,
 )
+from farthing.customers.terms.content import parse_commitments, parse_coupon_keys
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant, parse_date, parse_instant, parse_timezone
 from farthing.kernel.money import parse_currency
@@ -100,11 +103,13 @@ def parse_subscription(raw: object, path: str = "") -> SubscriptionContent:
     anchor = fields.optional("anchor", _parse_anchor, ANCHOR_DEFAULT)
     start = fields.required("start", parse_instant)
     end = fields.optional("end", parse_instant, None)
+    coupons = fields.optional("coupons", parse_coupon_keys, ())
+    commitments = fields.optional("commitments", parse_commitments, ())
     fields.refuse_unknown()
     if start is not None and end is not None and end <= start:
         faults.add(fields.at("end"), "must be later than start")
     faults.refuse()
-    return SubscriptionContent(key, customer, plan, version, anchor, start, end)
+    return SubscriptionContent(key, customer, plan, version, anchor, start, end, coupons, commitments)
 
 
 def subscription_json(subscription: Subscription) -> dict[str, object]:

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from typing import Literal, TypeAlias
 
 from farthing.catalog.model import Outcome
+from farthing.customers.terms.model import CommitmentContent
 
 SubscriptionAnchor: TypeAlias = date | Literal["calendar", "anniversary"]
 """Where a subscription's periods are anchored: the calendar, its own start, or midnight of a local day."""
@@ -51,7 +52,10 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionContent:
-    """What a subscription is to be: version None is the plan's latest, end None leaves the end as it is."""
+    """What a subscription is to be: version None is the plan's latest, end None leaves the end as it is.
+
+    coupons, commitments: what it is to have as well; those that it has already and that are not named stay.
+    """
 
     key: str
     customer: str
@@ -60,6 +64,8 @@ class SubscriptionContent:
     anchor: SubscriptionAnchor
     start: datetime
     end: datetime | None
+    coupons: tuple[str, ...] = ()
+    commitments: tuple[CommitmentContent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a write does to one thing. kind: meter, plan, customer or subscription."""
+    """What a write does to one thing. kind: meter, plan, coupon, customer or subscription."""
 
     kind: str
     key: str

@@ -19,6 +19,8 @@ from farthing.customers.changes import (
 )
 from farthing.customers.content import customer_json, parse_customer, parse_subscription
 from farthing.customers.model import Customer, CustomerContent, Subscription
+from farthing.customers.terms.service import terms_with_subscriptions
+from farthing.customers.terms.store import insert_terms
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.kernel.errors import Conflict, Fault, InvalidInput, NotFound
@@ -114,8 +116,11 @@ def create_subscription(
 ) -> tuple[Subscription, Outcome]:
     """A new subscription, or the standing one where it has this content already.
 
+    The coupons and commitments that it names are redeemed and made with it, or added to those of the
+    standing one.
+
     Raises InvalidInput, also `unknown_customer` and `unknown_plan`; Conflict `currency_mismatch`,
-    `subscription_immutable` and, where only the end differs, `subscription_exists`.
+    `subscription_immutable` and, where only the end differs, `subscription_exists`; as `decide_terms`.
     """
     content = parse_subscription(raw)
     with books.transaction(tenant_id) as conn:
@@ -130,8 +135,13 @@ def create_subscription(
         if change.outcome is Outcome.CHANGED:
             complaint = f"{shown(content.key)} stands with another end"
             raise Conflict("subscription_exists", complaint, path="key")
+        terms = terms_with_subscriptions(
+            conn, tenant_id, [change], [""], now, new_coupons={}, new_timezones={}
+        )
         store.write_subscriptions(conn, tenant_id, [change], now)
-        return _subscription(conn, tenant_id, content.key), change.outcome
+        insert_terms(conn, tenant_id, terms, now)
+        outcome = Outcome.CHANGED if any(terms) and change.before is not None else change.outcome
+        return _subscription(conn, tenant_id, content.key), outcome
 
 
 def cancel_subscription(

@@ -1,13 +1,16 @@
 """Invoicing: what a customer owes for a period, issued once, and explained down to the event.
 
-Owns: which invoices are due, their lines and totals, the billing run, gapless numbers, the document
+Owns: which invoices are due, their lines and totals, what coupons, commitments and minimums make of
+them, the billing run and the previews of it, estimates, gapless numbers, the document
 as JSON and as PDF, the seller that stands on it, the explanation of a line.
 Does not own: what a quantity costs (rating), how much was used (usage), periods (customers), how an
 invoice is paid (payments), tax (every invoice carries a tax of zero so far).
 Laws: one invoice for each (subscription, period, reason), whoever runs and however often; numbers
 without a gap, in order of the moment of billing, then customer, then subscription; lines sum to the
 subtotal and exact amounts to the exact total; the same log, catalog and clock give the same bytes; an
-issued invoice is never changed, and is booked in the ledger in the transaction that issues it.
+issued invoice is never changed, and is booked in the ledger in the transaction that issues it;
+how far a coupon or commitment is used is told from issued lines alone; a preview and the run at the same
+clock say the same, and an estimate is the difference of two previews.
 
 Usage that arrives for a period after its invoice was issued is not billed by it: `explain_line` shows
 the billed quantity and the quantity as it is now; correcting it is a new document.

@@ -67,6 +67,25 @@ def check_booked(books: Books, tenant_id: int, progress: Progress | None = None)
     return checked(looked_at, "invoice", findings)
 
 
+def check_terms(books: Books, tenant_id: int) -> Checked:
+    """No commitment is drawn or trued up beyond its amount, no coupon reduces more invoices than it lasts."""
+    with books.read_only(tenant_id) as conn:
+        terms = rows.count_terms(conn, tenant_id)
+        overdrawn = rows.select_overdrawn(conn, tenant_id, FINDINGS_MAX + 1)
+        overused = rows.select_overused_coupons(conn, tenant_id, FINDINGS_MAX + 1)
+    findings = [
+        f"of the commitment {row['key']} of {row['subscription']} over {trimmed(row['committed'])} "
+        f"{trimmed(row['spent'])} were drawn or lapsed, {trimmed(row['true_up'])} trued up, paid {row['paid']} times"
+        for row in overdrawn
+    ]
+    findings += [
+        f"the coupon {row['key']} reduced {row['invoices']} invoices of {row['subscription']}, "
+        f"and lasts for {row['periods']}"
+        for row in overused
+    ]
+    return checked(terms, "term", findings)
+
+
 def check_documents(books: Books, tenant_id: int, progress: Progress | None = None) -> Checked:
     """Law 8: each document is as it was issued: it says what the rows beside it say."""
     findings: list[str] = []
@@ -105,8 +124,9 @@ def _differing(row: dict[str, Any]) -> list[str]:
 
 
 def _line(line: dict[str, Any]) -> tuple[str, Decimal, Decimal, Decimal]:
+    adjustment = line.get("adjustment")
     return (
-        line["rate_card"],
+        line["rate_card"] if adjustment is None else f"{line['kind']} {adjustment['key']}",
         Decimal(line["quantity"]),
         Decimal(line["amount_exact"]),
         Decimal(line["amount"]),

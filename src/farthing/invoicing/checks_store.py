@@ -23,13 +23,75 @@ def select_unbalanced(conn: BooksConnection, tenant_id: int, limit: int) -> list
     ).fetchall()
 
 
+def select_overdrawn(conn: BooksConnection, tenant_id: int, limit: int) -> list[DictRow]:
+    """Commitments of which more was drawn, lapsed or trued up than they are, or that were paid twice."""
+    return conn.execute(
+        """
+        SELECT s.key AS subscription, c.key, (c.definition ->> 'amount')::numeric AS committed,
+               coalesce(sum(l.quantity) FILTER (WHERE l.adjustment IN ('drawdown', 'lapse')), 0) AS spent,
+               coalesce(sum(l.amount_exact) FILTER (WHERE l.adjustment = 'true_up'), 0) AS true_up,
+               count(*) FILTER (WHERE l.adjustment = 'prepaid') AS paid
+          FROM commitments c
+          JOIN subscriptions s ON s.tenant_id = c.tenant_id AND s.subscription_id = c.subscription_id
+          JOIN invoices i ON i.tenant_id = c.tenant_id AND i.subscription_id = c.subscription_id
+          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+                              AND l.adjustment_key = c.key
+                              AND l.adjustment IN ('prepaid', 'drawdown', 'lapse', 'true_up')
+         WHERE c.tenant_id = %s
+         GROUP BY s.subscription_id, s.key, c.key, c.definition
+        HAVING coalesce(sum(l.quantity) FILTER (WHERE l.adjustment IN ('drawdown', 'lapse')), 0)
+               > (c.definition ->> 'amount')::numeric
+            OR coalesce(sum(l.amount_exact) FILTER (WHERE l.adjustment = 'true_up'), 0)
+               > (c.definition ->> 'amount')::numeric
+            OR count(*) FILTER (WHERE l.adjustment = 'prepaid') > 1
+         ORDER BY s.key, c.key LIMIT %s
+        """,
+        [tenant_id, limit],
+    ).fetchall()
+
+
+def select_overused_coupons(conn: BooksConnection, tenant_id: int, limit: int) -> list[DictRow]:
+    """Coupons that reduced more invoices of a subscription than they last for."""
+    return conn.execute(
+        """
+        SELECT s.key AS subscription, c.key, count(DISTINCT i.invoice_id) AS invoices,
+               CASE c.definition ->> 'duration' WHEN 'once' THEN 1
+                    ELSE (c.definition ->> 'periods')::int END AS periods
+          FROM coupon_redemptions r
+          JOIN coupons c ON c.tenant_id = r.tenant_id AND c.coupon_id = r.coupon_id
+          JOIN subscriptions s ON s.tenant_id = r.tenant_id AND s.subscription_id = r.subscription_id
+          JOIN invoices i ON i.tenant_id = r.tenant_id AND i.subscription_id = r.subscription_id
+          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+                              AND l.adjustment = 'coupon' AND l.adjustment_key = c.key
+         WHERE r.tenant_id = %s AND c.definition ->> 'duration' <> 'forever'
+         GROUP BY s.subscription_id, s.key, c.coupon_id, c.key, c.definition
+        HAVING count(DISTINCT i.invoice_id) > CASE c.definition ->> 'duration' WHEN 'once' THEN 1
+                                              ELSE (c.definition ->> 'periods')::int END
+         ORDER BY s.key, c.key LIMIT %s
+        """,
+        [tenant_id, limit],
+    ).fetchall()
+
+
+def count_terms(conn: BooksConnection, tenant_id: int) -> int:
+    """How many coupons are redeemed and commitments made."""
+    row = conn.execute(
+        "SELECT (SELECT count(*) FROM coupon_redemptions WHERE tenant_id = %(tenant_id)s)"
+        "     + (SELECT count(*) FROM commitments WHERE tenant_id = %(tenant_id)s) AS terms",
+        {"tenant_id": tenant_id},
+    ).fetchone()
+    assert row is not None
+    return int(row["terms"])
+
+
 def select_issued_after(conn: BooksConnection, tenant_id: int, after: int, limit: int) -> list[DictRow]:
     """Invoices behind the id `after`, in order: what their columns say, their lines, and the document."""
     return conn.execute(
         """
         SELECT i.invoice_id, i.number, c.key AS customer, s.key AS subscription, i.status, i.reason, i.currency,
                i.period_start, i.period_end, i.subtotal, i.tax, i.total, i.total_exact, i.issued_at, i.document,
-               (SELECT json_agg(ARRAY[l.rate_card, l.quantity::text, l.amount_exact::text, l.amount::text]
+               (SELECT json_agg(ARRAY[coalesce(l.rate_card, l.adjustment || ' ' || l.adjustment_key),
+                                      l.quantity::text, l.amount_exact::text, l.amount::text]
                                 ORDER BY l.line)
                   FROM invoice_lines l
                  WHERE l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id) AS lines

@@ -14,7 +14,7 @@ import msgspec
 
 from farthing.customers.content import address_json
 from farthing.customers.model import Customer
-from farthing.invoicing.model import Draft, Line
+from farthing.invoicing.model import Adjustment, Draft, Line
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import plain, trimmed
@@ -67,8 +67,9 @@ def document_text(document: Mapping[str, Any]) -> str:
 
 
 def _line(place: int, line: Line, amount: Decimal) -> dict[str, Any]:
-    return {
+    said = {
         "line": place,
+        "kind": line.kind.value,
         "rate_card": line.rate_card,
         "meter": line.meter,
         "description": line.description,
@@ -77,8 +78,9 @@ def _line(place: int, line: Line, amount: Decimal) -> dict[str, Any]:
         "quantity": trimmed(line.quantity),
         "amount_exact": trimmed(line.amount_exact),
         "amount": plain(amount),
-        "charges": [_charge(charge) for charge in line.charges],
+        "charges": [charge_json(charge) for charge in line.charges],
     } | _usage_of(line)
+    return said if line.adjustment is None else said | {"adjustment": _adjustment(line.adjustment)}
 
 
 def _usage_of(line: Line) -> dict[str, Any]:
@@ -94,7 +96,21 @@ def _usage_of(line: Line) -> dict[str, Any]:
     return more
 
 
-def _charge(charge: Charge) -> dict[str, Any]:
+def _adjustment(adjustment: Adjustment) -> dict[str, Any]:
+    """Of which coupon, commitment or plan a line is, and of which lines it was made."""
+    said: dict[str, Any] = {
+        "key": adjustment.key,
+        "of": [{"line": share.line, "amount": trimmed(share.amount)} for share in adjustment.of],
+    }
+    if adjustment.term is not None:
+        said["term"] = instants(adjustment.term)
+    if adjustment.committed is not None and adjustment.before is not None:
+        said |= {"committed": trimmed(adjustment.committed), "before": trimmed(adjustment.before)}
+    return said
+
+
+def charge_json(charge: Charge) -> dict[str, Any]:
+    """A charge as it is written."""
     said: dict[str, Any] = {
         "quantity": trimmed(charge.quantity),
         "unit_price": trimmed(charge.unit_price),

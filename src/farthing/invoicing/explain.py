@@ -1,7 +1,8 @@
 """Where a line's number comes from: price, plan version, meter, and the usage that it was rated from. Pure.
 
 Usage is grouped finer than lines are: a cell of a matrix may take in several combinations of
-dimensions. Which line a combination went to is asked of rating itself, by rating it alone.
+dimensions. Which line a combination went to is asked of rating itself, by rating it alone. A line that is made
+of other lines (a coupon, a commitment) says which ones itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,34 @@ def line_of(document: Mapping[str, Any], place: int) -> dict[str, Any]:
         if line["line"] == place:
             return line
     raise NotFound("line_not_found", f"the invoice {document['number']} has lines 1 to {len(lines)}")
+
+
+def adjustment_explanation(
+    document: Mapping[str, Any], line: Mapping[str, Any], source: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that explains a line that no rate card charges.
+
+    source: the coupon, the commitment or the plan's minimum, as it stands, under its name.
+    of: the lines that it was made of, and how much of each.
+    """
+    by_place = {other["line"]: other for other in document["lines"]}
+    return _head(document, line) | {
+        **source,
+        "of": [
+            {"share": share["amount"], "line": by_place[share["line"]]} for share in line["adjustment"]["of"]
+        ],
+    }
+
+
+def _head(document: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "invoice": document["number"],
+        "customer": document["customer"],
+        "subscription": document["subscription"],
+        "currency": document["currency"],
+        "line": line,
+        "plan": document["plan"],
+    }
 
 
 def rate_card_of(version: PlanVersion, key: str) -> RateCard:
@@ -72,16 +101,7 @@ def explanation(
     document: Mapping[str, Any], line: Mapping[str, Any], card: RateCard, sources: Sequence[Source]
 ) -> dict[str, Any]:
     """Everything that explains a line: of one meter beside it, of several a list under `meters`."""
-    said: dict[str, Any] = {
-        "invoice": document["number"],
-        "customer": document["customer"],
-        "subscription": document["subscription"],
-        "currency": document["currency"],
-        "line": line,
-        "plan": document["plan"],
-        "rate_card": card.key,
-        "price": price_json(card.price),
-    }
+    said = _head(document, line) | {"rate_card": card.key, "price": price_json(card.price)}
     if len(sources) == 1:
         return said | _source(sources[0], line["quantity"])
     if sources:

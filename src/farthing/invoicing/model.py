@@ -9,15 +9,20 @@ from typing import Any
 
 from farthing.catalog.model import Plan
 from farthing.customers.model import Customer, Subscription
+from farthing.customers.terms.model import NO_TERMS, Terms
 from farthing.kernel.period import Period
+from farthing.kernel.quantity import ZERO
 from farthing.rating import Charge, Measure
 
 
 class Reason(StrEnum):
-    """Why a subscription is invoiced: it starts with a fee in advance, or a period of it is over."""
+    """Why a subscription is invoiced: it starts with something to pay in advance, a period of it is over,
+    or it ended after its last period was invoiced and its commitments are to be settled.
+    """
 
     START = "start"
     PERIOD = "period"
+    SETTLEMENT = "settlement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +54,65 @@ class Bill:
         return self.period.start if self.reason is Reason.START else self.period.end
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What one rate card owes for its service period, or one combination of dimensions of it.
+class LineKind(StrEnum):
+    """What a line is: usage or a fixed fee of a rate card, or something made of such lines.
 
-    The charges sum to the exact amount, which keeps every digit; what the line shows in the currency's
-    minor unit is decided with the invoice's total.
-
-    measure: what the quantity is counted in: things, seconds, or an amount of money.
-    quantities: how much of each meter, where the price counts several; `quantity` is then 1 for the period.
-    adjusts: whether it is no usage's own, but what a price adds to all its usage: a minimum, a discount.
+    coupon        what a coupon takes off
+    commitment    what counts toward a minimum commitment; its amount is zero
+    prepaid       a prepaid commitment, paid up front
+    drawdown      usage that a prepaid commitment has paid for
+    overage       what usage beyond a commitment costs more, or less, than usual
+    true_up       what is missing to a minimum commitment at its end
+    lapse         what is left of a prepaid commitment at its end; its amount is zero
+    minimum       what is missing to the plan's minimum
     """
 
-    rate_card: str
+    USAGE = "usage"
+    FEE = "fee"
+    COUPON = "coupon"
+    COMMITMENT = "commitment"
+    PREPAID = "prepaid"
+    DRAWDOWN = "drawdown"
+    OVERAGE = "overage"
+    TRUE_UP = "true_up"
+    LAPSE = "lapse"
+    MINIMUM = "minimum"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of a line something was made of: the line's number on its invoice, and the amount."""
+
+    line: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What a line that no rate card charges is, of which coupon, commitment or plan, and made of what.
+
+    term, committed, before: of a commitment; how much of it was used before this invoice.
+    """
+
+    kind: LineKind
+    key: str
+    of: tuple[Share, ...] = ()
+    term: Period | None = None
+    committed: Decimal | None = None
+    before: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one rate card owes for its service period, or one combination of dimensions of it; or an
+    adjustment, which has no rate card and no meter.
+
+    The charges sum to the exact amount, which keeps every digit; what the line shows in the currency's
+    minor unit is decided with the invoice's total. The quantity of a line of a commitment is money: how
+    much of it counts, is drawn, lies beyond or lapses.
+    """
+
+    rate_card: str | None
     description: str
     meter: str | None
     dimensions: Mapping[str, str]
@@ -72,6 +123,13 @@ class Line:
     measure: Measure = Measure.QUANTITY
     quantities: Mapping[str, Decimal] = field(default_factory=dict)
     adjusts: bool = False
+    adjustment: Adjustment | None = None
+
+    @property
+    def kind(self) -> LineKind:
+        if self.adjustment is not None:
+            return self.adjustment.kind
+        return LineKind.USAGE if self.meter is not None or self.quantities else LineKind.FEE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +144,47 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a coupon or commitment is used, in sums over the lines of one kind on issued invoices.
+
+    quantity: money that counted, was drawn or lapsed (see `Line`); invoices: how many have such a line.
+    """
+
+    quantity: Decimal
+    amount: Decimal
+    invoices: int
+
+
+NOTHING_REACHED = Reached(ZERO, ZERO, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a bill's adjustments are computed from beside its lines: it must stand still until the issue.
+
+    reached: by kind of line and key of coupon or commitment, over the earlier invoices.
+    ahead: what earlier invoices charged in advance for service in the bill's period.
+    """
+
+    terms: Terms = NO_TERMS
+    reached: Mapping[tuple[LineKind, str], Reached] = field(default_factory=dict)
+    ahead: Decimal = ZERO
+
+    def of(self, kind: LineKind, key: str) -> Reached:
+        return self.reached.get((kind, key), NOTHING_REACHED)
+
+
+NO_BASIS = Basis()
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """An invoice that lacks only its number."""
 
     bill: Bill
     lines: tuple[Line, ...]
     totals: Totals
+    basis: Basis = NO_BASIS
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +201,8 @@ class BillingResult:
     """What a billing run did: numbers issued, in order, and what it passed over and why.
 
     A skipped entry names the customer, subscription and period of the invoice that was not issued, what
-    it would have been for (`invoice`: start or period), and the `reason`: already_issued,
-    nothing_to_bill, subscription_changed, or the code of the error that its rating raised.
+    it would have been for (`invoice`: start, period or settlement), and the `reason`: already_issued,
+    nothing_to_bill, subscription_changed, earlier_bill_missing, or the code of the error that its rating raised.
     """
 
     issued: list[str] = field(default_factory=list)

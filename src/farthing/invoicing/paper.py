@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from farthing.invoicing.countries import COUNTRIES
+from farthing.invoicing.model import LineKind
 from farthing.invoicing.usage_lines import name_of
 from farthing.invoicing.wording import (
     MINUS,
@@ -136,7 +137,7 @@ def _table(document: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
     exact = any(_finer(line, currency) for line in document["lines"])
     dense = len(document["lines"]) > AIRY_LINES_MAX
     sections: list[list[Row]] = []
-    for _, group in groupby(document["lines"], key=lambda line: (line["rate_card"], line["service_period"])):
+    for _, group in groupby(document["lines"], key=_section):
         rows = _rows_of_card(list(group), document, zone, exact=exact)
         if dense and len(rows) == 1 and sections and sections[-1][-1].kind == HEADING:
             sections[-1] += rows
@@ -162,6 +163,11 @@ def _table(document: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
     }
 
 
+def _section(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What lines that stand under one heading have in common; an adjustment stands alone."""
+    return line["rate_card"], line["service_period"], line["line"] if "adjustment" in line else None
+
+
 def _rows_of_card(
     lines: Sequence[Mapping[str, Any]], document: Mapping[str, Any], zone: ZoneInfo, *, exact: bool
 ) -> list[Row]:
@@ -170,6 +176,10 @@ def _rows_of_card(
     first = lines[0]
     same_period = first["service_period"] == document["period"]
     notes = [] if same_period else [days(first["service_period"], zone)]
+    if "adjustment" in first:
+        return [
+            _row(HEADING, first["description"], _line_figures(first, currency), _told(first, notes, zone))
+        ]
     notes = [*counted_in(first, currency), *notes]
     name = name_of(first["description"], first["dimensions"])
     if len(lines) == 1:
@@ -192,6 +202,14 @@ def _rows_of_card(
     return rows
 
 
+def _told(line: Mapping[str, Any], notes: Sequence[str], zone: ZoneInfo) -> list[str]:
+    """What an adjustment says of itself: how it was reached, and the term of a commitment."""
+    told = [charge["reason"][:1].upper() + charge["reason"][1:] for charge in line["charges"]]
+    if "term" in line["adjustment"] and line["kind"] != LineKind.MINIMUM:
+        told.append(f"Term {days(line['adjustment']['term'], zone)}")
+    return [*told, *notes]
+
+
 def _member(line: Mapping[str, Any], *, named: bool) -> str:
     """What tells a line from the others of its rate card."""
     dimensions = line["dimensions"]
@@ -205,9 +223,8 @@ def _named(dimensions: Mapping[str, str]) -> str:
 
 
 def _adjusts(line: Mapping[str, Any]) -> bool:
-    """Whether a line is what a price adds to all its usage together: a minimum, a discount."""
-    adjusts: bool = line.get("adjusts", False)
-    return adjusts
+    """Whether a line is what is added to others: by a price (a minimum, a discount), by a coupon, a commitment."""
+    return "adjustment" in line or bool(line.get("adjusts"))
 
 
 def _row(kind: str, text: str, figures: Sequence[str] = (), notes: Sequence[str] = ()) -> Row:
@@ -223,6 +240,8 @@ def _line_figures(line: Mapping[str, Any], currency: str) -> list[str]:
 
 def _price(line: Mapping[str, Any], currency: str) -> str:
     """The unit price where there is one; else the charges below the line say it."""
+    if "adjustment" in line:
+        return ""
     if below := _charges_below(line):
         return TIERED if any(charge["reason"].startswith("tier ") for charge in below) else ""
     if not line["charges"]:

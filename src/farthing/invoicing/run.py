@@ -1,7 +1,7 @@
 """The billing run, without its input and output. Pure.
 
-    subscriptions -> bills that are due -> the usage they need -> lines -> totals -> drafts
-                     due.py               usage_needed           lines.py  totals.py  drafted
+    subscriptions -> bills that are due -> the usage they need -> lines -> adjustments -> totals -> drafts
+                     due.py               usage_needed           lines.py  adjustments.py totals.py  drafted
 
 `service.run_billing` asks the books and the event store in between, for many bills at once, and issues
 the drafts. Read this file and that function to know how billing works.
@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from farthing.invoicing.adjustments import Carried, adjusted
 from farthing.invoicing.document import document_of, document_text, instants, invoice_number
 from farthing.invoicing.lines import lines_of
-from farthing.invoicing.model import Bill, Draft, Invoice, Reason
+from farthing.invoicing.model import Basis, Bill, Draft, Invoice, Reason
 from farthing.invoicing.totals import totals_of
 from farthing.invoicing.usage_lines import BillUsage, MeterQuery, meter_queries
 from farthing.kernel.errors import FarthingError
@@ -23,6 +24,7 @@ from farthing.usage.model import Span
 ALREADY_ISSUED = "already_issued"
 NOTHING_TO_BILL = "nothing_to_bill"
 SUBSCRIPTION_CHANGED = "subscription_changed"
+EARLIER_BILL_MISSING = "earlier_bill_missing"
 
 
 def usage_needed(bills: Sequence[Bill]) -> dict[MeterQuery, list[Span]]:
@@ -42,19 +44,36 @@ def usage_needed(bills: Sequence[Bill]) -> dict[MeterQuery, list[Span]]:
     return dict(needed)
 
 
-def drafted(bill: Bill, usage: BillUsage) -> Draft | str:
+def drafted(bill: Bill, usage: BillUsage, carried: Carried) -> Draft | str:
     """The invoice of a bill without its number, or why there is none.
 
     A bill that cannot be rated (a price that multiplies to too many digits) does not keep the others
-    from being issued; it is passed over under the code of its error.
+    from being issued; it is passed over under the code of its error. Later bills of the same
+    subscription wait for it where they depend on what it would have charged.
     """
+    basis = carried.basis(bill)
+    if basis is None:
+        return EARLIER_BILL_MISSING
     try:
-        lines = lines_of(bill, usage)
+        draft = draft_on(bill, usage, basis)
     except FarthingError as error:
+        carried.miss(bill)
         return error.code
-    if not lines:
+    if draft is None:
         return NOTHING_TO_BILL
-    return Draft(bill, lines, totals_of([line.amount_exact for line in lines], bill.plan))
+    carried.add(bill, draft.lines)
+    return draft
+
+
+def draft_on(bill: Bill, usage: BillUsage, basis: Basis) -> Draft | None:
+    """The invoice of a bill with this usage, after what earlier ones did; None where nothing is on it.
+
+    Raises what rating raises.
+    """
+    lines = adjusted(bill, lines_of(bill, usage), basis)
+    if not lines:
+        return None
+    return Draft(bill, lines, totals_of([line.amount_exact for line in lines], bill.plan), basis)
 
 
 def numbered(

@@ -1,24 +1,38 @@
 """Use cases of invoicing: bill everyone, read invoices, explain a line, say who sells."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
-from farthing.catalog.model import Meter
-from farthing.catalog.service import all_meters, get_meter, get_plan, plan_versions_by_id
+from farthing.catalog.coupon import coupon_json
+from farthing.catalog.model import Meter, Plan
+from farthing.catalog.service import all_meters, get_coupon, get_meter, get_plan, plan_versions_by_id
+from farthing.customers.model import Customer, Subscription
 from farthing.customers.service import subscriptions_begun
+from farthing.customers.terms.content import commitment_json
+from farthing.customers.terms.model import Terms
+from farthing.customers.terms.service import all_terms, get_terms
+from farthing.customers.terms.store import select_terms
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import booking_store as booking_rows
 from farthing.invoicing import store as rows
+from farthing.invoicing.adjustments import Carried, History, looks_back
 from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.due import due_bills, parted
-from farthing.invoicing.explain import Source, explanation, line_of, rate_card_of, usage_behind
-from farthing.invoicing.model import Bill, BillingResult, Draft
+from farthing.invoicing.explain import (
+    Source,
+    adjustment_explanation,
+    explanation,
+    line_of,
+    rate_card_of,
+    usage_behind,
+)
+from farthing.invoicing.model import Bill, BillingResult, Draft, LineKind
 from farthing.invoicing.pdf import check_logo
 from farthing.invoicing.run import (
     ALREADY_ISSUED,
@@ -29,6 +43,7 @@ from farthing.invoicing.run import (
     usage_needed,
 )
 from farthing.invoicing.seller import parse_seller, seller_on_document
+from farthing.invoicing.terms_state import commitment_state, redemption_state
 from farthing.invoicing.usage_lines import MeterQuery, UsageOfBills, meter_queries
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import format_instant, parse_instant
@@ -69,14 +84,12 @@ def run_billing(
     """
     book_past_invoices(books, tenant_id, now)
     prepare_usage(books, store, tenant_id, now)
-    subscriptions, customers = subscriptions_begun(books, tenant_id, until + _MICROSECOND)
-    versions = {subscription.plan_version_id for subscription in subscriptions}
-    plans = plan_versions_by_id(books, tenant_id, versions)
+    billed = subscribed_by(books, tenant_id, until)
     with books.read_only(tenant_id) as conn:
         issued = rows.select_issued(conn, tenant_id)
-    missing, standing = parted(due_bills(subscriptions, customers, plans, until), issued)
+    missing, standing = parted(billed.due(until), issued)
     result = BillingResult(skipped=[passed_over(bill, ALREADY_ISSUED) for bill in standing])
-    for batch in _batches(books, store, tenant_id, missing):
+    for batch in draft_batches(books, store, tenant_id, missing, billed.terms):
         numbers, skipped = _issue(books, tenant_id, batch, now)
         result.issued += numbers
         result.skipped += batch.skipped + skipped
@@ -86,7 +99,29 @@ def run_billing(
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class Subscribed:
+    """Subscriptions that have begun, with all that says what they are billed."""
+
+    subscriptions: Sequence[Subscription]
+    customers: Mapping[int, Customer]
+    plans: Mapping[int, Plan]
+    terms: Mapping[int, Terms]
+
+    def due(self, until: datetime) -> list[Bill]:
+        """Every invoice that is due by then, issued or not."""
+        return due_bills(self.subscriptions, self.customers, self.plans, until, self.terms)
+
+
+def subscribed_by(books: Books, tenant_id: int, until: datetime) -> Subscribed:
+    """Everything about the subscriptions that begin by then."""
+    subscriptions, customers = subscriptions_begun(books, tenant_id, until + _MICROSECOND)
+    versions = {subscription.plan_version_id for subscription in subscriptions}
+    plans = plan_versions_by_id(books, tenant_id, versions)
+    return Subscribed(subscriptions, customers, plans, all_terms(books, tenant_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
     """The drafts of one transaction, what was passed over on the way to them, and how far the run is."""
 
     drafts: list[Draft]
@@ -94,17 +129,21 @@ class _Batch:
     bills_done: int
 
 
-def _batches(books: Books, store: EventStore, tenant_id: int, bills: Sequence[Bill]) -> Iterator[_Batch]:
-    """Draft these bills in order, a batch at a time."""
+def draft_batches(
+    books: Books, store: EventStore, tenant_id: int, bills: Sequence[Bill], terms: Mapping[int, Terms]
+) -> Iterator[Batch]:
+    """Draft these bills in order, a batch at a time: for a run that issues them, and for a preview."""
     meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
+    with books.read_only(tenant_id) as conn:
+        carried = carried_for(conn, tenant_id, bills, terms)
     done = 0
     for some in _pieces(bills, BILLS_PER_QUERY):
         with books.read_only(tenant_id) as conn:
-            usage = _usage(conn, store, tenant_id, meters, some)
+            usage = usage_of(conn, store, tenant_id, meters, some)
         for positions in _pieces(range(len(some)), INVOICES_PER_TRANSACTION):
-            batch = _Batch([], [], done + positions[-1] + 1)
+            batch = Batch([], [], done + positions[-1] + 1)
             for position in positions:
-                draft = drafted(some[position], usage.of(position))
+                draft = drafted(some[position], usage.of(position), carried)
                 if isinstance(draft, Draft):
                     batch.drafts.append(draft)
                 else:
@@ -113,11 +152,23 @@ def _batches(books: Books, store: EventStore, tenant_id: int, bills: Sequence[Bi
         done += len(some)
 
 
-def _usage(
+def carried_for(
+    conn: BooksConnection, tenant_id: int, bills: Iterable[Bill], terms: Mapping[int, Terms]
+) -> Carried:
+    """What these bills depend on of the invoices issued so far, read for all of them at once."""
+    since: dict[int, datetime] = {}
+    for bill in bills:
+        subscription_id = bill.subscription.subscription_id
+        if looks_back(bill.plan, terms.get(subscription_id)):
+            since[subscription_id] = min(since.get(subscription_id, bill.period.start), bill.period.start)
+    return Carried(terms, rows.select_histories(conn, tenant_id, since) if since else {})
+
+
+def usage_of(
     conn: BooksConnection,
     store: EventStore,
     tenant_id: int,
-    meters: dict[str, Meter],
+    meters: Mapping[str, Meter],
     bills: Sequence[Bill],
 ) -> UsageOfBills:
     """The usage of all these bills: one query for each meter and detail."""
@@ -130,7 +181,7 @@ def _usage(
 
 
 def _issue(
-    books: Books, tenant_id: int, batch: _Batch, now: datetime
+    books: Books, tenant_id: int, batch: Batch, now: datetime
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Number and keep the drafts in one transaction, but for those that no longer stand as drafted."""
     if not batch.drafts:
@@ -140,15 +191,23 @@ def _issue(
         ids = {draft.bill.subscription.subscription_id for draft in batch.drafts}
         issued = rows.select_issued(conn, tenant_id, ids)
         ends = rows.hold_ends(conn, tenant_id, ids)
+        # Read again, now that it stands still: what drafts were computed from may have moved.
+        carried = carried_for(
+            conn, tenant_id, [draft.bill for draft in batch.drafts], select_terms(conn, tenant_id, ids)
+        )
         kept: list[Draft] = []
         skipped: list[dict[str, Any]] = []
         for draft in batch.drafts:
             bill = draft.bill
             if bill.key in issued:
                 skipped.append(passed_over(bill, ALREADY_ISSUED))
-            elif ends[bill.subscription.subscription_id] != bill.subscription.end:
+            elif (
+                ends[bill.subscription.subscription_id] != bill.subscription.end
+                or carried.basis(bill) != draft.basis
+            ):
                 skipped.append(passed_over(bill, SUBSCRIPTION_CHANGED))
             else:
+                carried.add(bill, draft.lines)
                 kept.append(draft)
         if not kept:
             return [], skipped
@@ -234,7 +293,8 @@ def explain_line(
 ) -> dict[str, Any]:
     """Where the number of one line comes from, down to the first `limit` events and how many there are.
 
-    Usage is asked for as it is now: `quantity_now` differs from `quantity_billed`, and `changed_since`
+    A line that is made of other lines is explained by those, and by the coupon, commitment or minimum
+    behind it. Usage is asked for as it is now: `quantity_now` differs from `quantity_billed`, and `changed_since`
     says so, where events arrived or aliases moved after the invoice was issued.
 
     Raises NotFound `invoice_not_found`, `line_not_found`.
@@ -245,6 +305,8 @@ def explain_line(
         raise _no_invoice(number)
     document: dict[str, Any] = json.loads(found["document"])
     said = line_of(document, line)
+    if "adjustment" in said:
+        return adjustment_explanation(document, said, _source_of(books, tenant_id, document, said))
     card = rate_card_of(
         get_plan(books, tenant_id, document["plan"]["key"], document["plan"]["version"]), said["rate_card"]
     )
@@ -267,6 +329,23 @@ def explain_line(
             for query, used in behind.items()
         ]
     return explanation(document, said, card, sources)
+
+
+def _source_of(
+    books: Books, tenant_id: int, document: Mapping[str, Any], line: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a line that no rate card charges comes from: a coupon, a commitment or the plan's minimum."""
+    key = line["adjustment"]["key"]
+    match LineKind(line["kind"]):
+        case LineKind.COUPON:
+            return {"coupon": coupon_json(get_coupon(books, tenant_id, key)[0])}
+        case LineKind.MINIMUM:
+            plan = get_plan(books, tenant_id, document["plan"]["key"], document["plan"]["version"]).plan
+            return {"minimum": trimmed(plan.minimum)}
+        case _:
+            _, terms = get_terms(books, tenant_id, document["subscription"])
+            (commitment,) = (one for one in terms.commitments if one.key == key)
+            return {"commitment": commitment_json(commitment)}
 
 
 def _first_events(
@@ -299,6 +378,32 @@ def _first_events(
             detail.clocks,
         )[1]
     return events
+
+
+def list_redemptions(books: Books, tenant_id: int, subscription: str) -> list[dict[str, Any]]:
+    """The coupons that a subscription redeemed, in that order, and what they took off issued invoices.
+
+    Raises NotFound `subscription_not_found`.
+    """
+    found, terms = get_terms(books, tenant_id, subscription)
+    history = _history(books, tenant_id, found)
+    return [redemption_state(one, history) for one in terms.redemptions]
+
+
+def list_commitments(books: Books, tenant_id: int, subscription: str) -> list[dict[str, Any]]:
+    """The commitments of a subscription in order of their terms, and how far issued invoices used them.
+
+    Raises NotFound `subscription_not_found`.
+    """
+    found, terms = get_terms(books, tenant_id, subscription)
+    history = _history(books, tenant_id, found)
+    return [commitment_state(one, history) for one in terms.commitments]
+
+
+def _history(books: Books, tenant_id: int, subscription: Subscription) -> History:
+    since = {subscription.subscription_id: subscription.start}
+    with books.read_only(tenant_id) as conn:
+        return rows.select_histories(conn, tenant_id, since).get(subscription.subscription_id, History())
 
 
 def get_seller(books: Books, tenant_id: int) -> dict[str, Any]:

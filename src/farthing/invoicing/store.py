@@ -1,5 +1,6 @@
 """SQL of invoices. A batch of invoices is one statement for the invoices and one for their lines."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,8 @@ from psycopg.rows import DictRow, tuple_row
 from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
-from farthing.invoicing.model import BillKey, Invoice, Reason
+from farthing.invoicing.adjustments import History
+from farthing.invoicing.model import BillKey, Invoice, LineKind, Reached, Reason
 from farthing.kernel.quantity import plain
 
 _SUMMARIES_AFTER = """
@@ -43,14 +45,15 @@ _INSERT_INVOICES = """
          ORDER BY given.place
         RETURNING invoice_id, document)
     INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
-                               service_end, quantity, amount_exact, amount)
+                               service_end, quantity, amount_exact, amount, adjustment, adjustment_key)
     SELECT %(tenant_id)s, new.invoice_id, said.line, said.rate_card, said.meter, said.dimensions,
            (said.service_period ->> 'start')::timestamptz, (said.service_period ->> 'end')::timestamptz,
-           said.quantity, said.amount_exact, said.amount
+           said.quantity, said.amount_exact, said.amount,
+           CASE WHEN said.adjustment IS NOT NULL THEN said.kind END, said.adjustment ->> 'key'
       FROM new
      CROSS JOIN LATERAL jsonb_to_recordset(new.document::jsonb -> 'lines')
            AS said (line int, rate_card text, meter text, dimensions jsonb, service_period jsonb,
-                    quantity numeric, amount_exact numeric, amount numeric)
+                    quantity numeric, amount_exact numeric, amount numeric, kind text, adjustment jsonb)
 """
 
 
@@ -84,6 +87,46 @@ def hold_ends(
         [tenant_id, sorted(subscription_ids)],
     )
     return dict(rows.fetchall())
+
+
+def select_histories(
+    conn: BooksConnection, tenant_id: int, since: Mapping[int, datetime]
+) -> dict[int, History]:
+    """What the issued invoices of these subscriptions did, by id, in two statements for all of them.
+
+    since: for each subscription the first moment that matters of what was charged in advance.
+    """
+    asked = {"tenant_id": tenant_id, "ids": list(since), "since": list(since.values())}
+    histories: dict[int, History] = defaultdict(History)
+    adjustments = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT i.subscription_id, l.adjustment, l.adjustment_key, sum(l.quantity), sum(l.amount_exact),
+               count(DISTINCT i.invoice_id)
+          FROM invoices i
+          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+         WHERE i.tenant_id = %(tenant_id)s AND i.subscription_id = ANY(%(ids)s) AND l.adjustment IS NOT NULL
+         GROUP BY i.subscription_id, l.adjustment, l.adjustment_key
+        """,
+        asked,
+    )
+    for subscription_id, kind, key, quantity, amount, invoices in adjustments:
+        histories[subscription_id].reached[LineKind(kind), key] = Reached(quantity, amount, invoices)
+    ahead = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT i.subscription_id, l.service_start, sum(l.amount_exact)
+          FROM unnest(%(ids)s::bigint[], %(since)s::timestamptz[]) AS given (subscription_id, since)
+          JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = given.subscription_id
+          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+                              AND l.service_start >= given.since
+                              AND (l.service_start >= i.period_end OR i.reason = 'start')
+         WHERE l.adjustment IS NULL OR l.adjustment IN ('coupon', 'overage')
+         GROUP BY i.subscription_id, l.service_start
+        """,
+        asked,
+    )
+    for subscription_id, start, amount in ahead:
+        histories[subscription_id].ahead[start] = amount
+    return dict(histories)
 
 
 def take_numbers(conn: BooksConnection, tenant_id: int, count: int) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from example import FEBRUARY, invoice, line, tokens
+from example import FEBRUARY, JANUARY, invoice, line, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -186,3 +186,30 @@ def test_parties_are_written_as_their_country_writes_them() -> None:
         "500 Howard Street", "San Francisco, CA 94105", "United States", "billing@acme.example",
     ]  # fmt: skip
     assert sheet["seller"]["rows"] == ["Torstr. 33", "10119 Berlin", "Germany", "VAT DE 123 456 789"]
+
+
+def test_what_is_made_of_other_lines_says_how_it_was_reached() -> None:
+    def adjusted(place: int, kind: str, amount: str, reason: str, **more: Any) -> dict[str, Any]:
+        said = line(
+            place, kind.title(), "1", [("1", amount, amount, reason)], amount, meter=None, rate_card=None
+        )
+        return said | {"kind": kind, "adjustment": {"key": "k", "of": [], **more}}
+
+    sheet = paper(
+        invoice(
+            [
+                tokens(1, "opus"),
+                adjusted(2, "coupon", "-4.51", "10 % off 45.15"),
+                adjusted(3, "overage", "1.20", "6.00 beyond 9.00 at 120 %", term=JANUARY),
+                adjusted(4, "overage", "1.20", "6.00 beyond 9.00 at 120 %", term=FEBRUARY),
+            ]
+        ),
+        {},
+    )
+    rows = [row for section in sheet["table"]["sections"] for row in section][1:]
+    assert [(row["kind"], row["text"], row["notes"]) for row in rows] == [
+        ("heading", "Coupon", ("10 % off 45.15",)),
+        ("heading", "Overage", ("6.00 beyond 9.00 at 120 %", "Term 1 – 31 January 2024")),
+        ("heading", "Overage", ("6.00 beyond 9.00 at 120 %", "Term 1 – 29 February 2024")),
+    ], "each stands alone, without a quantity or a unit price that would mean nothing"
+    assert [[figure[0] for figure in row["figures"]][:2] for row in rows] == [["", ""]] * 3

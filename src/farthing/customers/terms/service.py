@@ -1,0 +1,205 @@
+"""Use cases of terms, one subscription at a time. `customers/apply.py` writes those of whole files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from farthing.catalog import store as catalog_store
+from farthing.catalog.coupon import Coupon
+from farthing.catalog.model import Outcome, PlanRef
+from farthing.customers import store as customer_rows
+from farthing.customers.changes import SubscriptionChange, plans_by_version
+from farthing.customers.model import Subscription
+from farthing.customers.terms import store
+from farthing.customers.terms.content import parse_commitment
+from farthing.customers.terms.decide import (
+    CommitmentWanted,
+    CouponWanted,
+    Subscribed,
+    TermsChange,
+    TermsWanted,
+    decide_terms,
+)
+from farthing.customers.terms.model import NO_TERMS, Commitment, Redemption, Terms
+from farthing.db import Books
+from farthing.db.pool import BooksConnection
+from farthing.kernel.errors import NotFound
+from farthing.kernel.instant import parse_instant
+from farthing.kernel.reading import Faults, Fields, parse_key, shown
+
+
+def redeem_coupon(
+    books: Books, tenant_id: int, subscription: str, raw: object, now: datetime
+) -> tuple[Redemption, Outcome]:
+    """Redeem a coupon for a subscription: `{"coupon": "launch", "start": ...}`, or say that it is.
+
+    It reduces the invoices that fall due at or after `start`, which is now unless given.
+
+    Raises InvalidInput; NotFound `subscription_not_found`, `coupon_not_found`; Conflict (see `decide_terms`).
+    """
+    faults = Faults("invalid_redemption")
+    fields = Fields(raw, "", faults)
+    key = fields.required("coupon", parse_key)
+    start = fields.optional("start", parse_instant, None)
+    fields.refuse_unknown()
+    faults.refuse()
+    with books.transaction(tenant_id) as conn:
+        catalog_store.lock_catalog(conn, tenant_id)
+        customer_rows.lock_subscriptions(conn, tenant_id, [subscription])
+        subscribed = _subscribed(conn, tenant_id, subscription)
+        coupons = catalog_store.select_coupons(conn, tenant_id, [key])
+        if key not in coupons:
+            raise NotFound("coupon_not_found", f"there is no coupon {shown(key)}", path="coupon")
+        wanted = CouponWanted(key, start or max(now, subscribed.start), start is not None, "coupon")
+        redeemed = catalog_store.select_redeemed(conn, tenant_id, [key])
+        (change,) = decide_terms([TermsWanted(subscribed, [wanted], [])], coupons, redeemed, now)
+        store.insert_terms(conn, tenant_id, [change], now)
+    if change:
+        return change.redemptions[0], Outcome.CREATED
+    (standing,) = (one for one in subscribed.standing.redemptions if one.coupon.key == key)
+    return standing, Outcome.UNCHANGED
+
+
+def add_commitment(
+    books: Books, tenant_id: int, subscription: str, raw: object, now: datetime
+) -> tuple[Commitment, Outcome]:
+    """Commit a subscription to an amount, or say that it is.
+
+    Raises InvalidInput; NotFound `subscription_not_found`; Conflict (see `decide_terms`).
+    """
+    content = parse_commitment(raw)
+    with books.transaction(tenant_id) as conn:
+        catalog_store.lock_catalog(conn, tenant_id)
+        customer_rows.lock_subscriptions(conn, tenant_id, [subscription])
+        subscribed = _subscribed(conn, tenant_id, subscription)
+        wanted = TermsWanted(subscribed, [], [CommitmentWanted(content, "")])
+        (change,) = decide_terms([wanted], {}, {}, now)
+        store.insert_terms(conn, tenant_id, [change], now)
+    if change:
+        return change.commitments[0], Outcome.CREATED
+    (standing,) = (one for one in subscribed.standing.commitments if one.key == content.key)
+    return standing, Outcome.UNCHANGED
+
+
+def get_terms(books: Books, tenant_id: int, subscription: str) -> tuple[Subscription, Terms]:
+    """A subscription and what it agreed. Raises NotFound `subscription_not_found`."""
+    with books.read_only(tenant_id) as conn:
+        found = _found(conn, tenant_id, subscription)
+        terms = store.select_terms(conn, tenant_id, [found.subscription_id])
+    return found, terms.get(found.subscription_id, NO_TERMS)
+
+
+def all_terms(books: Books, tenant_id: int) -> dict[int, Terms]:
+    """The terms of every subscription that has any, by subscription id."""
+    with books.read_only(tenant_id) as conn:
+        return store.select_terms(conn, tenant_id)
+
+
+def _found(conn: BooksConnection, tenant_id: int, key: str) -> Subscription:
+    found = customer_rows.select_subscriptions(conn, tenant_id, [key]).get(key)
+    if found is None:
+        raise NotFound("subscription_not_found", f"there is no subscription {shown(key)}")
+    return found
+
+
+def terms_with_subscriptions(
+    conn: BooksConnection,
+    tenant_id: int,
+    changes: Sequence[SubscriptionChange],
+    paths: Sequence[str],
+    now: datetime,
+    *,
+    new_coupons: Mapping[str, Coupon],
+    new_timezones: Mapping[str, str],
+) -> list[TermsChange]:
+    """What writing subscriptions, here and in a moment, makes of the coupons and commitments they name.
+
+    A coupon that is named with a new subscription counts from its start, one that is added later from
+    now. `new_coupons` and `new_timezones` (by customer) are about to be written. Raises as `decide_terms`.
+    """
+    naming = [
+        (change, path)
+        for change, path in zip(changes, paths, strict=True)
+        if change.content.coupons or change.content.commitments
+    ]
+    if not naming:
+        return []
+    standing = [change.before for change, _ in naming if change.before is not None]
+    plans = {change.content.key: change.plan for change, _ in naming}
+    subscribed = _subscribed_of(conn, tenant_id, standing, plans)
+    customers = {change.content.customer for change, _ in naming}
+    timezones = {**store.select_timezones(conn, tenant_id, customers), **new_timezones}
+    wanted = []
+    for change, path in naming:
+        content = change.content
+        before = subscribed.get(content.key)
+        one = (
+            replace(before, end=content.end or before.end)
+            if before is not None
+            else _not_yet(change, timezones[content.customer])
+        )
+        at = f"{path}." if path else ""
+        start = one.start if before is None else max(now, one.start)
+        wanted.append(
+            TermsWanted(
+                one,
+                [
+                    CouponWanted(key, start, False, f"{at}coupons[{index}]")
+                    for index, key in enumerate(content.coupons)
+                ],
+                [
+                    CommitmentWanted(commitment, f"{at}commitments[{index}]")
+                    for index, commitment in enumerate(content.commitments)
+                ],
+            )
+        )
+    keys = {key for change, _ in naming for key in change.content.coupons}
+    coupons = {**catalog_store.select_coupons(conn, tenant_id, keys), **new_coupons}
+    return decide_terms(wanted, coupons, catalog_store.select_redeemed(conn, tenant_id, keys), now)
+
+
+def _not_yet(change: SubscriptionChange, timezone: str) -> Subscribed:
+    """A subscription that is about to be created."""
+    content, plan = change.content, change.plan
+    return Subscribed(
+        content.key,
+        content.start,
+        content.end,
+        plan.currency,
+        timezone,
+        plan.rate_cards,
+        NO_TERMS,
+        None,
+    )
+
+
+def _subscribed(conn: BooksConnection, tenant_id: int, key: str) -> Subscribed:
+    found = _found(conn, tenant_id, key)
+    refs = plans_by_version(catalog_store.select_plan_refs(conn, tenant_id, [found.plan]))
+    return _subscribed_of(conn, tenant_id, [found], {key: refs[found.plan, found.version]})[key]
+
+
+def _subscribed_of(
+    conn: BooksConnection,
+    tenant_id: int,
+    subscriptions: Sequence[Subscription],
+    plans: Mapping[str, PlanRef],
+) -> dict[str, Subscribed]:
+    """What bears on the terms of standing subscriptions, by key; `plans` are theirs, by the same keys."""
+    ids = [one.subscription_id for one in subscriptions]
+    terms = store.select_terms(conn, tenant_id, ids)
+    until = store.select_period_invoiced_until(conn, tenant_id, ids)
+    timezones = store.select_timezones(conn, tenant_id, {one.customer for one in subscriptions})
+    return {
+        one.key: Subscribed(
+            one.key,
+            one.start,
+            one.end,
+            plans[one.key].currency,
+            timezones[one.customer],
+            plans[one.key].rate_cards,
+            terms.get(one.subscription_id, NO_TERMS),
+            until.get(one.subscription_id),
+        )
+        for one in subscriptions
+    }

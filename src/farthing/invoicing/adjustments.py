@@ -1,0 +1,128 @@
+"""Lines that are made of other lines, in their order. Pure.
+
+    usage and fixed fees    what rate cards charge                          lines.py
+    coupons                 in order of redemption, each of what is left    coupons.py
+    commitments             in order of term, each of what is left          commitments.py
+    the plan's minimum      what is missing to it                           minimum.py
+
+What earlier invoices did is a `Basis`: sums over issued lines. In a run that bills several periods of a
+subscription at once, `Carried` adds what the earlier ones of the same run are about to issue, so that
+twelve months billed together come out as twelve months billed one by one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal, DecimalException
+
+from farthing.catalog.model import Plan
+from farthing.customers.terms.model import NO_TERMS, Terms
+from farthing.invoicing.commitments import commitment_lines
+from farthing.invoicing.coupons import coupon_lines
+from farthing.invoicing.due import bills_in_advance
+from farthing.invoicing.minimum import minimum_lines
+from farthing.invoicing.model import NO_BASIS, NOTHING_REACHED, Basis, Bill, Line, LineKind, Reached, Reason
+from farthing.invoicing.remainder import Remainder, counted_by_minimum
+from farthing.kernel.errors import LimitExceeded
+from farthing.kernel.quantity import ZERO, exact
+
+
+def adjusted(bill: Bill, lines: tuple[Line, ...], basis: Basis) -> tuple[Line, ...]:
+    """The lines of a bill with its adjustments behind them.
+
+    Raises LimitExceeded `too_many_digits`.
+    """
+    if not basis.terms and not bill.plan.minimum:
+        return lines
+    try:
+        with exact():
+            remainder = Remainder.of(lines)
+            made = [*lines, *coupon_lines(bill, remainder, basis)]
+            made += commitment_lines(bill, remainder, basis)
+            made += minimum_lines(bill, made, basis)
+    except DecimalException:
+        said = "coupons and commitments multiply to more digits than are computed with"
+        raise LimitExceeded("too_many_digits", said) from None
+    return tuple(made)
+
+
+def looks_back(plan: Plan, terms: Terms | None) -> bool:
+    """Whether an invoice of this plan and these terms depends on earlier ones."""
+    return bool(terms) or bool(plan.minimum and bills_in_advance(plan))
+
+
+def is_ahead(bill: Bill, line: Line) -> bool:
+    """Whether a line is charged before the invoice of the period that it is for."""
+    return counted_by_minimum(line.kind) and (
+        bill.reason is Reason.START or line.service_period.start >= bill.period.end
+    )
+
+
+@dataclass(slots=True)
+class History:
+    """What the invoices of one subscription did so far: sums over their lines.
+
+    reached: by kind of adjustment and key.
+    ahead: what was charged in advance, by the start of the service.
+    """
+
+    reached: dict[tuple[LineKind, str], Reached] = field(default_factory=dict)
+    ahead: dict[datetime, Decimal] = field(default_factory=dict)
+
+    def basis(self, bill: Bill, terms: Terms) -> Basis:
+        """What a bill that comes next is computed from."""
+        ahead = ZERO
+        if bill.plan.minimum:
+            with exact():
+                ahead = sum((sum_ for at, sum_ in self.ahead.items() if at in bill.period), ZERO)
+        return Basis(terms, dict(self.reached) if terms else {}, ahead)
+
+    def add(self, bill: Bill, lines: Sequence[Line]) -> None:
+        """Count the lines of an invoice that follows."""
+        with exact():
+            here: set[tuple[LineKind, str]] = set()
+            for line in lines:
+                if line.adjustment is not None:
+                    key = (line.kind, line.adjustment.key)
+                    before = self.reached.get(key, NOTHING_REACHED)
+                    self.reached[key] = Reached(
+                        before.quantity + line.quantity,
+                        before.amount + line.amount_exact,
+                        before.invoices + (key not in here),
+                    )
+                    here.add(key)
+                if is_ahead(bill, line):
+                    start = line.service_period.start
+                    self.ahead[start] = self.ahead.get(start, ZERO) + line.amount_exact
+
+
+class Carried:
+    """The histories of many subscriptions in a run, carried from bill to bill."""
+
+    def __init__(self, terms: Mapping[int, Terms], histories: Mapping[int, History]) -> None:
+        self._terms = terms
+        self._histories = dict(histories)
+        self._missing: set[int] = set()
+
+    def basis(self, bill: Bill) -> Basis | None:
+        """What the bill is computed from; None where an earlier bill that it depends on could not be drafted."""
+        subscription_id = bill.subscription.subscription_id
+        terms = self._terms.get(subscription_id, NO_TERMS)
+        if not looks_back(bill.plan, terms):
+            return NO_BASIS
+        if subscription_id in self._missing:
+            return None
+        return self._history(subscription_id).basis(bill, terms)
+
+    def add(self, bill: Bill, lines: Sequence[Line]) -> None:
+        """The bill is drafted with these lines."""
+        subscription_id = bill.subscription.subscription_id
+        if looks_back(bill.plan, self._terms.get(subscription_id)):
+            self._history(subscription_id).add(bill, lines)
+
+    def miss(self, bill: Bill) -> None:
+        """The bill could not be drafted: what comes after it cannot be known."""
+        self._missing.add(bill.subscription.subscription_id)
+
+    def _history(self, subscription_id: int) -> History:
+        return self._histories.setdefault(subscription_id, History())

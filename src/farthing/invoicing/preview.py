@@ -1,0 +1,209 @@
+"""Looking ahead by the code of the billing run: the next invoices, what usage would add; nothing is issued.
+
+A preview at a moment holds, for each subscription, what a billing run up to that moment would issue
+(`due`), and the period that is open then as if it ended with what was used so far (`open`). So minimums
+are filled up in it, and commitments whose term ends with the period are settled. A billing run at the
+same clock issues the due ones to the last digit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from farthing.catalog.model import Meter, PlanVersion
+from farthing.catalog.service import all_meters, get_plan
+from farthing.customers.billable import started_periods
+from farthing.customers.service import get_customer, get_subscription
+from farthing.customers.terms.model import NO_TERMS
+from farthing.db import Books
+from farthing.events.store.duckdb import EventStore
+from farthing.invoicing import store as rows
+from farthing.invoicing.adjustments import History
+from farthing.invoicing.document import document_of
+from farthing.invoicing.due import parted
+from farthing.invoicing.estimate import Question, bill_of_nobody, check_added, difference, with_added
+from farthing.invoicing.model import NO_BASIS, Basis, Bill, Draft, Line, Reason
+from farthing.invoicing.run import BillUsage, draft_on, drafted
+from farthing.invoicing.seller import seller_on_document
+from farthing.invoicing.service import (
+    Progress,
+    Subscribed,
+    carried_for,
+    draft_batches,
+    subscribed_by,
+    usage_of,
+)
+from farthing.kernel.errors import Conflict, LimitExceeded
+from farthing.kernel.instant import format_instant
+from farthing.kernel.money import MINOR_UNITS
+from farthing.kernel.quantity import ZERO, exact, plain, trimmed
+from farthing.kernel.rounding import round_money
+from farthing.usage.service import prepare_usage
+
+DUE, OPEN = "due", "open"
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(slots=True)
+class Preview:
+    """Invoices as they would be, without numbers, and what would be passed over, as a billing run says it."""
+
+    upcoming: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+
+
+def preview_billing(
+    books: Books,
+    store: EventStore,
+    tenant_id: int,
+    now: datetime,
+    *,
+    customer: str | None = None,
+    most: int | None = None,
+    progress: Progress | None = None,
+) -> Preview:
+    """The upcoming invoices of a tenant, or of one customer.
+
+    Raises NotFound `customer_not_found`; LimitExceeded `too_many_invoices` for more than `most`.
+    """
+    if customer is not None:
+        get_customer(books, tenant_id, customer)
+    prepare_usage(books, store, tenant_id, now)
+    billed = only(subscribed_by(books, tenant_id, now), customer)
+    bills = pending(books, tenant_id, billed, now)
+    if most is not None and len(bills) > most:
+        said = f"there are {len(bills)} upcoming invoices; at most {most} are shown at once"
+        raise LimitExceeded("too_many_invoices", said)
+    with books.read_only(tenant_id) as conn:
+        tenant_name, seller = rows.select_seller(conn, tenant_id)
+    shown = seller_on_document(seller, tenant_name)
+    found = Preview()
+    for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
+        found.upcoming += [_document(draft, shown, now) for draft in batch.drafts]
+        found.skipped += batch.skipped
+        if progress:
+            progress(batch.bills_done, len(bills))
+    return found
+
+
+def only(billed: Subscribed, customer: str | None, subscription: str | None = None) -> Subscribed:
+    """The subscriptions of one customer, or the one, where one is named."""
+    if customer is None and subscription is None:
+        return billed
+    kept = [one for one in billed.subscriptions if customer == one.customer or subscription == one.key]
+    return Subscribed(kept, billed.customers, billed.plans, billed.terms)
+
+
+def pending(books: Books, tenant_id: int, billed: Subscribed, now: datetime) -> list[Bill]:
+    """What is due and not issued, in the order of issue, and then the open periods."""
+    with books.read_only(tenant_id) as conn:
+        ids = {one.subscription_id for one in billed.subscriptions}
+        issued = rows.select_issued(conn, tenant_id, ids)
+    missing, _ = parted(billed.due(now), issued)
+    return missing + open_bills(billed, now)
+
+
+def open_bills(billed: Subscribed, now: datetime) -> list[Bill]:
+    """For each subscription that is going on, the period that it is in."""
+    bills: list[Bill] = []
+    for subscription in billed.subscriptions:
+        plan = billed.plans[subscription.plan_version_id]
+        customer = billed.customers[subscription.customer_id]
+        periods = started_periods(subscription, plan, customer, now + _MICROSECOND, since=now)
+        bills += [Bill(subscription, customer, plan, Reason.PERIOD, period) for period in periods]
+    return sorted(bills, key=lambda bill: (bill.due_since, bill.customer.key, bill.subscription.key))
+
+
+def is_open(bill: Bill, now: datetime) -> bool:
+    """Whether the bill is of a period that is not over."""
+    return bill.due_since > now
+
+
+def _document(draft: Draft, seller: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """The document as it would be issued, without what only the issue gives it."""
+    status = OPEN if is_open(draft.bill, now) else DUE
+    unissued = {"number": None, "status": status, "issued_at": None, "due_at": None}
+    return document_of(draft, "", seller, now) | unissued
+
+
+def estimate_usage(
+    books: Books, store: EventStore, tenant_id: int, question: Question, now: datetime
+) -> dict[str, Any]:
+    """What hypothetical usage adds to the invoices of the periods that are open now (see `estimate.py`).
+
+    Raises:
+        NotFound: `customer_not_found`, `subscription_not_found`, `plan_not_found`.
+        InvalidInput: `invalid_estimate` with every fault.
+        Conflict: `not_subscribed`; `earlier_bill_missing` where an earlier period cannot be rated.
+    """
+    meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
+    positions = _positions(books, store, tenant_id, question, meters, now)
+    check_added(question.usage, meters, [bill.plan for bill, _, _ in positions])
+    lines: list[dict[str, Any]] = []
+    total = ZERO
+    for bill, usage, basis in positions:
+        then = with_added(bill, usage, question.usage, meters)
+        before, after = _lines(bill, usage, basis), _lines(bill, then, basis)
+        subscription = {"subscription": bill.subscription.key or None, "plan": bill.plan.key}
+        lines += [subscription | line for line in difference(bill, before, after, usage, then)]
+        with exact():
+            total += sum((line.amount_exact for line in after), ZERO)
+            total -= sum((line.amount_exact for line in before), ZERO)
+    plan = positions[0][0].plan
+    return {
+        "at": format_instant(now),
+        "currency": plan.currency,
+        "lines": lines,
+        "amount_exact": trimmed(total),
+        "amount": plain(round_money(total, MINOR_UNITS[plan.currency], plan.rounding_mode)),
+    }
+
+
+def _lines(bill: Bill, usage: BillUsage, basis: Basis) -> tuple[Line, ...]:
+    draft = draft_on(bill, usage, basis)
+    return () if draft is None else draft.lines
+
+
+def _positions(
+    books: Books,
+    store: EventStore,
+    tenant_id: int,
+    question: Question,
+    meters: Mapping[str, Meter],
+    now: datetime,
+) -> list[tuple[Bill, BillUsage, Basis]]:
+    """The open bills that the usage would go on, what is used in them so far, and what came before them."""
+    if question.plan is not None:
+        return [_position_of_nobody(get_plan(books, tenant_id, question.plan, question.version), now)]
+    if question.customer is not None:
+        get_customer(books, tenant_id, question.customer)
+    if question.subscription is not None:
+        get_subscription(books, tenant_id, question.subscription)
+    prepare_usage(books, store, tenant_id, now)
+    billed = only(subscribed_by(books, tenant_id, now), question.customer, question.subscription)
+    bills = pending(books, tenant_id, billed, now)
+    with books.read_only(tenant_id) as conn:
+        usage = usage_of(conn, store, tenant_id, meters, bills)
+        carried = carried_for(conn, tenant_id, bills, billed.terms)
+    positions = []
+    for place, bill in enumerate(bills):
+        if not is_open(bill, now):
+            drafted(bill, usage.get(place, {}), carried)
+            continue
+        basis = carried.basis(bill)
+        if basis is None:
+            raise Conflict("earlier_bill_missing", "an earlier period of the subscription cannot be rated")
+        positions.append((bill, usage.get(place, {}), basis))
+    if not positions:
+        raise Conflict("not_subscribed", "there is no subscription that is going on now")
+    return positions
+
+
+def _position_of_nobody(version: PlanVersion, now: datetime) -> tuple[Bill, BillUsage, Basis]:
+    """That of somebody who takes the plan now: nothing used, and paid in advance what the plan asks for."""
+    bill = bill_of_nobody(version, now)
+    start, history = replace(bill, reason=Reason.START), History()
+    history.add(start, _lines(start, {}, NO_BASIS))
+    return bill, {}, history.basis(bill, NO_TERMS)
