@@ -158,6 +158,7 @@ class AddedUsage(Body):
     meter: Key
     quantity: Exact
     dimensions: dict[str, str] = Field({}, description="Of the meter.")
+    count: int = Field(1, ge=1, le=10**12, description="How many times: so many events of this quantity.")
 
 
 class EstimateBody(Body):

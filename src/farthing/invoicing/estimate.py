@@ -11,7 +11,8 @@ of the period, a last charge says how much less is missing to it.
 
 How a quantity is added depends on the meter: it is added to a sum, a count or a number of distinct values
 (as so many new ones), it may raise a maximum, lower a minimum or be the latest value. An average
-cannot be estimated from a quantity.
+cannot be estimated from a quantity. It is used now, so it lies in the window of time that holds this
+moment, and where a price looks at single events it is one more event of this value, or `count` of them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,9 +24,8 @@ from typing import Any
 from farthing.catalog.model import Aggregation, Meter, Plan, PlanVersion
 from farthing.customers.model import Address, Customer, Subscription
 from farthing.invoicing.document import charge_json, instants
-from farthing.invoicing.lines import MeterQuery, meter_query
 from farthing.invoicing.model import Bill, Line, Reason
-from farthing.invoicing.run import BillUsage
+from farthing.invoicing.usage_lines import BillUsage, MeterQuery, meter_queries, usage_rows
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.period import CALENDAR, billing_periods
 from farthing.kernel.quantity import ONE, ZERO, exact, parse_decimal, trimmed
@@ -39,24 +39,27 @@ from farthing.kernel.reading import (
     parse_subject,
     shown,
 )
-from farthing.rating import Charge, Row, rate_rows
-from farthing.usage.model import UsageRow
+from farthing.rating import Charge, Row, Run, rate_rows
+from farthing.usage.model import Detail, UsageRow
 
 INVALID_ESTIMATE = "invalid_estimate"
 USAGE_ROWS_MAX = 1_000
 DIMENSION_LENGTH_MAX = 1024
 VERSION_MAX = 2**31 - 1
+TIMES_MAX = 10**12
+"""Most times that one item of usage may happen."""
 AT_THE_END = "minimum at the end of the period"
 """The reason of the charge that the added usage spares, or brings, where a price is filled up to a minimum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """Usage that has not happened: so much of a meter, with these dimensions."""
+    """Usage that has not happened: so much of a meter, with these dimensions, `count` times."""
 
     meter: str
     quantity: Decimal
     dimensions: Mapping[str, str]
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +109,14 @@ def _parse_added(raw: object, path: str) -> Added:
     meter = fields.required("meter", parse_key)
     quantity = fields.required("quantity", _parse_quantity)
     dimensions = fields.optional("dimensions", _parse_dimensions, {})
+    count = fields.optional("count", _parse_times, 1)
     fields.refuse_unknown()
     faults.refuse()
-    return Added(meter, quantity, dimensions)
+    return Added(meter, quantity, dimensions, count)
+
+
+def _parse_times(raw: object, path: str) -> int:
+    return parse_count(raw, path, least=1, most=TIMES_MAX, code=INVALID_ESTIMATE)
 
 
 def _parse_quantity(raw: object, path: str) -> Decimal:
@@ -137,7 +145,7 @@ def _parse_version(raw: object, path: str) -> int:
 
 def check_added(usage: Sequence[Added], meters: Mapping[str, Meter], plans: Sequence[Plan]) -> None:
     """Whether the usage can be priced on these plans. Raises InvalidInput `invalid_estimate`, every fault."""
-    billed = {card.meter for plan in plans for card in plan.rate_cards}
+    billed = {meter for plan in plans for card in plan.rate_cards for meter in card.meters}
     faults = Faults(INVALID_ESTIMATE)
     for index, added in enumerate(usage):
         meter = meters.get(added.meter)
@@ -157,41 +165,48 @@ def check_added(usage: Sequence[Added], meters: Mapping[str, Meter], plans: Sequ
 
 
 def with_added(
-    bill: Bill, usage: BillUsage, added: Sequence[Added], meters: Mapping[str, Meter]
+    bill: Bill, usage: BillUsage, added: Sequence[Added], meters: Mapping[str, Meter], now: datetime
 ) -> dict[MeterQuery, list[UsageRow]]:
-    """The usage of a bill as it would be with this much more."""
-    queries = {query for card in bill.plan.rate_cards if (query := meter_query(card)) is not None}
+    """The usage of a bill as it would be with this much more, used now."""
     then = {query: list(rows) for query, rows in usage.items()}
-    for query in sorted(queries):
-        meter, group_by = query
+    for query in dict.fromkeys(query for card in bill.plan.rate_cards for query in meter_queries(card)):
+        meter, detail = query
         for one in added:
             if one.meter == meter:
-                dimensions = {name: one.dimensions[name] for name in group_by if name in one.dimensions}
-                _add(then.setdefault(query, []), dimensions, one.quantity, meters[meter].aggregation)
+                rows = then.setdefault(query, [])
+                _add(rows, _dimensions(one, detail, now), one, meters[meter].aggregation)
     return then
 
 
-def _add(
-    rows: list[UsageRow], dimensions: dict[str, str], quantity: Decimal, aggregation: Aggregation
-) -> None:
-    for place, row in enumerate(rows):
-        if row.dimensions == dimensions:
-            with exact():
-                rows[place] = replace(row, quantity=_together(row.quantity, quantity, aggregation))
-            return
-    rows.append(UsageRow(0, dimensions, quantity, 0))
+def _dimensions(added: Added, detail: Detail, now: datetime) -> dict[str, str]:
+    """What the added usage is told apart by: its dimensions, and the windows that hold this moment."""
+    named = {name: added.dimensions[name] for name in detail.dimensions if name in added.dimensions}
+    return named | {clock.dimension: clock.label_at(now) for clock in detail.clocks}
 
 
-def _together(before: Decimal, added: Decimal, aggregation: Aggregation) -> Decimal:
+def _add(rows: list[UsageRow], dimensions: dict[str, str], added: Added, aggregation: Aggregation) -> None:
+    """One row with more in it, or a row more. Events come after all that are there, as their time does."""
+    place = next((place for place, row in enumerate(rows) if row.dimensions == dimensions), len(rows))
+    if place == len(rows):
+        rows.append(UsageRow(0, dimensions, ZERO, 0))
+    row = rows[place]
+    every_event_is_told = row.events == sum(run.count for run in row.runs)
+    runs = (*row.runs, Run(added.quantity, added.count)) if every_event_is_told else row.runs
+    with exact():
+        quantity = _together(row, added, aggregation)
+    rows[place] = replace(row, quantity=quantity, events=row.events + added.count, runs=runs)
+
+
+def _together(row: UsageRow, added: Added, aggregation: Aggregation) -> Decimal:
     match aggregation:
         case Aggregation.MAX:
-            return max(before, added)
+            return max(row.quantity, added.quantity)
         case Aggregation.MIN:
-            return min(before, added)
+            return min(row.quantity, added.quantity) if row.events else added.quantity
         case Aggregation.LATEST:
-            return added
+            return added.quantity
         case _:
-            return before + added
+            return row.quantity + added.quantity * added.count
 
 
 def difference(
@@ -225,15 +240,11 @@ def _by_identity(lines: Sequence[Line]) -> dict[object, list[Line]]:
 def _charges(bill: Bill, line: Line, amount: Decimal, usage: BillUsage, then: BillUsage) -> Sequence[Charge]:
     """The charges of the added quantity, rated after what was used; they sum to the amount."""
     card = next((card for card in bill.plan.rate_cards if card.key == line.rate_card), None)
-    query = None if card is None else meter_query(card)
-    if card is None or query is None:
+    if card is None or not card.meters:
         return ()
-    earlier = {_key(row): row.quantity for row in usage.get(query, ())}
+    earlier = {_key(row): row for row in usage_rows(card, usage)}
     with exact():
-        added = [
-            Row(row.dimensions, row.quantity - earlier.get(_key(row), ZERO), earlier.get(_key(row), ZERO))
-            for row in then.get(query, ())
-        ]
+        added = [_after(earlier.get(_key(row), _NOTHING), row) for row in usage_rows(card, then)]
     charges = [
         charge
         for rated in rate_rows(card.price, added, final=False)
@@ -246,7 +257,27 @@ def _charges(bill: Bill, line: Line, amount: Decimal, usage: BillUsage, then: Bi
     return charges if not rest else [*charges, Charge(ONE, rest, rest, AT_THE_END)]
 
 
-def _key(row: UsageRow) -> tuple[tuple[str, str], ...]:
+_NOTHING = Row({})
+
+
+def _after(earlier: Row, row: Row) -> Row:
+    """What a row has more than it had, after what it had. `exact()` is in force."""
+    return Row(
+        row.dimensions,
+        row.quantity - earlier.quantity,
+        earlier.quantity,
+        events=None if row.events is None else row.events - (earlier.events or 0),
+        events_before=None if row.events is None else earlier.events or 0,
+        runs=row.runs[len(earlier.runs) :],
+        runs_before=earlier.runs,
+        quantities={
+            meter: used - earlier.quantities.get(meter, ZERO) for meter, used in row.quantities.items()
+        },
+        quantities_before=earlier.quantities,
+    )
+
+
+def _key(row: Row) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(row.dimensions.items()))
 
 

@@ -24,7 +24,7 @@ from farthing.invoicing.document import document_of
 from farthing.invoicing.due import parted
 from farthing.invoicing.estimate import Question, bill_of_nobody, check_added, difference, with_added
 from farthing.invoicing.model import NO_BASIS, Basis, Bill, Draft, Line, Reason
-from farthing.invoicing.run import BillUsage, draft_on, drafted
+from farthing.invoicing.run import draft_on, drafted
 from farthing.invoicing.seller import seller_on_document
 from farthing.invoicing.service import (
     Progress,
@@ -34,6 +34,7 @@ from farthing.invoicing.service import (
     subscribed_by,
     usage_of,
 )
+from farthing.invoicing.usage_lines import BillUsage
 from farthing.kernel.errors import Conflict, LimitExceeded
 from farthing.kernel.instant import format_instant
 from farthing.kernel.money import MINOR_UNITS
@@ -144,7 +145,7 @@ def estimate_usage(
     lines: list[dict[str, Any]] = []
     total = ZERO
     for bill, usage, basis in positions:
-        then = with_added(bill, usage, question.usage, meters)
+        then = with_added(bill, usage, question.usage, meters, now)
         before, after = _lines(bill, usage, basis), _lines(bill, then, basis)
         subscription = {"subscription": bill.subscription.key or None, "plan": bill.plan.key}
         lines += [subscription | line for line in difference(bill, before, after, usage, then)]
@@ -185,17 +186,18 @@ def _positions(
     billed = only(subscribed_by(books, tenant_id, now), question.customer, question.subscription)
     bills = pending(books, tenant_id, billed, now)
     with books.read_only(tenant_id) as conn:
-        usage = usage_of(conn, store, tenant_id, meters, bills)
+        told = usage_of(conn, store, tenant_id, meters, bills)
         carried = carried_for(conn, tenant_id, bills, billed.terms)
     positions = []
     for place, bill in enumerate(bills):
+        usage = told.of(place)
         if not is_open(bill, now):
-            drafted(bill, usage.get(place, {}), carried)
+            drafted(bill, usage, carried)
             continue
         basis = carried.basis(bill)
         if basis is None:
             raise Conflict("earlier_bill_missing", "an earlier period of the subscription cannot be rated")
-        positions.append((bill, usage.get(place, {}), basis))
+        positions.append((bill, usage, basis))
     if not positions:
         raise Conflict("not_subscribed", "there is no subscription that is going on now")
     return positions

@@ -15,7 +15,7 @@ from farthing.invoicing.adjustments import Carried
 from farthing.invoicing.due import due_bills
 from farthing.invoicing.model import Bill, Draft, Line, Reason
 from farthing.invoicing.run import drafted
-from farthing.usage.model import UsageRow
+from farthing.usage.model import NO_DETAIL, UsageRow
 
 CALLS = {"key": "calls", "name": "Calls", "meter": "calls", "price": {"model": "per_unit", "unit_price": "1"}}
 TOKENS = {
@@ -104,7 +104,7 @@ class Story:
         start = bill.period.start
         month = (start.year - 2024) * 12 + start.month - 1
         return {
-            (meter, ()): [UsageRow(0, {}, Decimal(months[month]), 1)]
+            (meter, NO_DETAIL): [UsageRow(0, {}, Decimal(months[month]), 1)]
             for meter, months in self.usage.items()
             if month < len(months) and Decimal(months[month])
         }
