@@ -71,7 +71,12 @@ def _cursor_first() -> None:
 def _claim_first() -> None:
     from farthing.events import sealer
 
-    insert_run, commit, seal_blocks = sealer.rows.insert_run, sealer.Sealer._seal_piece, sealer.seal_blocks
+    insert_run, seal, seal_blocks = sealer.rows.insert_run, sealer.Sealer._seal_piece, sealer.seal_blocks
+    claimed: set[str] = set()
+
+    def insert_unless_claimed(conn: Any, tenant_id: int, run: Any, now: datetime) -> None:
+        if run.run_id not in claimed:
+            insert_run(conn, tenant_id, run, now)
 
     def seal_piece(
         self: sealer.Sealer, log_file: str, start: int, blocks: Sequence[Any], now: datetime
@@ -81,15 +86,14 @@ def _claim_first() -> None:
             if batch.run is not None:
                 with self.books.transaction(tenant_id) as conn:
                     insert_run(conn, tenant_id, batch.run, now)
+                claimed.add(batch.run.run_id)
             return batch
 
-        sealer.seal_blocks, sealer.rows.insert_run = claim_and_seal, lambda *_: None
-        try:
-            return commit(self, log_file, start, blocks, now)
-        finally:
-            sealer.seal_blocks, sealer.rows.insert_run = seal_blocks, insert_run
+        sealer.seal_blocks = claim_and_seal
+        return seal(self, log_file, start, blocks, now)
 
     sealer.Sealer._seal_piece = seal_piece  # type: ignore[method-assign]
+    sealer.rows.insert_run = insert_unless_claimed
 
 
 def _forget_first() -> None:
