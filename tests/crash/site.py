@@ -17,7 +17,7 @@ from tests.crash.load import Load
 from tests.crash.oracle import Oracle, Verdict
 from tests.crash.waiting import Stuck, until
 
-ATTEMPTS_MAX = 5
+ATTEMPTS_MAX = 20
 DEATHS_MAX = 10
 """How often a process of the server may end by itself while nothing is in its way."""
 
