@@ -135,7 +135,7 @@ def _parts_alone(app: App) -> tuple[float, float]:
     asked = time.perf_counter()
     usage = UsageOfBills({query: iter(rows) for query, rows in answers.items()})
     carried = Carried({}, {})
-    drafts = [drafted(bill, usage.of(place), carried) for place, bill in enumerate(bills)]
+    drafts = [drafted(bill, usage.of(place), (), carried) for place, bill in enumerate(bills)]
     finished = time.perf_counter()
     require_equal(
         "bills that could be drafted", sum(isinstance(draft, Draft) for draft in drafts), len(bills)

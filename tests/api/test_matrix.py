@@ -59,6 +59,18 @@ BODIES = {
     ("POST", "/v1/customers/{key}/aliases"): {"alias": "taken"},
     ("POST", "/v1/subscriptions"): SUBSCRIPTION,
     ("POST", "/v1/subscriptions/{key}/cancel"): {"end": "2027-01-01T00:00:00Z"},
+    ("POST", "/v1/subscriptions/{key}/changes"): {
+        "kind": "pause",
+        "key": "nap",
+        "at": "2026-12-01T00:00:00Z",
+    },
+    ("POST", "/v1/subscriptions/{key}/charges"): {
+        "key": "setup",
+        "description": "Setup",
+        "amount": "250",
+        "at": "2026-11-05T00:00:00Z",
+    },
+    ("POST", "/v1/plans/{key}/migrations"): {"to_version": 1, "mode": "now"},
     ("POST", "/v1/coupons"): COUPON,
     ("POST", "/v1/subscriptions/{key}/coupons"): {"coupon": "launch"},
     ("POST", "/v1/subscriptions/{key}/commitments"): COMMITMENT,
@@ -93,11 +105,13 @@ def furnished(client, services, books, tenant_id, now):
     for path in ("meters", "plans", "customers", "subscriptions", "coupons"):
         assert send(client, ("POST", f"/v1/{path}")).status_code == 201
     assert send(client, ("POST", "/v1/billing-runs")).json()["issued"] == ["INV-000001"]
+    nap = made_for("acme-payg", client, "changes")
+    made_for("acme-payg", client, "charges")
     names = {
         "/v1/meters": {"key": "calls"},
         "/v1/plans": {"key": "payg"},
         "/v1/customers": {"key": "acme", "alias": "key-7"},
-        "/v1/subscriptions": {"key": "acme-payg"},
+        "/v1/subscriptions": {"key": "acme-payg", "change_id": str(nap["change_id"])},
         "/v1/coupons": {"key": "launch"},
         "/v1/invoices": {"number": "INV-000001", "line": "1"},
         "/v1/ledger": {"account_id": str(list_accounts(books, tenant_id, 0, 1)[0].account_id)},
@@ -105,6 +119,13 @@ def furnished(client, services, books, tenant_id, now):
         "/v1/quarantine": {"quarantine_id": str(_quarantined(books, tenant_id, now))},
     }
     return {(method, path): path.format(**names["/".join(path.split("/")[:3])]) for method, path in OF_ONE}
+
+
+def made_for(key, client, what):
+    """What the body of the route makes for a subscription, as the route answers."""
+    response = send(client, ("POST", f"/v1/subscriptions/{{key}}/{what}"), f"/v1/subscriptions/{key}/{what}")
+    assert response.status_code == 201
+    return response.json()
 
 
 def _quarantined(books, tenant_id, now):
@@ -161,8 +182,7 @@ def test_of_one_thing_another_tenant_sees_what_it_sees_of_nothing(client, other_
     }
     for route, address in furnished.items():
         theirs = check_problem(send(other_client, route, address), 404)
-        numbered = "quarantine_id" in route[1] or "account_id" in route[1]
-        nowhere = "999999999" if numbered else "nowhere"
+        nowhere = "999999999" if "_id}" in route[1] else "nowhere"
         absent = route[1].format_map(_Everything(nowhere))
         nothing = check_problem(send(other_client, route, absent), 404)
         assert theirs["code"] == nothing["code"]
@@ -183,6 +203,10 @@ class _Everything(dict):
 
 def test_lists_of_another_tenant_are_empty(client, other_client, furnished):
     for route in LISTS:
+        if "{" in route[1]:  # Of one thing, which the other tenant does not see.
+            assert send(client, route, furnished[route]).json()["items"], route
+            check_problem(send(other_client, route, furnished[route]), 404)
+            continue
         mine, theirs = (send(one, route).json()["items"] for one in (client, other_client))
         assert mine, route
         assert all(item not in mine for item in theirs)

@@ -7,7 +7,13 @@ import pytest
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from farthing.api import documents, invoice_documents, ledger_documents, terms_documents
+from farthing.api import (
+    documents,
+    invoice_documents,
+    ledger_documents,
+    subscription_documents,
+    terms_documents,
+)
 from farthing.api.front import OPEN_PATHS
 
 
@@ -135,6 +141,16 @@ EXAMPLES = {
     "GET /v1/invoices/INV-000002/lines/2/explain": None,
     "GET /v1/invoices/INV-000001": None,
     "GET /v1/invoices/INV-000001/lines/1/explain": None,
+    "POST /v1/subscriptions/acme-payg/changes": {"kind": "pause", "at": "2026-12-01T00:00:00Z"},
+    "GET /v1/subscriptions/acme-payg/changes": None,
+    "POST /v1/subscriptions/acme-payg/charges": {
+        "key": "setup",
+        "description": "Setup",
+        "amount": "250",
+        "at": "2026-11-05T00:00:00Z",
+    },
+    "GET /v1/subscriptions/acme-payg/charges": None,
+    "POST /v1/plans/payg/migrations": {"to_version": 1, "mode": "now"},
     "GET /v1/usage?meter=calls&from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z": None,
     "GET /v1/ledger/trial-balance?as_of=2026-12-01T00:00:00Z": None,
     "GET /v1/ledger/accounts": None,
@@ -175,7 +191,7 @@ def described(document, method, address, status) -> type[BaseModel]:
         operation = document["paths"][template][method.lower()]
     schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
     name = schema["$ref"].rpartition("/")[2]
-    rooms = (documents, invoice_documents, ledger_documents, terms_documents)
+    rooms = (documents, invoice_documents, ledger_documents, subscription_documents, terms_documents)
     model = next(getattr(room, name) for room in rooms if hasattr(room, name))
     assert issubclass(model, BaseModel)
     return model

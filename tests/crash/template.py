@@ -32,8 +32,9 @@ def make_template(zygote: Zygote, place: Path) -> Template:
 
 
 def copy_template(template: Template, place: Path) -> None:
-    """Fill `place / "data"` with it, owners and permissions as they were."""
+    """Fill `place / "data"` with it, owners and permissions as they were, as durable as if it had been made there."""
     run_apart("cp", "-a", f"{template.data}/.", place / "data")
+    run_apart("sync", "-f", place / "data")  # Else the first power cut takes what `cp` has not written yet.
 
 
 def _done(command: Command) -> Command:

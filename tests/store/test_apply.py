@@ -128,7 +128,7 @@ def test_changes_are_shown_field_by_field_and_written(books: Books, tenant_id: i
 
 def test_what_a_file_does_not_name_stays(books: Books, tenant_id: int, now: datetime) -> None:
     apply(books, tenant_id, read(), now)
-    cancel_subscription(books, tenant_id, "acme-payg", parse_instant("2024-02-01T00:00:00Z", ""))
+    cancel_subscription(books, tenant_id, "acme-payg", parse_instant("2024-02-01T00:00:00Z", ""), now)
     silent = FILE.replace(", aliases: [key-7, key-8]", "")
     assert apply(books, tenant_id, read(silent), now).changing() == ()
     assert get_customer(books, tenant_id, "acme").aliases == ("key-7", "key-8")

@@ -341,7 +341,7 @@ def test_a_subscription_that_is_ended_meanwhile_is_left_to_the_next_run(
     issue = service._issue
 
     def end_it_first(*arguments: Any) -> Any:
-        cancel_subscription(world.books, world.tenant_id, "acme-payg", instant("2026-01-11"))
+        cancel_subscription(world.books, world.tenant_id, "acme-payg", instant("2026-01-11"), world.now)
         return issue(*arguments)
 
     monkeypatch.setattr(service, "_issue", end_it_first)

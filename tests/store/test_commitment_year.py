@@ -81,7 +81,7 @@ def told(document: dict[str, Any]) -> list[tuple[str, str]]:
 def test_the_year(world: World) -> None:
     for month in BILLED:
         world.bill(f"{month}-01")
-    cancel_subscription(world.books, world.tenant_id, "acme-payg", instant("2027-02-10"))
+    cancel_subscription(world.books, world.tenant_id, "acme-payg", instant("2027-02-10"), world.now)
     world.bill("2027-02-10")
     numbers = [f"INV-{number:06d}" for number in range(1, 14)]
     issued = list(invoice_documents(world.books, world.tenant_id, numbers))

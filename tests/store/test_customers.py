@@ -172,18 +172,19 @@ def test_a_subscription_ends(books: Books, tenant_id: int, now: datetime) -> Non
     service.create_customer(books, tenant_id, customer(), now)
     publish(books, tenant_id, now)
     created, _ = service.create_subscription(books, tenant_id, subscription(anchor="2023-12-31"), now)
-    ended, outcome = service.cancel_subscription(books, tenant_id, "acme-base", at("2024-03-15"))
+    ended, outcome = service.cancel_subscription(books, tenant_id, "acme-base", at("2024-03-15"), now)
     assert outcome is Outcome.CHANGED
     assert ended.end == at("2024-03-15")
     assert service.get_subscription(books, tenant_id, "acme-base") == ended
     assert (
-        service.cancel_subscription(books, tenant_id, "acme-base", at("2024-03-15"))[1] is Outcome.UNCHANGED
+        service.cancel_subscription(books, tenant_id, "acme-base", at("2024-03-15"), now)[1]
+        is Outcome.UNCHANGED
     )
     with pytest.raises(InvalidInput) as refused:
-        service.cancel_subscription(books, tenant_id, "acme-base", created.start)
+        service.cancel_subscription(books, tenant_id, "acme-base", created.start, now)
     assert refused.value.code == "invalid_end"
     with pytest.raises(NotFound):
-        service.cancel_subscription(books, tenant_id, "nothing", at("2024-03-15"))
+        service.cancel_subscription(books, tenant_id, "nothing", at("2024-03-15"), now)
     # Writing the same subscription again without an end does not bring it back to life.
     raw = subscription(anchor="2023-12-31")
     assert service.create_subscription(books, tenant_id, raw, now) == (ended, Outcome.UNCHANGED)
@@ -215,23 +216,25 @@ def test_a_subscription_does_not_end_before_what_is_invoiced(
     service.create_subscription(books, tenant_id, subscription(), now)
     invoice(books, tenant_id, now, "2024-01-10", "2024-02-01", "2024-02-01")
     with pytest.raises(Conflict) as refused:
-        service.cancel_subscription(books, tenant_id, "acme-base", at("2024-01-20"))
+        service.cancel_subscription(books, tenant_id, "acme-base", at("2024-01-20"), now)
     assert refused.value.code == "already_invoiced"
-    service.cancel_subscription(books, tenant_id, "acme-base", at("2024-02-01"))
+    service.cancel_subscription(books, tenant_id, "acme-base", at("2024-02-01"), now)
     with pytest.raises(Conflict) as refused:
-        service.cancel_subscription(books, tenant_id, "acme-base", at("2024-03-01"))
+        service.cancel_subscription(books, tenant_id, "acme-base", at("2024-03-01"), now)
     assert "invoiced to its end" in refused.value.message
 
 
-def test_what_was_invoiced_in_advance_counts(books: Books, tenant_id: int, now: datetime) -> None:
+def test_what_was_paid_in_advance_holds_nothing_back(books: Books, tenant_id: int, now: datetime) -> None:
+    """It is credited (tests/store/test_life.py); usage that is invoiced is not rated again."""
     service.create_customer(books, tenant_id, customer(), now)
     publish(books, tenant_id, now)
     service.create_subscription(books, tenant_id, subscription(), now)
     invoice(books, tenant_id, now, "2024-01-10", "2024-02-01", "2024-03-01")
     with pytest.raises(Conflict) as refused:
-        service.cancel_subscription(books, tenant_id, "acme-base", at("2024-02-20"))
-    assert "2024-03-01T00:00:00Z" in refused.value.message
-    assert service.cancel_subscription(books, tenant_id, "acme-base", at("2024-03-01"))[1] is Outcome.CHANGED
+        service.cancel_subscription(books, tenant_id, "acme-base", at("2024-01-31"), now)
+    assert "2024-02-01T00:00:00Z" in refused.value.message
+    ended, outcome = service.cancel_subscription(books, tenant_id, "acme-base", at("2024-02-20"), now)
+    assert (ended.end, outcome) == (at("2024-02-20"), Outcome.CHANGED)
 
 
 def test_subscriptions_are_listed(books: Books, tenant_id: int, now: datetime) -> None:

@@ -125,7 +125,7 @@ def test_for_one_customer(rich: World) -> None:
 
 
 def test_a_subscription_that_is_over_has_no_open_period(rich: World) -> None:
-    cancel_subscription(rich.books, rich.tenant_id, "zoe-plain", instant("2026-02-10"))
+    cancel_subscription(rich.books, rich.tenant_id, "zoe-plain", instant("2026-02-10"), rich.now)
     found = preview(rich, "2026-02-10", customer="zoe")
     assert [(one["status"], one["period"]["end"][:10]) for one in found] == [
         ("due", "2026-02-01"),

@@ -66,6 +66,13 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "subscription_id": 1, "key": "s", "customer_id": 1, "plan_version_id": 1, "anchor": "calendar",
             "start_at": now, "created_at": now,
         },
+        "subscription_changes": {
+            "change_id": 1, "subscription_id": 1, "key": "c", "kind": "pause", "effective_at": now,
+            "payload": definition, "made_at": now,
+        },
+        "one_off_charges": {
+            "key": "o", "subscription_id": 1, "description": "d", "amount": 5, "charged_at": now, "made_at": now,
+        },
         "invoice_counters": {"last_number": 1},
         "invoices": {
             "invoice_id": 1, "number": "INV-1", **{key: ids[key] for key in

@@ -303,7 +303,7 @@ def test_ending_at_once_does_not_lose_the_true_up(acme: World) -> None:
     commit(acme, start=None)
     acme.use("acme", "2026-01-05", "1000000")
     acme.bill("2026-02-01")
-    cancel_subscription(acme.books, acme.tenant_id, "acme-payg", instant("2026-02-01"))
+    cancel_subscription(acme.books, acme.tenant_id, "acme-payg", instant("2026-02-01"), acme.now)
     result = acme.bill("2026-02-02")
     assert result.issued == ["INV-000002"]
     (state,) = list_commitments(acme.books, acme.tenant_id, "acme-payg")

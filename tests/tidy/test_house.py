@@ -102,6 +102,8 @@ def test_transactions_open_in_use_cases_only(path: Path) -> None:
     use_cases = (
         "service.py",
         "apply.py",
+        "life.py",
+        "plan_migration.py",
         "sealer.py",
         "rewrite.py",
         "resolve.py",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from farthing.catalog.model import Aggregation, Operator, Outcome, RoundingScope, Timing
+from farthing.catalog.model import Aggregation, Operator, Outcome, Proration, RoundingScope, Timing
 from farthing.kernel.period import Interval
 from farthing.kernel.rounding import Rounding
 from farthing.rating.models import MODELS
@@ -199,6 +199,9 @@ class PlanBody(Body):
     interval_count: int = Field(1, ge=1)
     rounding: RoundingScope = RoundingScope.INVOICE
     rounding_mode: Rounding = Rounding.HALF_UP
+    proration: Proration = Field(
+        Proration.SECOND, description="How fixed fees are shared out: by the second, or by whole local days."
+    )
     minimum: Exact = Field("0", description="What a full period comes to at least.")
     rate_cards: list[RateCardBody] = Field(min_length=1)
 
@@ -274,33 +277,6 @@ class CustomerPage(BaseModel):
 
     items: list[CustomerDocument]
     next_cursor: str | None
-
-
-class SubscriptionDocument(Body):
-    """A customer on a plan, as it stands."""
-
-    key: Subject
-    customer: Subject
-    plan: Key
-    version: int | None = Field(None, ge=1, description="Of the plan; the latest, if absent.")
-    anchor: str = Field(
-        "calendar", description="`calendar`, `anniversary`, or a date.", examples=["2024-01-31"]
-    )
-    start: Instant
-    end: Instant | None = None
-
-
-class SubscriptionPage(BaseModel):
-    """A page of subscriptions, in order of key."""
-
-    items: list[SubscriptionDocument]
-    next_cursor: str | None
-
-
-class CancelBody(Body):
-    """When a subscription ends."""
-
-    end: Instant
 
 
 # ---- Usage

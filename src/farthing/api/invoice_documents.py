@@ -87,6 +87,14 @@ class AdjustmentDocument(BaseModel):
     before: Exact | None = Field(None, description="How much of it was used on earlier invoices.")
 
 
+class PlanVersionName(BaseModel):
+    """A published version of a plan, by name."""
+
+    key: Key
+    name: str
+    version: int
+
+
 class LineDocument(BaseModel):
     """One line. `amount` is rounded, `amount_exact` is not.
 
@@ -106,6 +114,14 @@ class LineDocument(BaseModel):
     amount_exact: Exact
     amount: Exact
     charges: list[ChargeDocument]
+    plan: PlanVersionName | None = Field(None, description="Where it is not the invoice's.")
+    price: PriceBody | None = Field(None, description="Where it is the customer's own, or an add-on's.")
+    fee_period: PeriodDocument | None = Field(None, description="The full period that the fee is a share of.")
+    parts: list[PeriodDocument] | None = Field(
+        None, description="The times of its usage, where there are gaps."
+    )
+    unbilled: Literal["paused", "trial"] | None = Field(None, description="Why its usage costs nothing.")
+    one_off: str | None = Field(None, description="The key of the one-off charge that it bills.")
     measure: Literal["amount", "seconds"] | None = Field(
         None, description="What the quantity is counted in, if not in things."
     )
@@ -127,7 +143,7 @@ class InvoiceSummary(BaseModel):
     customer: Subject
     subscription: Subject
     status: Literal["issued"]
-    reason: Literal["start", "period", "settlement"]
+    reason: Literal["start", "period", "change", "settlement"]
     currency: str
     period: PeriodDocument
     subtotal: Exact
@@ -159,14 +175,6 @@ class CountedEvent(BaseModel):
     subject: str
     time: Instant
     value: str
-
-
-class PlanVersionName(BaseModel):
-    """A published version of a plan, by name."""
-
-    key: Key
-    name: str
-    version: int
 
 
 class MeterExplanation(BaseModel):
@@ -202,7 +210,7 @@ class ExplanationDocument(BaseModel):
     line: LineDocument
     plan: PlanVersionName
     rate_card: Key | None = None
-    price: PriceBody | None = None
+    price: PriceBody | None = Field(None, description="None of a one-off charge.")
     coupon: dict[str, Any] | None = None
     commitment: dict[str, Any] | None = None
     minimum: Exact | None = None

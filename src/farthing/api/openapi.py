@@ -18,7 +18,6 @@ from pydantic.json_schema import models_json_schema
 from farthing.api.documents import (
     AliasBody,
     ApiKeyBody,
-    CancelBody,
     CustomerBody,
     CustomerPatch,
     EventBody,
@@ -30,12 +29,18 @@ from farthing.api.documents import (
 from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
 from farthing.api.front import OPEN_PATHS
 from farthing.api.invoice_documents import BillingRunBody, SellerBody
+from farthing.api.subscription_documents import (
+    CancelBody,
+    ChangeBody,
+    MigrationBody,
+    OneOffBody,
+    SubscriptionBody,
+)
 from farthing.api.terms_documents import (
     CommitmentBody,
     CouponBody,
     EstimateBody,
     RedemptionBody,
-    SubscriptionBody,
 )
 from farthing.api.web import problems, reference
 from farthing.events.formats import BODY_BYTES_MAX, EVENTS_PER_REQUEST_MAX, TABLE_TYPES
@@ -51,6 +56,9 @@ BODIES: tuple[type[BaseModel], ...] = (
     AliasBody,
     SubscriptionBody,
     CancelBody,
+    ChangeBody,
+    OneOffBody,
+    MigrationBody,
     CouponBody,
     RedemptionBody,
     CommitmentBody,

@@ -11,7 +11,6 @@ from farthing.api.documents import (
     Instant,
     Key,
     Subject,
-    SubscriptionDocument,
     Text,
 )
 from farthing.api.invoice_documents import ChargeDocument, InvoiceDocument, PeriodDocument, SkippedBill
@@ -124,13 +123,6 @@ class CommitmentPage(BaseModel):
 
     items: list[CommitmentDocument]
     next_cursor: str | None
-
-
-class SubscriptionBody(SubscriptionDocument):
-    """A customer on a plan, with what is agreed beyond the plan."""
-
-    coupons: list[Key] = Field([], description="Coupons that it redeems, in this order.")
-    commitments: list[CommitmentBody] = Field([], description="Commitments that it makes.")
 
 
 # ---- Looking ahead

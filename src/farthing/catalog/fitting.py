@@ -12,15 +12,32 @@ night, of whom one may be both, the latest value of each window. It is what a ma
 dimensions of such meters. Only of sums and counts the windows make up the whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from farthing.catalog.model import Aggregation, Meter
-from farthing.rating import Events, Measure, Needs
+from farthing.rating import Events, Measure, Needs, Price, needs_of
+from farthing.rating.flat import Flat
 
 Complaint = tuple[str, str]
 """The field of the rate card (or `price.model`), and what is wrong with it."""
 
 _MEASURED = {Measure.AMOUNT: "amounts of money", Measure.SECONDS: "seconds"}
+
+
+def card_complaints(meters: Sequence[str], price: Price, known: Mapping[str, Meter]) -> list[Complaint]:
+    """Why a rate card of these meters, or of none, cannot have this price.
+
+    known: meters by key; of one that is not among them nothing more is said here.
+    """
+    if not meters:
+        fits = isinstance(price.model, Flat)
+        return [] if fits else [("price.model", "must be flat for a rate card without a meter")]
+    needs = needs_of(price)
+    complaints = meters_complaints(meters, needs)
+    for key in meters:
+        if key in known:
+            complaints += meter_complaints(known[key], needs)
+    return complaints
 
 
 def meters_complaints(meters: Sequence[str], needs: Needs) -> list[Complaint]:

@@ -94,6 +94,13 @@ class RoundingScope(StrEnum):
     LINE = "line"
 
 
+class Proration(StrEnum):
+    """How a fixed fee is shared out in a part of its period: by the second, or by whole local days."""
+
+    SECOND = "second"
+    DAY = "day"
+
+
 @dataclass(frozen=True, slots=True)
 class RateCard:
     """One thing that a plan charges for: the usage of a meter, or of several, or a fixed fee where there is none."""
@@ -130,6 +137,7 @@ class Plan:
     rounding: RoundingScope
     rounding_mode: Rounding
     rate_cards: tuple[RateCard, ...]
+    proration: Proration = Proration.SECOND
     minimum: Decimal = ZERO
 
 
@@ -154,4 +162,5 @@ class PlanRef:
     key: str
     version: int
     currency: str
+    plan_version_id: int | None = None
     rate_cards: tuple[str, ...] = ()

@@ -11,8 +11,8 @@ What a price needs, its meters must have (`fitting.py`).
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from farthing.catalog.fitting import meter_complaints, meters_complaints
-from farthing.catalog.model import Meter, Plan, RateCard, RoundingScope, Timing
+from farthing.catalog.fitting import card_complaints
+from farthing.catalog.model import Meter, Plan, Proration, RateCard, RoundingScope, Timing
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.money import parse_currency
 from farthing.kernel.period import parse_interval, parse_interval_count
@@ -28,8 +28,7 @@ from farthing.kernel.reading import (
     refuse_repeated,
 )
 from farthing.kernel.rounding import Rounding
-from farthing.rating import Price, needs_of, parse_price, price_json
-from farthing.rating.flat import Flat
+from farthing.rating import parse_price, price_json
 from farthing.rating.meters import METERS_MAX
 
 RATE_CARDS_MAX = 500
@@ -54,11 +53,14 @@ def parse_plan(raw: object, path: str = "", known_meters: Mapping[str, Meter] | 
     interval_count = fields.optional("interval_count", parse_interval_count, 1)
     rounding = fields.optional("rounding", _parse_rounding, RoundingScope.INVOICE)
     rounding_mode = fields.optional("rounding_mode", _parse_rounding_mode, Rounding.HALF_UP)
+    proration = fields.optional("proration", _parse_proration, Proration.SECOND)
     minimum = fields.optional("minimum", _parse_minimum, ZERO)
     rate_cards = fields.required("rate_cards", lambda raw, path: _parse_rate_cards(raw, path, known_meters))
     fields.refuse_unknown()
     faults.refuse()
-    return Plan(key, name, currency, interval, interval_count, rounding, rounding_mode, rate_cards, minimum)
+    return Plan(
+        key, name, currency, interval, interval_count, rounding, rounding_mode, rate_cards, proration, minimum
+    )
 
 
 def meters_mentioned(raw: object) -> set[str]:
@@ -83,12 +85,14 @@ def plan_json(plan: Plan) -> dict[str, object]:
         "interval_count": plan.interval_count,
         "rounding": plan.rounding.value,
         "rounding_mode": plan.rounding_mode.value,
+        "proration": plan.proration.value,
         **minimum,
-        "rate_cards": [_rate_card_json(card) for card in plan.rate_cards],
+        "rate_cards": [rate_card_json(card) for card in plan.rate_cards],
     }
 
 
-def _rate_card_json(card: RateCard) -> dict[str, object]:
+def rate_card_json(card: RateCard) -> dict[str, object]:
+    """The rate card in its canonical form; `parse_rate_card` reads it back."""
     named: dict[str, object] = {"key": card.key, "name": card.name}
     if card.meter is not None:
         named["meter"] = card.meter
@@ -103,6 +107,10 @@ def _parse_rounding(raw: object, path: str) -> RoundingScope:
 
 def _parse_rounding_mode(raw: object, path: str) -> Rounding:
     return Rounding(parse_choice(raw, path, tuple(Rounding), code="invalid_rounding"))
+
+
+def _parse_proration(raw: object, path: str) -> Proration:
+    return Proration(parse_choice(raw, path, tuple(Proration), code="invalid_proration"))
 
 
 def _parse_minimum(raw: object, path: str) -> Decimal:
@@ -125,7 +133,7 @@ def _parse_rate_cards(
     cards = parse_list(
         raw,
         path,
-        lambda card, card_path: _parse_rate_card(card, card_path, known_meters),
+        lambda card, card_path: parse_rate_card(card, card_path, known_meters),
         most=RATE_CARDS_MAX,
         faults=faults,
     )
@@ -134,7 +142,8 @@ def _parse_rate_cards(
     return tuple(cards)
 
 
-def _parse_rate_card(raw: object, path: str, known_meters: Mapping[str, Meter] | None) -> RateCard:
+def parse_rate_card(raw: object, path: str, known_meters: Mapping[str, Meter] | None = None) -> RateCard:
+    """One rate card, of a plan or by itself as an add-on. Raises InvalidInput as `parse_plan` does."""
     faults = Faults("invalid_plan")
     fields = Fields(raw, path, faults)
     key = fields.required("key", parse_key)
@@ -146,13 +155,11 @@ def _parse_rate_card(raw: object, path: str, known_meters: Mapping[str, Meter] |
     metered = "meter" in fields or "meters" in fields
     if metered and timing is Timing.ADVANCE:
         faults.add(fields.at("timing"), "must be arrears: usage is known when the period is over")
-    if not metered and price is not None and not isinstance(price.model, Flat):
-        faults.add(f"{fields.at('price')}.model", "must be flat for a rate card without a meter")
-    if meters and price is not None:
-        for place, complaint in meters_complaints(meters, needs_of(price)):
-            faults.add(fields.at(place), complaint)
+    if price is not None and (meters or not metered):
+        for at, complaint in card_complaints(meters, price, known_meters or {}):
+            faults.add(fields.at(at) if at else fields.at("meter"), complaint)
     if known_meters is not None:
-        _check_meters(meters, price, fields, known_meters, faults)
+        _check_known(meters, fields, known_meters, faults)
     faults.refuse()
     return RateCard(key, name, meters, timing, price)
 
@@ -178,18 +185,10 @@ def _parse_several_meters(raw: object, path: str) -> tuple[str, ...]:
     return tuple(sorted(meters))
 
 
-def _check_meters(
-    meters: Sequence[str],
-    price: Price | None,
-    fields: Fields,
-    known_meters: Mapping[str, Meter],
-    faults: Faults,
+def _check_known(
+    meters: Sequence[str], fields: Fields, known_meters: Mapping[str, Meter], faults: Faults
 ) -> None:
     place = "meter" if "meter" in fields else "meters"
     for key in meters:
-        meter = known_meters.get(key)
-        if meter is None:
+        if key not in known_meters:
             faults.add(fields.at(place), f"{key!r} is not a meter of this catalog", code="unknown_meter")
-        elif price is not None:
-            for at, complaint in meter_complaints(meter, needs_of(price)):
-                faults.add(fields.at(at or place), complaint)

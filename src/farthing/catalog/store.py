@@ -119,13 +119,16 @@ def select_plan_versions(
 def select_plan_refs(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> list[PlanRef]:
     """Every version of these plans, the latest of each plan last."""
     rows = conn.execute(
-        "SELECT p.key, v.version, v.definition ->> 'currency' AS currency,"
+        "SELECT p.key, v.version, v.plan_version_id, v.definition ->> 'currency' AS currency,"
         "       jsonb_path_query_array(v.definition, '$.rate_cards[*].key') AS rate_cards"
         "  FROM plan_versions v JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id"
         " WHERE v.tenant_id = %s AND p.key = ANY(%s) ORDER BY p.key, v.version",
         [tenant_id, list(keys)],
     ).fetchall()
-    return [PlanRef(row["key"], row["version"], row["currency"], tuple(row["rate_cards"])) for row in rows]
+    return [
+        PlanRef(row["key"], row["version"], row["currency"], row["plan_version_id"], tuple(row["rate_cards"]))
+        for row in rows
+    ]
 
 
 def insert_plan_versions(

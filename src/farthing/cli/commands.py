@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "apply": "Bring meters, plans, coupons, customers and subscriptions to what a file says.",
     "ingest": "Count the events of files: NDJSON, CSV with --map, Parquet.",
     "usage": "How much of a meter was used.",
+    "plans": "Plans: list, show; move subscriptions to another version.",
+    "subscriptions": "Subscriptions: list, show, change, cancel, pause, resume, charge.",
     "bill": "Issue the invoices that are due.",
     "invoices": "Invoices: list, show, pdf, explain a line; upcoming: the next ones as they stand.",
     "estimate": "What usage would cost before it happens.",

@@ -5,7 +5,7 @@ second time.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -20,21 +20,19 @@ from farthing.customers.changes import (
     CustomerChange,
     CustomersStanding,
     SubscriptionChange,
-    SubscriptionsStanding,
     customer_differences,
     decide_customers,
-    decide_subscriptions,
-    plans_by_version,
 )
 from farthing.customers.content import parse_customer, parse_subscription
 from farthing.customers.model import Change, CustomerContent, FieldChange, SubscriptionContent
+from farthing.customers.service import subscriptions_standing
+from farthing.customers.subscribing import decide_subscriptions
 from farthing.customers.terms.content import commitment_json, redemption_json
 from farthing.customers.terms.decide import TermsChange
 from farthing.customers.terms.service import terms_with_subscriptions
 from farthing.customers.terms.store import insert_terms
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
-from farthing.kernel.instant import format_instant
 from farthing.kernel.reading import Faults, Fields, parse_list, refuse_repeated
 
 _T = TypeVar("_T")
@@ -92,8 +90,8 @@ def apply(books: Books, tenant_id: int, document: object, now: datetime) -> Appl
     with books.transaction(tenant_id) as conn:
         catalog_store.lock_catalog(conn, tenant_id)
         content = _content(conn, tenant_id, document)
-        locked = [one.key for one in content.subscriptions if one.end or one.coupons or one.commitments]
-        store.lock_subscriptions(conn, tenant_id, locked)
+        # What changes is not known yet; a new one has no row to hold.
+        store.lock_subscriptions(conn, tenant_id, [one.key for one in content.subscriptions])
         decided = _decide(conn, tenant_id, content, now)
         _write(conn, tenant_id, decided, now)
     return decided.plan()
@@ -175,7 +173,7 @@ def _decide(conn: BooksConnection, tenant_id: int, content: CatalogContent, now:
     )
     coupons = list(zip(content.coupons, coupon_outcomes(standing_coupons, content.coupons), strict=True))
     customers = _decide_customers(conn, tenant_id, content.customers)
-    subscriptions = _decide_subscriptions(conn, tenant_id, content, plans)
+    subscriptions = _decide_subscriptions(conn, tenant_id, content, plans, now)
     terms = terms_with_subscriptions(
         conn,
         tenant_id,
@@ -206,22 +204,23 @@ def _decide_subscriptions(
     tenant_id: int,
     content: CatalogContent,
     plans: Sequence[tuple[Plan, Outcome, PlanVersion | None]],
+    now: datetime,
 ) -> list[SubscriptionChange]:
     wanted = content.subscriptions
-    by_key = store.select_subscriptions(conn, tenant_id, [one.key for one in wanted])
-    currencies = store.select_currencies(conn, tenant_id, {one.customer for one in wanted})
-    refs = catalog_store.select_plan_refs(conn, tenant_id, {one.plan for one in wanted})
-    refs += [
-        PlanRef(plan.key, _next_version(latest), plan.currency, tuple(card.key for card in plan.rate_cards))
-        for plan, outcome, latest in plans
-        if outcome is not Outcome.UNCHANGED
+    coming = [
+        (plan, _next_version(latest)) for plan, outcome, latest in plans if outcome is not Outcome.UNCHANGED
     ]
-    ending = [by_key[one.key].subscription_id for one in wanted if one.end and one.key in by_key]
-    standing = SubscriptionsStanding(
-        by_key=by_key,
-        currencies={**currencies, **{customer.key: customer.currency for customer in content.customers}},
-        plans=plans_by_version(refs),
-        invoiced_until=store.select_invoiced_until(conn, tenant_id, ending),
+    refs = [
+        PlanRef(plan.key, version, plan.currency, rate_cards=tuple(card.key for card in plan.rate_cards))
+        for plan, version in coming
+    ]
+    standing = subscriptions_standing(conn, tenant_id, wanted, now, refs)
+    standing = replace(
+        standing,
+        currencies={**standing.currencies, **{one.key: one.currency for one in content.customers}},
+        timezones={**standing.timezones, **{one.key: one.timezone for one in content.customers}},
+        definitions={**standing.definitions, **{(plan.key, version): plan for plan, version in coming}},
+        meters={**standing.meters, **{meter.key: meter for meter in content.meters}},
     )
     return decide_subscriptions(standing, wanted, [f"subscriptions[{index}]" for index in range(len(wanted))])
 
@@ -275,18 +274,13 @@ def _customer_change(change: CustomerChange) -> Change:
 
 
 def _subscription_change(change: SubscriptionChange, terms: TermsChange | None) -> Change:
-    if change.before is None:
-        return Change("subscription", change.content.key, change.outcome)
-    fields: tuple[FieldChange, ...] = ()
-    if change.outcome is Outcome.CHANGED and change.content.end is not None:
-        was = None if change.before.end is None else format_instant(change.before.end)
-        fields = (FieldChange("end", was, format_instant(change.content.end)),)
-    if terms is not None:
+    fields = change.fields
+    if change.before is not None and terms is not None:
         fields += tuple(
             FieldChange(f"coupons.{one.coupon.key}", None, redemption_json(one)) for one in terms.redemptions
         )
         fields += tuple(
             FieldChange(f"commitments.{one.key}", None, commitment_json(one)) for one in terms.commitments
         )
-    outcome = Outcome.CHANGED if fields else change.outcome
+    outcome = Outcome.CHANGED if change.before is not None and fields else change.outcome
     return Change("subscription", change.content.key, outcome, fields)

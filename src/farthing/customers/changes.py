@@ -5,21 +5,21 @@ contradiction is named at once.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from farthing.catalog.model import Outcome, PlanRef
-from farthing.customers.content import anchor_text, customer_json
+from farthing.catalog.model import Meter, Outcome, Plan, PlanRef
+from farthing.customers.content import customer_json
 from farthing.customers.model import (
     Customer,
     CustomerContent,
     FieldChange,
+    NewFact,
     Subscription,
     SubscriptionContent,
 )
 from farthing.kernel.errors import Conflict, Fault
-from farthing.kernel.instant import format_instant
-from farthing.kernel.reading import FAULTS_SHOWN_MAX, Faults, shown
+from farthing.kernel.reading import FAULTS_SHOWN_MAX, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +59,34 @@ class SubscriptionsStanding:
     by_key: those of them that exist.
     currencies: of their customers, by key.
     plans: by plan key and version; version None is the latest.
-    invoiced_until: for existing ones with an invoice, the end of the last period invoiced, also in advance.
+    invoiced_until: for existing ones with an invoice, the end of the last period invoiced.
+    definitions: of the plan versions that they have to do with; meters: that their prices have to do with.
+    timezones: of their customers, by key. now: the moment of the change.
     """
 
     by_key: Mapping[str, Subscription]
     currencies: Mapping[str, str]
     plans: Mapping[tuple[str, int | None], PlanRef]
     invoiced_until: Mapping[str, datetime]
+    definitions: Mapping[tuple[str, int], Plan] = field(default_factory=dict)
+    meters: Mapping[str, Meter] = field(default_factory=dict)
+    timezones: Mapping[str, str] = field(default_factory=dict)
+    now: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
-    """One subscription to be written: what it is to be, and what it was."""
+    """One subscription to be written: what it is to be, what it was, and the facts that make the difference.
+
+    fields: what differs, for people.
+    """
 
     outcome: Outcome
     content: SubscriptionContent
     plan: PlanRef
     before: Subscription | None
+    facts: tuple[NewFact, ...] = ()
+    fields: tuple[FieldChange, ...] = ()
 
 
 class Contradictions:
@@ -117,7 +128,7 @@ def decide_customers(
             now, then = getattr(change.content, name), getattr(before, name)
             if now != then:
                 complaint = f"cannot become {now}: {shown(before.key)} has a subscription billed in {then}"
-                conflicts.add(f"{name}_fixed", _at(path, name), complaint)
+                conflicts.add(f"{name}_fixed", at_field(path, name), complaint)
     conflicts.refuse()
     return changes
 
@@ -156,7 +167,7 @@ def _check_subjects(
             if holder != key:
                 name = "key" if subject == key else "aliases"
                 complaint = f"{shown(subject)} means the customer {shown(holder)} already"
-                conflicts.add("alias_taken", _at(path, name), complaint)
+                conflicts.add("alias_taken", at_field(path, name), complaint)
 
 
 def plans_by_version(refs: Iterable[PlanRef]) -> dict[tuple[str, int | None], PlanRef]:
@@ -167,88 +178,6 @@ def plans_by_version(refs: Iterable[PlanRef]) -> dict[tuple[str, int | None], Pl
     return plans
 
 
-def decide_subscriptions(
-    standing: SubscriptionsStanding, wanted: Sequence[SubscriptionContent], paths: Sequence[str]
-) -> list[SubscriptionChange]:
-    """What becomes of each wanted subscription. Keys are distinct; `paths` says where each one stands.
-
-    Raises:
-        InvalidInput: `unknown_customer`, `unknown_plan`.
-        Conflict: `currency_mismatch`; `subscription_immutable` where more than the end would change;
-            `already_invoiced` where the end would fall before what is invoiced, or where it is
-            invoiced to its end; or `conflict` for several kinds.
-    """
-    faults = Faults("invalid_subscription")
-    for content, path in zip(wanted, paths, strict=True):
-        if content.customer not in standing.currencies:
-            complaint = f"{shown(content.customer)} is not a customer"
-            faults.add(_at(path, "customer"), complaint, code="unknown_customer")
-        if _plan_of(content, standing) is None:
-            which = shown(content.plan) + (f" version {content.version}" if content.version else "")
-            faults.add(_at(path, "plan"), f"{which} is not a plan", code="unknown_plan")
-    faults.refuse()
-    conflicts = Contradictions()
-    changes = [
-        _subscription_change(standing, content, path, conflicts)
-        for content, path in zip(wanted, paths, strict=True)
-    ]
-    conflicts.refuse()
-    return changes
-
-
-def _plan_of(content: SubscriptionContent, standing: SubscriptionsStanding) -> PlanRef | None:
-    """The version named; else the one the subscription is on already; else the latest."""
-    before = standing.by_key.get(content.key)
-    version = content.version
-    if version is None and before is not None and before.plan == content.plan:
-        version = before.version
-    return standing.plans.get((content.plan, version))
-
-
-def _subscription_change(
-    standing: SubscriptionsStanding, content: SubscriptionContent, path: str, conflicts: Contradictions
-) -> SubscriptionChange:
-    plan = _plan_of(content, standing)
-    assert plan is not None
-    before = standing.by_key.get(content.key)
-    currency = standing.currencies[content.customer]
-    if plan.currency != currency:
-        complaint = f"{shown(plan.key)} is in {plan.currency}, the customer is billed in {currency}"
-        conflicts.add("currency_mismatch", _at(path, "plan"), complaint)
-    if before is None:
-        return SubscriptionChange(Outcome.CREATED, content, plan, None)
-    for name, was, will_be in (
-        ("customer", before.customer, content.customer),
-        ("plan", before.plan, content.plan),
-        ("version", before.version, plan.version),
-        ("anchor", anchor_text(before.anchor), anchor_text(content.anchor)),
-        ("start", format_instant(before.start), format_instant(content.start)),
-    ):
-        if was != will_be and not (name == "version" and before.plan != content.plan):
-            complaint = f"is {was} and stays so: end this subscription and begin another"
-            conflicts.add("subscription_immutable", _at(path, name), complaint)
-    if content.end is None or content.end == before.end:
-        return SubscriptionChange(Outcome.UNCHANGED, content, plan, before)
-    invoiced_until = standing.invoiced_until.get(before.key)
-    if complaint := end_complaint(before, content.end, invoiced_until):
-        conflicts.add("already_invoiced", _at(path, "end"), complaint)
-    return SubscriptionChange(Outcome.CHANGED, content, plan, before)
-
-
-def end_complaint(subscription: Subscription, end: datetime, invoiced_until: datetime | None) -> str:
-    """Why a subscription cannot end then, or nothing.
-
-    What is invoiced is not undone by ending earlier. And once the last period is invoiced, cut short
-    by the end, a later end would make it another period, of which the rest were never billed.
-    """
-    if invoiced_until is None:
-        return ""
-    if end < invoiced_until:
-        return f"must not be earlier than {format_instant(invoiced_until)}: until then it is invoiced"
-    if subscription.end is not None and invoiced_until >= subscription.end:
-        return f"stays {format_instant(subscription.end)}: the subscription is invoiced to its end"
-    return ""
-
-
-def _at(path: str, name: str) -> str:
+def at_field(path: str, name: str) -> str:
+    """The path of a field of the thing at a path."""
     return f"{path}.{name}" if path else name

@@ -12,33 +12,38 @@ What a subscription agreed beyond its plan (coupons, commitments) is read in `te
 import re
 from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
-from datetime import date
+from datetime import date, datetime
 
+from farthing.catalog.plan import rate_card_json
+from farthing.customers.facts import parse_moment, parse_terms
 from farthing.customers.model import (
     Address,
     Customer,
     CustomerContent,
+    Moment,
+    OneOffCharge,
     Subscription,
     SubscriptionAnchor,
     SubscriptionContent,
 )
+from farthing.customers.opening import TERMS, check_order, parse_add_ons, parse_phases, parse_trial
 from farthing.customers.terms.content import parse_commitments, parse_coupon_keys
+from farthing.customers.timeline import Stretch, lives_of, stretch_at
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant, parse_date, parse_instant, parse_timezone
 from farthing.kernel.money import parse_currency
+from farthing.kernel.quantity import plain, trimmed
 from farthing.kernel.reading import (
     Faults,
     Fields,
-    parse_count,
-    parse_key,
     parse_list,
     parse_subject,
     parse_text,
     shown,
 )
+from farthing.rating import price_json
 
 ALIASES_MAX = 10_000
-PLAN_VERSION_MAX = 2**31 - 1
 EMAIL_LENGTH_MAX = 254
 ANCHOR_DEFAULT: SubscriptionAnchor = "calendar"
 
@@ -98,18 +103,46 @@ def parse_subscription(raw: object, path: str = "") -> SubscriptionContent:
     fields = Fields(raw, path, faults)
     key = fields.required("key", parse_subject)
     customer = fields.required("customer", parse_subject)
-    plan = fields.required("plan", parse_key)
-    version = fields.optional("version", _parse_version, None)
     anchor = fields.optional("anchor", _parse_anchor, ANCHOR_DEFAULT)
     start = fields.required("start", parse_instant)
     end = fields.optional("end", parse_instant, None)
     coupons = fields.optional("coupons", parse_coupon_keys, ())
     commitments = fields.optional("commitments", parse_commitments, ())
+    trial = fields.optional("trial", parse_trial, None)
+    phases = fields.optional("phases", parse_phases, ())
+    terms = dict.fromkeys(TERMS) if "phases" in fields else parse_terms(fields)
+    add_ons = fields.optional("add_ons", parse_add_ons, None)
+    effective = fields.optional("effective", parse_moment, Moment.NOW)
+    if "phases" in fields:
+        for name in (*TERMS, "effective"):
+            if fields.optional(name, lambda raw, _: raw, None) is not None:
+                faults.add(fields.at(name), "must not stand beside phases, which say it")
     fields.refuse_unknown()
     if start is not None and end is not None and end <= start:
         faults.add(fields.at("end"), "must be later than start")
+    if phases and end is not None and phases[-1].until is not None:
+        faults.add(fields.at("end"), "must not stand beside a last phase that ends")
+    if start is not None:
+        check_order(start, phases, fields.at("phases"), faults)
+        if trial is not None and isinstance(trial.until, datetime) and trial.until <= start:
+            faults.add(f"{fields.at('trial')}.until", "must be later than start")
     faults.refuse()
-    return SubscriptionContent(key, customer, plan, version, anchor, start, end, coupons, commitments)
+    if phases:
+        terms = {name: getattr(phases[0], name) for name in TERMS}
+    return SubscriptionContent(
+        key=key,
+        customer=customer,
+        anchor=anchor,
+        start=start,
+        end=end,
+        add_ons=add_ons,
+        trial=trial,
+        phases=phases,
+        effective=effective,
+        coupons=coupons,
+        commitments=commitments,
+        **terms,
+    )
 
 
 def subscription_json(subscription: Subscription) -> dict[str, object]:
@@ -122,6 +155,60 @@ def subscription_json(subscription: Subscription) -> dict[str, object]:
         "anchor": anchor_text(subscription.anchor),
         "start": format_instant(subscription.start),
         "end": None if subscription.end is None else format_instant(subscription.end),
+    }
+
+
+def subscription_document(subscription: Subscription, now: datetime) -> dict[str, object]:
+    """The subscription as it stands at a moment, and its whole timeline.
+
+    `plan` and `version` are those in force; before it begins the first ones, after it ended the last.
+    """
+    lives = lives_of(subscription)
+    stretches = [stretch for life in lives for stretch in life.stretches]
+    held = stretch_at(lives, now)
+    if held is not None:
+        status = held.mode.status
+    else:
+        status = "scheduled" if lives and now < lives[0].start else "ended"
+        begun = [stretch for stretch in stretches if stretch.start <= now]
+        held = begun[-1] if begun else stretches[0] if stretches else None
+    named = {} if held is None else {"plan": held.plan, "version": held.version}
+    return {
+        **subscription_json(subscription),
+        **named,
+        "status": status,
+        "timeline": [stretch_json(stretch) for stretch in stretches],
+    }
+
+
+def stretch_json(stretch: Stretch) -> dict[str, object]:
+    """A stretch as it is shown, without what says nothing."""
+    said: dict[str, object] = {
+        "start": format_instant(stretch.start),
+        "end": None if stretch.end is None else format_instant(stretch.end),
+        "plan": stretch.plan,
+        "version": stretch.version,
+        "status": stretch.mode.status,
+    }
+    if stretch.quantities:
+        said["quantities"] = {card: trimmed(number) for card, number in sorted(stretch.quantities.items())}
+    if stretch.overrides:
+        said["overrides"] = {card: price_json(price) for card, price in sorted(stretch.overrides.items())}
+    if stretch.add_ons:
+        said["add_ons"] = [rate_card_json(card) for card in stretch.add_ons]
+    return said
+
+
+def one_off_json(charge: OneOffCharge, invoice: str | None) -> dict[str, object]:
+    """A one-off charge as it is shown, with the number of its invoice once it is billed."""
+    return {
+        "key": charge.key,
+        "subscription": charge.subscription,
+        "description": charge.description,
+        "amount": plain(charge.amount),
+        "at": format_instant(charge.charged_at),
+        "credit": charge.amount < 0,
+        "invoice": invoice,
     }
 
 
@@ -152,10 +239,6 @@ def _parse_anchor(raw: object, path: str) -> SubscriptionAnchor:
     except InvalidInput:
         complaint = f"must be calendar, anniversary or a date like 2024-01-31, not {shown(raw)}"
         raise InvalidInput.of("invalid_anchor", [Fault(path, complaint)]) from None
-
-
-def _parse_version(raw: object, path: str) -> int:
-    return parse_count(raw, path, least=1, most=PLAN_VERSION_MAX, code="invalid_version")
 
 
 def _parse_email(raw: object, path: str) -> str:

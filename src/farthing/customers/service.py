@@ -1,11 +1,11 @@
 """The use cases of customers and subscriptions, one at a time. `apply.py` writes whole files of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from farthing.catalog import store as catalog_store
-from farthing.catalog.model import Outcome
+from farthing.catalog.model import Outcome, PlanRef
 from farthing.customers import store
 from farthing.customers.changes import (
     CustomerChange,
@@ -13,12 +13,20 @@ from farthing.customers.changes import (
     SubscriptionsStanding,
     customer_differences,
     decide_customers,
-    decide_subscriptions,
-    end_complaint,
     plans_by_version,
 )
 from farthing.customers.content import customer_json, parse_customer, parse_subscription
-from farthing.customers.model import Customer, CustomerContent, Subscription
+from farthing.customers.life import definitions_of, ground_of, locked, meters_of, subscription_named
+from farthing.customers.model import (
+    Customer,
+    CustomerContent,
+    FactContent,
+    FactKind,
+    Subscription,
+    SubscriptionContent,
+)
+from farthing.customers.opening import opens_with_facts
+from farthing.customers.subscribing import decide_subscriptions, end_complaint, made_as, new_end
 from farthing.customers.terms.service import terms_with_subscriptions
 from farthing.customers.terms.store import insert_terms
 from farthing.db import Books
@@ -114,38 +122,41 @@ def customers_by_id(books: Books, tenant_id: int, customer_ids: Collection[int])
 def create_subscription(
     books: Books, tenant_id: int, raw: object, now: datetime
 ) -> tuple[Subscription, Outcome]:
-    """A new subscription, or the standing one where it has this content already.
+    """A new subscription, or the standing one where it was made with this content.
 
     The coupons and commitments that it names are redeemed and made with it, or added to those of the
     standing one.
 
-    Raises InvalidInput, also `unknown_customer` and `unknown_plan`; Conflict `currency_mismatch`,
-    `subscription_immutable` and, where only the end differs, `subscription_exists`; as `decide_terms`.
+    Raises InvalidInput, also `unknown_customer` and `unknown_plan`; Conflict `currency_mismatch` and,
+    where another stands under the key, `subscription_immutable` or `subscription_exists`; as `decide_terms`.
     """
     content = parse_subscription(raw)
     with books.transaction(tenant_id) as conn:
         catalog_store.lock_catalog(conn, tenant_id)
-        standing = SubscriptionsStanding(
-            by_key=store.select_subscriptions(conn, tenant_id, [content.key]),
-            currencies=store.select_currencies(conn, tenant_id, [content.customer]),
-            plans=plans_by_version(catalog_store.select_plan_refs(conn, tenant_id, [content.plan])),
-            invoiced_until={},
+        standing = subscriptions_standing(conn, tenant_id, [content], now)
+        before = standing.by_key.get(content.key)
+        # What it has become since does not matter: asked for again, it is the one that was made.
+        as_made = {} if before is None else {content.key: made_as(before)}
+        (change,) = decide_subscriptions(
+            replace(standing, by_key=as_made, invoiced_until={}), [content], [""]
         )
-        (change,) = decide_subscriptions(standing, [content], [""])
         if change.outcome is Outcome.CHANGED:
-            complaint = f"{shown(content.key)} stands with another end"
+            names = ", ".join(dict.fromkeys(difference.field for difference in change.fields))
+            complaint = f"{shown(content.key)} stands with another {names}"
             raise Conflict("subscription_exists", complaint, path="key")
+        # What it agreed is compared with what it has become: a term may end where it does.
         terms = terms_with_subscriptions(
-            conn, tenant_id, [change], [""], now, new_coupons={}, new_timezones={}
+            conn, tenant_id, [replace(change, before=before)], [""], now, new_coupons={}, new_timezones={}
         )
-        store.write_subscriptions(conn, tenant_id, [change], now)
+        if change.outcome is Outcome.CREATED:
+            store.write_subscriptions(conn, tenant_id, [change], now)
         insert_terms(conn, tenant_id, terms, now)
-        outcome = Outcome.CHANGED if any(terms) and change.before is not None else change.outcome
-        return _subscription(conn, tenant_id, content.key), outcome
+        outcome = Outcome.CHANGED if any(terms) and before is not None else change.outcome
+        return subscription_named(conn, tenant_id, content.key), outcome
 
 
 def cancel_subscription(
-    books: Books, tenant_id: int, key: str, end: datetime
+    books: Books, tenant_id: int, key: str, end: datetime, now: datetime, *, refund_unused: bool = True
 ) -> tuple[Subscription, Outcome]:
     """End a subscription, or move its end.
 
@@ -154,24 +165,61 @@ def cancel_subscription(
     """
     with books.transaction(tenant_id) as conn:
         catalog_store.lock_catalog(conn, tenant_id)
-        store.lock_subscriptions(conn, tenant_id, [key])
-        before = _subscription(conn, tenant_id, key)
+        before, customer = locked(conn, tenant_id, key)
         if end == before.end:
             return before, Outcome.UNCHANGED
         if end <= before.start:
             complaint = f"must be later than the start, {format_instant(before.start)}"
             raise InvalidInput.of("invalid_end", [Fault("end", complaint)])
-        invoiced_until = store.select_invoiced_until(conn, tenant_id, [before.subscription_id]).get(key)
-        if complaint := end_complaint(before, end, invoiced_until):
+        ground = ground_of(conn, tenant_id, before, customer, (), ())
+        if complaint := end_complaint(before, end, ground.invoiced_until):
             raise Conflict("already_invoiced", f"end {complaint}", path="end")
-        store.update_ends(conn, tenant_id, [(key, end)])
-    return replace(before, end=end), Outcome.CHANGED
+        content = FactContent(
+            FactKind.CANCEL, refund_unused=refund_unused, invoice_now=end == ground.invoiced_until
+        )
+        facts = [(key, fact) for fact in new_end(before, end, content)]
+        store.insert_facts(conn, tenant_id, facts, now)
+        return subscription_named(conn, tenant_id, key), Outcome.CHANGED
+
+
+def subscriptions_standing(
+    conn: BooksConnection,
+    tenant_id: int,
+    wanted: Sequence[SubscriptionContent],
+    now: datetime,
+    refs: Sequence[PlanRef] = (),
+) -> SubscriptionsStanding:
+    """What the books hold that bears on these subscriptions. `refs`: plan versions that are about to be published."""
+    by_key = store.select_subscriptions(conn, tenant_id, [one.key for one in wanted])
+    customers = store.select_currencies(conn, tenant_id, {one.customer for one in wanted})
+    named = {one.plan for one in wanted} | {phase.plan for one in wanted for phase in one.phases}
+    known = [*catalog_store.select_plan_refs(conn, tenant_id, named), *refs]
+    plans = plans_by_version(known)
+    # Definitions are needed only where there is something to compare or to check.
+    full = [one for one in wanted if one.key in by_key or opens_with_facts(one)]
+    to_check = [by_key[one.key] for one in full if one.key in by_key]
+    asked = [(one.plan, version) for one in full for version in (one.version, None)]
+    asked += [(phase.plan, phase.version) for one in full for phase in one.phases]
+    chosen = [plans[plan, version] for plan, version in asked if (plan, version) in plans]
+    definitions = definitions_of(conn, tenant_id, chosen, to_check)
+    meters = [meter for one in full for card in one.add_ons or () for meter in card.meters]
+    ids = [one.subscription_id for one in by_key.values()]
+    return SubscriptionsStanding(
+        by_key=by_key,
+        currencies={key: currency for key, (currency, _) in customers.items()},
+        plans=plans,
+        invoiced_until=store.select_invoiced_until(conn, tenant_id, ids) if ids else {},
+        definitions=definitions,
+        meters=meters_of(conn, tenant_id, definitions.values(), to_check, meters) if full else {},
+        timezones={key: timezone for key, (_, timezone) in customers.items()},
+        now=now,
+    )
 
 
 def get_subscription(books: Books, tenant_id: int, key: str) -> Subscription:
     """Raises NotFound `subscription_not_found`."""
     with books.read_only(tenant_id) as conn:
-        return _subscription(conn, tenant_id, key)
+        return subscription_named(conn, tenant_id, key)
 
 
 def list_subscriptions(
@@ -227,13 +275,6 @@ def _customer(conn: BooksConnection, tenant_id: int, key: str) -> Customer:
     found = store.select_customers(conn, tenant_id, [key]).get(key)
     if found is None:
         raise NotFound("customer_not_found", f"there is no customer {shown(key)}")
-    return found
-
-
-def _subscription(conn: BooksConnection, tenant_id: int, key: str) -> Subscription:
-    found = store.select_subscriptions(conn, tenant_id, [key]).get(key)
-    if found is None:
-        raise NotFound("subscription_not_found", f"there is no subscription {shown(key)}")
     return found
 
 

@@ -1,6 +1,7 @@
 """SQL of customers and subscriptions. Every write takes many rows in one statement."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from psycopg.rows import DictRow
@@ -8,7 +9,17 @@ from psycopg.types.json import Jsonb
 
 from farthing.customers.changes import CustomerChange, SubscriptionChange
 from farthing.customers.content import address_json, anchor_of, anchor_text
-from farthing.customers.model import Address, Customer, CustomerContent, Subscription
+from farthing.customers.facts import payload_of, stored_content
+from farthing.customers.model import (
+    Address,
+    Customer,
+    CustomerContent,
+    Fact,
+    NewFact,
+    OneOffCharge,
+    Subscription,
+)
+from farthing.customers.timeline import end_of, lives_of
 from farthing.db.pool import BooksConnection
 
 _CUSTOMERS = """
@@ -21,12 +32,27 @@ _CUSTOMERS = """
 """
 _SUBSCRIPTIONS = """
     SELECT s.subscription_id, s.key, s.customer_id, c.key AS customer, s.plan_version_id, p.key AS plan,
-           v.version, s.anchor, s.start_at, s.end_at
+           v.version, s.anchor, s.start_at
       FROM subscriptions s
       JOIN customers c ON c.tenant_id = s.tenant_id AND c.customer_id = s.customer_id
       JOIN plan_versions v ON v.tenant_id = s.tenant_id AND v.plan_version_id = s.plan_version_id
       JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id
      WHERE s.tenant_id = %(tenant_id)s
+"""
+_FACTS = """
+    SELECT x.subscription_id, x.change_id, x.key, x.kind, x.effective_at, x.payload, x.made_at, x.withdraws,
+           x.plan_version_id, p.key AS plan, v.version
+      FROM subscription_changes x
+      LEFT JOIN plan_versions v ON v.tenant_id = x.tenant_id AND v.plan_version_id = x.plan_version_id
+      LEFT JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id
+     WHERE x.tenant_id = %(tenant_id)s AND x.subscription_id = ANY(%(ids)s)
+     ORDER BY x.change_id
+"""
+_CHANGE_TO_PLAN = """
+    SELECT 1 FROM subscription_changes x
+      JOIN plan_versions w ON w.tenant_id = x.tenant_id AND w.plan_version_id = x.plan_version_id
+      JOIN plans q ON q.tenant_id = w.tenant_id AND q.plan_id = w.plan_id
+     WHERE x.tenant_id = s.tenant_id AND x.subscription_id = s.subscription_id AND q.key = %(plan)s
 """
 
 
@@ -79,12 +105,15 @@ def select_subscribed(conn: BooksConnection, tenant_id: int, customer_ids: Colle
     return {row["customer_id"] for row in rows}
 
 
-def select_currencies(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> dict[str, str]:
-    """What these customers are billed in, by key."""
+def select_currencies(
+    conn: BooksConnection, tenant_id: int, keys: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """What these customers are billed in, and in which time zone, by key."""
     rows = conn.execute(
-        "SELECT key, currency FROM customers WHERE tenant_id = %s AND key = ANY(%s)", [tenant_id, list(keys)]
+        "SELECT key, currency, timezone FROM customers WHERE tenant_id = %s AND key = ANY(%s)",
+        [tenant_id, list(keys)],
     ).fetchall()
-    return {row["key"]: row["currency"] for row in rows}
+    return {row["key"]: (row["currency"], row["timezone"]) for row in rows}
 
 
 def insert_customers(
@@ -183,7 +212,7 @@ def select_subscriptions(
     rows = conn.execute(
         _SUBSCRIPTIONS + " AND s.key = ANY(%(keys)s)", {"tenant_id": tenant_id, "keys": list(keys)}
     ).fetchall()
-    return {row["key"]: _subscription(row) for row in rows}
+    return {found.key: found for found in _subscriptions(conn, tenant_id, rows)}
 
 
 def select_subscriptions_after(
@@ -195,7 +224,7 @@ def select_subscriptions_after(
         " ORDER BY s.key LIMIT %(limit)s",
         {"tenant_id": tenant_id, "after": after or "", "customer": customer, "limit": limit},
     ).fetchall()
-    return [_subscription(row) for row in rows]
+    return _subscriptions(conn, tenant_id, rows)
 
 
 def select_subscriptions_begun(conn: BooksConnection, tenant_id: int, until: datetime) -> list[Subscription]:
@@ -204,22 +233,34 @@ def select_subscriptions_begun(conn: BooksConnection, tenant_id: int, until: dat
         _SUBSCRIPTIONS + " AND s.start_at < %(until)s ORDER BY s.key",
         {"tenant_id": tenant_id, "until": until},
     ).fetchall()
-    return [_subscription(row) for row in rows]
+    return _subscriptions(conn, tenant_id, rows)
+
+
+def select_subscriptions_to(
+    conn: BooksConnection, tenant_id: int, plan: str, limit: int
+) -> list[Subscription]:
+    """Subscriptions that have or had something to do with a plan, in order of key."""
+    rows = conn.execute(
+        _SUBSCRIPTIONS + " AND (p.key = %(plan)s OR EXISTS (" + _CHANGE_TO_PLAN + "))"
+        " ORDER BY s.key LIMIT %(limit)s",
+        {"tenant_id": tenant_id, "plan": plan, "limit": limit},
+    ).fetchall()
+    return _subscriptions(conn, tenant_id, rows)
 
 
 def select_invoiced_until(
     conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int]
 ) -> dict[str, datetime]:
-    """For each of these subscriptions that was invoiced: until when, by key.
+    """For each of these subscriptions with an invoice of a period: until when its usage is invoiced, by key.
 
-    A fee in advance stands on the invoice of the period before, so the lines count as well.
+    What is paid in advance for later is no part of it: a fee can be credited, usage cannot be rated again.
     """
     rows = conn.execute(
         """
-        SELECT s.key, greatest(max(i.period_end), max(l.service_end)) AS invoiced_until
+        SELECT s.key, max(i.period_end) AS invoiced_until
           FROM subscriptions s
           JOIN invoices i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id
-          LEFT JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+                         AND i.reason = 'period'
          WHERE s.tenant_id = %s AND s.subscription_id = ANY(%s)
          GROUP BY s.key
         """,
@@ -228,22 +269,30 @@ def select_invoiced_until(
     return {row["key"]: row["invoiced_until"] for row in rows}
 
 
+def select_last_start(conn: BooksConnection, tenant_id: int, subscription_id: int) -> datetime | None:
+    """When the last period began whose fees in advance were invoiced by themselves."""
+    row = conn.execute(
+        "SELECT max(period_start) AS started FROM invoices"
+        " WHERE tenant_id = %s AND subscription_id = %s AND reason = 'start'",
+        [tenant_id, subscription_id],
+    ).fetchone()
+    return None if row is None else row["started"]
+
+
 def write_subscriptions(
     conn: BooksConnection, tenant_id: int, changes: Sequence[SubscriptionChange], now: datetime
 ) -> None:
-    """Write what was decided: new subscriptions, and new ends."""
+    """Write what was decided: new subscriptions, and facts."""
     created = [change for change in changes if change.before is None]
-    changed = [change for change in changes if change.outcome == "changed"]
     if created:
         conn.execute(
             """
             INSERT INTO subscriptions
-                   (tenant_id, key, customer_id, plan_version_id, anchor, start_at, end_at, created_at)
-            SELECT %(tenant_id)s, given.key, c.customer_id, v.plan_version_id, given.anchor, given.start_at,
-                   given.end_at, %(now)s
+                   (tenant_id, key, customer_id, plan_version_id, anchor, start_at, created_at)
+            SELECT %(tenant_id)s, given.key, c.customer_id, v.plan_version_id, given.anchor, given.start_at, %(now)s
               FROM unnest(%(keys)s::text[], %(customers)s::text[], %(plans)s::text[], %(versions)s::int[],
-                          %(anchors)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
-                   AS given (key, customer, plan, version, anchor, start_at, end_at)
+                          %(anchors)s::text[], %(starts)s::timestamptz[])
+                   AS given (key, customer, plan, version, anchor, start_at)
               JOIN customers c ON c.tenant_id = %(tenant_id)s AND c.key = given.customer
               JOIN plans p ON p.tenant_id = %(tenant_id)s AND p.key = given.plan
               JOIN plan_versions v ON v.tenant_id = p.tenant_id AND v.plan_id = p.plan_id
@@ -258,20 +307,101 @@ def write_subscriptions(
                 "versions": [change.plan.version for change in created],
                 "anchors": [anchor_text(change.content.anchor) for change in created],
                 "starts": [change.content.start for change in created],
-                "ends": [change.content.end for change in created],
             },
         )
-    if changed:
-        update_ends(conn, tenant_id, [(change.content.key, change.content.end) for change in changed])
+    facts = [(change.content.key, fact) for change in changes for fact in change.facts]
+    if facts:
+        insert_facts(conn, tenant_id, facts, now)
 
 
-def update_ends(conn: BooksConnection, tenant_id: int, ends: Sequence[tuple[str, datetime | None]]) -> None:
-    """When subscriptions end: pairs of key and end."""
+def insert_facts(
+    conn: BooksConnection, tenant_id: int, facts: Sequence[tuple[str, NewFact]], now: datetime
+) -> None:
+    """Write changes in this order: pairs of the subscription's key and the fact."""
     conn.execute(
-        "UPDATE subscriptions s SET end_at = given.end_at"
-        "  FROM unnest(%s::text[], %s::timestamptz[]) AS given (key, end_at)"
-        " WHERE s.tenant_id = %s AND s.key = given.key",
-        [[key for key, _ in ends], [end for _, end in ends], tenant_id],
+        """
+        INSERT INTO subscription_changes
+               (tenant_id, subscription_id, key, kind, effective_at, plan_version_id, payload, made_at, withdraws)
+        SELECT %(tenant_id)s, s.subscription_id, given.key, given.kind, given.effective_at, v.plan_version_id,
+               given.payload, %(now)s, given.withdraws
+          FROM unnest(%(subscriptions)s::text[], %(keys)s::text[], %(kinds)s::text[],
+                      %(moments)s::timestamptz[], %(plans)s::text[], %(versions)s::int[], %(payloads)s::jsonb[],
+                      %(withdrawn)s::bigint[])
+               WITH ORDINALITY
+               AS given (subscription, key, kind, effective_at, plan, version, payload, withdraws, place)
+          JOIN subscriptions s ON s.tenant_id = %(tenant_id)s AND s.key = given.subscription
+          LEFT JOIN plans p ON p.tenant_id = %(tenant_id)s AND p.key = given.plan
+          LEFT JOIN plan_versions v ON v.tenant_id = p.tenant_id AND v.plan_id = p.plan_id
+                                   AND v.version = given.version
+         ORDER BY given.place
+        """,
+        {
+            "tenant_id": tenant_id,
+            "now": now,
+            "subscriptions": [subscription for subscription, _ in facts],
+            "keys": [fact.key for _, fact in facts],
+            "kinds": [fact.content.kind.value for _, fact in facts],
+            "moments": [fact.effective_at for _, fact in facts],
+            "plans": [fact.content.plan for _, fact in facts],
+            "versions": [fact.content.version for _, fact in facts],
+            "payloads": [Jsonb(payload_of(fact.content)) for _, fact in facts],
+            "withdrawn": [fact.withdraws for _, fact in facts],
+        },
+    )
+
+
+def select_one_offs(
+    conn: BooksConnection, tenant_id: int, *, keys: Collection[str] | None = None, unbilled: bool = False
+) -> list[OneOffCharge]:
+    """One-off charges in order of key: those of these keys, or all; with `unbilled`, those on no invoice yet."""
+    rows = conn.execute(
+        """
+        SELECT o.key, s.key AS subscription, o.subscription_id, o.description, o.amount, o.charged_at, o.made_at
+          FROM one_off_charges o
+          JOIN subscriptions s ON s.tenant_id = o.tenant_id AND s.subscription_id = o.subscription_id
+         WHERE o.tenant_id = %(tenant_id)s AND (%(keys)s::text[] IS NULL OR o.key = ANY(%(keys)s))
+           AND NOT (%(unbilled)s AND EXISTS (
+                    SELECT 1 FROM invoice_lines l WHERE l.tenant_id = o.tenant_id AND l.one_off = o.key))
+         ORDER BY o.key
+        """,
+        {"tenant_id": tenant_id, "keys": None if keys is None else list(keys), "unbilled": unbilled},
+    ).fetchall()
+    return [OneOffCharge(**row) for row in rows]
+
+
+def select_one_offs_after(
+    conn: BooksConnection, tenant_id: int, subscription_id: int, after: str | None, limit: int
+) -> list[tuple[OneOffCharge, str | None]]:
+    """The one-off charges of a subscription in order of key, those after `after`, each with its invoice."""
+    rows = conn.execute(
+        """
+        SELECT o.key, s.key AS subscription, o.subscription_id, o.description, o.amount, o.charged_at, o.made_at,
+               i.number
+          FROM one_off_charges o
+          JOIN subscriptions s ON s.tenant_id = o.tenant_id AND s.subscription_id = o.subscription_id
+          LEFT JOIN invoice_lines l ON l.tenant_id = o.tenant_id AND l.one_off = o.key
+          LEFT JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
+         WHERE o.tenant_id = %s AND o.subscription_id = %s AND o.key > %s ORDER BY o.key LIMIT %s
+        """,
+        [tenant_id, subscription_id, after or "", limit],
+    ).fetchall()
+    return [(OneOffCharge(**{k: v for k, v in row.items() if k != "number"}), row["number"]) for row in rows]
+
+
+def insert_one_off(conn: BooksConnection, tenant_id: int, charge: OneOffCharge) -> None:
+    """A charge that is billed once."""
+    conn.execute(
+        "INSERT INTO one_off_charges (tenant_id, key, subscription_id, description, amount, charged_at, made_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        [
+            tenant_id,
+            charge.key,
+            charge.subscription_id,
+            charge.description,
+            charge.amount,
+            charge.charged_at,
+            charge.made_at,
+        ],
     )
 
 
@@ -299,8 +429,29 @@ def _customer(row: DictRow) -> Customer:
     )
 
 
-def _subscription(row: DictRow) -> Subscription:
-    return Subscription(
+def _subscriptions(conn: BooksConnection, tenant_id: int, rows: Sequence[DictRow]) -> list[Subscription]:
+    """The subscriptions of these rows, each with its facts: one query for all of them."""
+    facts: dict[int, list[Fact]] = {}
+    ids = [row["subscription_id"] for row in rows]
+    for row in conn.execute(_FACTS, {"tenant_id": tenant_id, "ids": ids}) if ids else ():
+        facts.setdefault(row["subscription_id"], []).append(_fact(row))
+    return [_subscription(row, tuple(facts.get(row["subscription_id"], ()))) for row in rows]
+
+
+def _fact(row: DictRow) -> Fact:
+    return Fact(
+        change_id=row["change_id"],
+        key=row["key"],
+        effective_at=row["effective_at"],
+        content=stored_content(row["kind"], row["payload"], row["plan"], row["version"]),
+        made_at=row["made_at"],
+        plan_version_id=row["plan_version_id"],
+        withdraws=row["withdraws"],
+    )
+
+
+def _subscription(row: DictRow, facts: tuple[Fact, ...]) -> Subscription:
+    found = Subscription(
         subscription_id=row["subscription_id"],
         key=row["key"],
         customer_id=row["customer_id"],
@@ -310,5 +461,7 @@ def _subscription(row: DictRow) -> Subscription:
         version=row["version"],
         anchor=anchor_of(row["anchor"]),
         start=row["start_at"],
-        end=row["end_at"],
+        end=None,
+        facts=facts,
     )
+    return replace(found, end=end_of(lives_of(found), found.start)) if facts else found

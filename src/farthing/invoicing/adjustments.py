@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, DecimalException
 
-from farthing.catalog.model import Plan
 from farthing.customers.terms.model import NO_TERMS, Terms
 from farthing.invoicing.commitments import commitment_lines
 from farthing.invoicing.coupons import coupon_lines
-from farthing.invoicing.due import bills_in_advance
 from farthing.invoicing.minimum import minimum_lines
 from farthing.invoicing.model import NO_BASIS, NOTHING_REACHED, Basis, Bill, Line, LineKind, Reached, Reason
 from farthing.invoicing.remainder import Remainder, counted_by_minimum
@@ -46,15 +44,15 @@ def adjusted(bill: Bill, lines: tuple[Line, ...], basis: Basis) -> tuple[Line, .
     return tuple(made)
 
 
-def looks_back(plan: Plan, terms: Terms | None) -> bool:
-    """Whether an invoice of this plan and these terms depends on earlier ones."""
-    return bool(terms) or bool(plan.minimum and bills_in_advance(plan))
+def looks_back(bill: Bill, terms: Terms | None) -> bool:
+    """Whether the invoice of a bill with these terms depends on earlier ones, or later ones depend on it."""
+    return bool(terms) or any(plan.minimum for plan in bill.plans_met)
 
 
 def is_ahead(bill: Bill, line: Line) -> bool:
     """Whether a line is charged before the invoice of the period that it is for."""
     return counted_by_minimum(line.kind) and (
-        bill.reason is Reason.START or line.service_period.start >= bill.period.end
+        bill.reason in (Reason.START, Reason.CHANGE) or line.service_period.start >= bill.period.end
     )
 
 
@@ -108,7 +106,7 @@ class Carried:
         """What the bill is computed from; None where an earlier bill that it depends on could not be drafted."""
         subscription_id = bill.subscription.subscription_id
         terms = self._terms.get(subscription_id, NO_TERMS)
-        if not looks_back(bill.plan, terms):
+        if not looks_back(bill, terms):
             return NO_BASIS
         if subscription_id in self._missing:
             return None
@@ -117,7 +115,7 @@ class Carried:
     def add(self, bill: Bill, lines: Sequence[Line]) -> None:
         """The bill is drafted with these lines."""
         subscription_id = bill.subscription.subscription_id
-        if looks_back(bill.plan, self._terms.get(subscription_id)):
+        if looks_back(bill, self._terms.get(subscription_id)):
             self._history(subscription_id).add(bill, lines)
 
     def miss(self, bill: Bill) -> None:

@@ -58,7 +58,7 @@ def _counts(commitment: Commitment, line: Line) -> bool:
     if line.service_period.start >= commitment.term.end and not commitment.rollover:
         return False
     if commitment.rate_cards is None:
-        return line.meter is not None
+        return line.kind is LineKind.USAGE
     return line.rate_card in commitment.rate_cards
 
 

@@ -18,7 +18,7 @@ from farthing.invoicing.model import Adjustment, Draft, Line
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import plain, trimmed
-from farthing.rating import Charge, Measure, UnitCharge
+from farthing.rating import Charge, Measure, UnitCharge, price_json
 
 NET_TERMS = timedelta(days=30)
 """An invoice is due this long after its issue."""
@@ -53,7 +53,7 @@ def document_of(draft: Draft, number: str, seller: Mapping[str, Any], issued_at:
         "reason": bill.reason.value,
         "issued_at": format_instant(issued_at),
         "due_at": format_instant(issued_at + NET_TERMS),
-        "plan": {"key": plan.key, "name": plan.name, "version": bill.subscription.version},
+        "plan": {"key": plan.key, "name": plan.name, "version": bill.version},
         "rounding": {"scope": plan.rounding.value, "mode": plan.rounding_mode.value},
         "timezone": bill.customer.timezone,
         "bill_to": _party(bill.customer),
@@ -67,20 +67,43 @@ def document_text(document: Mapping[str, Any]) -> str:
 
 
 def _line(place: int, line: Line, amount: Decimal) -> dict[str, Any]:
-    said = {
-        "line": place,
-        "kind": line.kind.value,
-        "rate_card": line.rate_card,
-        "meter": line.meter,
-        "description": line.description,
-        "dimensions": dict(sorted(line.dimensions.items())),
-        "service_period": instants(line.service_period),
-        "quantity": trimmed(line.quantity),
-        "amount_exact": trimmed(line.amount_exact),
-        "amount": plain(amount),
-        "charges": [charge_json(charge) for charge in line.charges],
-    } | _usage_of(line)
+    said = (
+        {
+            "line": place,
+            "kind": line.kind.value,
+            "rate_card": line.rate_card,
+            "meter": line.meter,
+            "description": line.description,
+            "dimensions": dict(sorted(line.dimensions.items())),
+            "service_period": instants(line.service_period),
+            "quantity": trimmed(line.quantity),
+            "amount_exact": trimmed(line.amount_exact),
+            "amount": plain(amount),
+            "charges": [charge_json(charge) for charge in line.charges],
+        }
+        | _usage_of(line)
+        | _more_of(line)
+    )
     return said if line.adjustment is None else said | {"adjustment": _adjustment(line.adjustment)}
+
+
+def _more_of(line: Line) -> dict[str, Any]:
+    """What most lines have no need to say: their plan is the invoice's, their price the plan's."""
+    more: dict[str, Any] = {}
+    if line.plan is not None:
+        key, version, name = line.plan
+        more["plan"] = {"key": key, "name": name, "version": version}
+    if line.price is not None:
+        more["price"] = price_json(line.price)
+    if line.fee is not None and line.fee.full != line.service_period:
+        more["fee_period"] = instants(line.fee.full)
+    if line.parts:
+        more["parts"] = [instants(part) for part in line.parts]
+    if line.unbilled is not None:
+        more["unbilled"] = line.unbilled
+    if line.one_off is not None:
+        more["one_off"] = line.one_off
+    return more
 
 
 def _usage_of(line: Line) -> dict[str, Any]:

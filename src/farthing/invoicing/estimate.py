@@ -21,11 +21,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from farthing.catalog.model import Aggregation, Meter, Plan, PlanVersion
+from farthing.catalog.model import Aggregation, Meter, PlanVersion
 from farthing.customers.model import Address, Customer, Subscription
 from farthing.invoicing.document import charge_json, instants
-from farthing.invoicing.model import Bill, Line, Reason
-from farthing.invoicing.usage_lines import BillUsage, MeterQuery, meter_queries, usage_rows
+from farthing.invoicing.due import due_bills
+from farthing.invoicing.lines import usage_of_part
+from farthing.invoicing.model import Bill, Line
+from farthing.invoicing.parts import UsagePart, usage_parts
+from farthing.invoicing.usage_lines import PART_MASK, BillUsage, MeterQuery, usage_rows
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.period import CALENDAR, billing_periods
 from farthing.kernel.quantity import ONE, ZERO, exact, parse_decimal, trimmed
@@ -143,9 +146,16 @@ def _parse_version(raw: object, path: str) -> int:
     return parse_count(raw, path, least=1, most=VERSION_MAX, code="invalid_version")
 
 
-def check_added(usage: Sequence[Added], meters: Mapping[str, Meter], plans: Sequence[Plan]) -> None:
-    """Whether the usage can be priced on these plans. Raises InvalidInput `invalid_estimate`, every fault."""
-    billed = {meter for plan in plans for card in plan.rate_cards for meter in card.meters}
+def parts_now(bill: Bill, now: datetime) -> list[UsagePart]:
+    """The parts of a bill that usage of this moment goes to."""
+    return [part for part in usage_parts(bill) if any(now in time for time in part.times)]
+
+
+def check_added(
+    usage: Sequence[Added], meters: Mapping[str, Meter], bills: Sequence[Bill], now: datetime
+) -> None:
+    """Whether the usage can be priced on these bills. Raises InvalidInput `invalid_estimate`, every fault."""
+    billed = {meter for bill in bills for part in parts_now(bill, now) for meter in part.card.meters}
     faults = Faults(INVALID_ESTIMATE)
     for index, added in enumerate(usage):
         meter = meters.get(added.meter)
@@ -169,12 +179,12 @@ def with_added(
 ) -> dict[MeterQuery, list[UsageRow]]:
     """The usage of a bill as it would be with this much more, used now."""
     then = {query: list(rows) for query, rows in usage.items()}
-    for query in dict.fromkeys(query for card in bill.plan.rate_cards for query in meter_queries(card)):
-        meter, detail = query
+    asked = {(query, part.number): None for part in parts_now(bill, now) for query in part.queries}
+    for (meter, detail), number in asked:
         for one in added:
             if one.meter == meter:
-                rows = then.setdefault(query, [])
-                _add(rows, _dimensions(one, detail, now), one, meters[meter].aggregation)
+                rows = then.setdefault((meter, detail), [])
+                _add(rows, number, _dimensions(one, detail, now), one, meters[meter].aggregation)
     return then
 
 
@@ -184,11 +194,18 @@ def _dimensions(added: Added, detail: Detail, now: datetime) -> dict[str, str]:
     return named | {clock.dimension: clock.label_at(now) for clock in detail.clocks}
 
 
-def _add(rows: list[UsageRow], dimensions: dict[str, str], added: Added, aggregation: Aggregation) -> None:
+def _add(
+    rows: list[UsageRow], part: int, dimensions: dict[str, str], added: Added, aggregation: Aggregation
+) -> None:
     """One row with more in it, or a row more. Events come after all that are there, as their time does."""
-    place = next((place for place, row in enumerate(rows) if row.dimensions == dimensions), len(rows))
+    found = (
+        place
+        for place, row in enumerate(rows)
+        if row.dimensions == dimensions and row.span_id & PART_MASK == part
+    )
+    place = next(found, len(rows))
     if place == len(rows):
-        rows.append(UsageRow(0, dimensions, ZERO, 0))
+        rows.append(UsageRow(part, dimensions, ZERO, 0))
     row = rows[place]
     every_event_is_told = row.events == sum(run.count for run in row.runs)
     runs = (*row.runs, Run(added.quantity, added.count)) if every_event_is_told else row.runs
@@ -210,9 +227,15 @@ def _together(row: UsageRow, added: Added, aggregation: Aggregation) -> Decimal:
 
 
 def difference(
-    bill: Bill, before: Sequence[Line], after: Sequence[Line], usage: BillUsage, then: BillUsage
+    bill: Bill,
+    before: Sequence[Line],
+    after: Sequence[Line],
+    usage: BillUsage,
+    then: BillUsage,
+    now: datetime,
 ) -> list[dict[str, Any]]:
     """What the lines of a bill with the added usage have more than those without, line by line."""
+    parts = {part.card.key: part for part in parts_now(bill, now)}
     was, will_be = _by_identity(before), _by_identity(after)
     found = []
     for identity in [*will_be, *(identity for identity in was if identity not in will_be)]:
@@ -222,7 +245,14 @@ def difference(
             amount = _sum(line.amount_exact for line in lines) - _sum(line.amount_exact for line in earlier)
         if quantity or amount:
             line = (lines or earlier)[0]
-            found.append(_shown(line, quantity, amount, _charges(bill, line, amount, usage, then)))
+            found.append(
+                _shown(
+                    line,
+                    quantity,
+                    amount,
+                    _charges(bill, parts.get(line.rate_card or ""), line, amount, usage, then),
+                )
+            )
     return found
 
 
@@ -237,14 +267,17 @@ def _by_identity(lines: Sequence[Line]) -> dict[object, list[Line]]:
     return found
 
 
-def _charges(bill: Bill, line: Line, amount: Decimal, usage: BillUsage, then: BillUsage) -> Sequence[Charge]:
+def _charges(
+    bill: Bill, part: UsagePart | None, line: Line, amount: Decimal, usage: BillUsage, then: BillUsage
+) -> Sequence[Charge]:
     """The charges of the added quantity, rated after what was used; they sum to the amount."""
-    card = next((card for card in bill.plan.rate_cards if card.key == line.rate_card), None)
-    if card is None or not card.meters:
+    if part is None or line.adjustment is not None or line.unbilled is not None:
         return ()
-    earlier = {_key(row): row for row in usage_rows(card, usage)}
+    card = part.card
+    earlier = {_key(row): row for row in usage_rows(card, usage_of_part(bill, part, usage))}
+    more = usage_rows(card, usage_of_part(bill, part, then))
     with exact():
-        added = [_after(earlier.get(_key(row), _NOTHING), row) for row in usage_rows(card, then)]
+        added = [_after(earlier.get(_key(row), _NOTHING), row) for row in more]
     charges = [
         charge
         for rated in rate_rows(card.price, added, final=False)
@@ -300,12 +333,12 @@ def _shown(line: Line, quantity: Decimal, amount: Decimal, charges: Sequence[Cha
     return said if line.adjustment is None else said | {"key": line.adjustment.key}
 
 
-def bill_of_nobody(version: PlanVersion, now: datetime) -> Bill:
-    """A bill of somebody who takes the plan now and has used nothing: its calendar period, in UTC."""
+def bills_of_nobody(version: PlanVersion, now: datetime) -> list[Bill]:
+    """The first bills of somebody who takes the plan now and has used nothing: its calendar period, in UTC."""
     plan = version.plan
     period = next(billing_periods(CALENDAR, plan.interval, plan.interval_count, "UTC", now))
     customer = Customer(0, "", "", plan.currency, "UTC", None, Address(), ())
     subscription = Subscription(
         0, "", 0, "", version.plan_version_id, plan.key, version.version, CALENDAR, period.start, None
     )
-    return Bill(subscription, customer, plan, Reason.PERIOD, period)
+    return due_bills([subscription], {0: customer}, {version.plan_version_id: plan}, period.end)

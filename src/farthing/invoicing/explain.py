@@ -6,16 +6,17 @@ of other lines (a coupon, a commitment) says which ones itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from farthing.catalog.meter import meter_json
-from farthing.catalog.model import Meter, PlanVersion, RateCard
-from farthing.invoicing.usage_lines import BillUsage, MeterQuery, meter_queries, usage_rows
+from farthing.catalog.model import Meter, PlanVersion, RateCard, Timing
+from farthing.invoicing.parts import unbilled_queries
+from farthing.invoicing.usage_lines import BillUsage, MeterQuery, meter_queries, name_of, usage_rows
 from farthing.kernel.errors import NotFound
 from farthing.kernel.quantity import ZERO, exact, trimmed
-from farthing.rating import price_json, rate_rows
+from farthing.rating import parse_price, price_json, rate_rows
 from farthing.usage.model import UsageRow
 
 
@@ -26,6 +27,12 @@ def line_of(document: Mapping[str, Any], place: int) -> dict[str, Any]:
         if line["line"] == place:
             return line
     raise NotFound("line_not_found", f"the invoice {document['number']} has lines 1 to {len(lines)}")
+
+
+def plan_of_line(document: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan version that a line was billed by: the invoice's, unless the line names its own."""
+    plan: dict[str, Any] = line.get("plan", document["plan"])
+    return plan
 
 
 def adjustment_explanation(
@@ -52,14 +59,30 @@ def _head(document: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any
         "subscription": document["subscription"],
         "currency": document["currency"],
         "line": line,
-        "plan": document["plan"],
+        "plan": plan_of_line(document, line),
     }
 
 
-def rate_card_of(version: PlanVersion, key: str) -> RateCard:
-    """The rate card that a line was billed by: plan versions never change, so it is there."""
-    (card,) = (card for card in version.plan.rate_cards if card.key == key)
-    return card
+def rate_card_of(version: PlanVersion, line: Mapping[str, Any]) -> RateCard:
+    """The rate card that a line was billed by, at the price that it was billed by.
+
+    Plan versions never change, so it is there; an add-on stands in no plan, and its line says all of it.
+    """
+    found = next((card for card in version.plan.rate_cards if card.key == line["rate_card"]), None)
+    if "price" not in line:
+        assert found is not None
+        return found
+    price = parse_price(line["price"])
+    if found is not None:
+        return replace(found, price=price)
+    meters = tuple(line.get("quantities", ())) or tuple(filter(None, [line["meter"]]))
+    name = name_of(line["description"], line["dimensions"])
+    return RateCard(line["rate_card"], name, meters, Timing.ARREARS, price)
+
+
+def queries_of_line(line: Mapping[str, Any], card: RateCard) -> tuple[MeterQuery, ...]:
+    """What the meters were asked for this line; nothing for a fixed fee."""
+    return unbilled_queries(card) if "unbilled" in line else meter_queries(card)
 
 
 def usage_behind(
@@ -69,6 +92,8 @@ def usage_behind(
 
     Nothing is behind a line that a price adds to all its usage: a minimum, a discount.
     """
+    if "unbilled" in line:
+        return {query: list(usage.get(query, ())) for query in unbilled_queries(card)}
     adjusts = line.get("adjusts", False)
     lines_told: dict[tuple[tuple[str, str], ...], bool] = {}
     behind: dict[MeterQuery, list[UsageRow]] = {}
@@ -98,10 +123,14 @@ class Source:
 
 
 def explanation(
-    document: Mapping[str, Any], line: Mapping[str, Any], card: RateCard, sources: Sequence[Source]
+    document: Mapping[str, Any], line: Mapping[str, Any], card: RateCard | None, sources: Sequence[Source]
 ) -> dict[str, Any]:
-    """Everything that explains a line: of one meter beside it, of several a list under `meters`."""
-    said = _head(document, line) | {"rate_card": card.key, "price": price_json(card.price)}
+    """Everything that explains a line: of one meter beside it, of several a list under `meters`.
+
+    card: None for a one-off charge, which has no price but its own amount.
+    """
+    price = None if card is None else price_json(card.price)
+    said = _head(document, line) | {"rate_card": line["rate_card"], "price": price}
     if len(sources) == 1:
         return said | _source(sources[0], line["quantity"])
     if sources:

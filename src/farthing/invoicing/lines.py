@@ -1,94 +1,140 @@
 """What a bill's lines are. Pure.
 
 Usage is billed in arrears: one line for each rate card, or for each combination of dimensions of a
-matrix price and each window of a time of use (`usage_lines.py`). A line stands if anything was used or
-anything is owed; usage that costs nothing is shown, a card without usage and without an amount is not.
-The fees, minimums and tiers of a usage price are not prorated: a period that is shorter is shorter for
-usage too.
+matrix price and each window of a time of use (`usage_lines.py`); where the price changed within the
+period, lines for each part (`parts.py`). A line stands if anything was used or anything is owed; usage
+that costs nothing is shown, a card without usage and without an amount is not. The fees, minimums and
+tiers of a usage price are not prorated: a period that is shorter is shorter for usage too.
 
-A fixed fee is billed in arrears or in advance. In a part of a full period it owes its share:
+A fixed fee is billed in arrears or in advance, its share where it holds for a part of a period, and what
+was billed too much of it is credited (`fees.py`).
 
-    amount = fee * length of the part / length of the full period
-
-exactly, to the microsecond, except where the quotient does not end: then at 18 digits, half up (the
-one place in this room where an amount is rounded before the total; see kernel.rounding.quotient).
-
-Example, 49 a month from 10 January:   49 * 22/31 = 34.774193548387096774
+A one-off charge is a line as it was said. A settlement has none of these: what is settled on it is made by
+`adjustments.py`.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
-from farthing.catalog.model import RateCard, Timing
-from farthing.customers.billable import fraction, full_period
-from farthing.invoicing.due import bills_in_advance, next_period
-from farthing.invoicing.model import Bill, Line, Reason
-from farthing.invoicing.usage_lines import BillUsage, usage_lines, usage_rows
-from farthing.kernel.period import Period
-from farthing.kernel.quantity import ONE, exact
-from farthing.kernel.rounding import quotient
-from farthing.rating import Charge, rate
+from farthing.customers.model import OneOffCharge
+from farthing.invoicing.fees import fee_lines
+from farthing.invoicing.model import Bill, Cover, Line, Reason
+from farthing.invoicing.parts import UsagePart, is_simple, usage_parts
+from farthing.invoicing.usage_lines import PART_MASK, BillUsage, usage_lines, usage_rows
+from farthing.kernel.instant import zone_named
+from farthing.kernel.period import Period, local_midnight
+from farthing.kernel.quantity import ONE, ZERO, exact
+from farthing.rating import Charge
 
-_DAY = 86_400_000_000
-_SECOND = 1_000_000
-
-
-def lines_of(bill: Bill, usage: BillUsage) -> tuple[Line, ...]:
-    """The lines of a bill, in the order of the plan's rate cards. `usage` is that of the bill's own period."""
-    lines: list[Line] = []
-    coming = next_period(bill) if bill.reason is Reason.PERIOD and bills_in_advance(bill.plan) else None
-    for card in bill.plan.rate_cards:
-        if card.meters:
-            if bill.reason is Reason.PERIOD:
-                lines += usage_lines(card, bill.period, usage_rows(card, usage))
-            continue
-        period = _fee_period(card, bill, coming)
-        if period is not None:
-            lines += _fixed_line(card, bill, period)
-    return tuple(lines)
+_DAY = timedelta(days=1)
+_WHY = {"paused": "while paused", "trial": "in the trial"}
 
 
-def _fee_period(card: RateCard, bill: Bill, coming: Period | None) -> Period | None:
-    """The period that a fixed fee is billed for on this invoice, if it is on it at all."""
-    if card.timing is Timing.ADVANCE:
-        return bill.period if bill.reason is Reason.START else coming
-    return bill.period if bill.reason is Reason.PERIOD else None
+def lines_of(bill: Bill, usage: BillUsage, covers: Sequence[Cover] = ()) -> tuple[Line, ...]:
+    """The lines of a bill, in the order of the rate cards of its plans, then the one-off charges.
+
+    usage: of the bill's own period, by what was asked. covers: what is billed of its subscription's fees.
+    """
+    if bill.reason is Reason.SETTLEMENT:
+        return ()
+    fees = fee_lines(bill, covers)
+    lines: dict[str | None, list[Line]] = {}
+    for stretch in bill.stretches:
+        for card in stretch.rate_cards(bill.plans[stretch.plan_version_id]):
+            lines.setdefault(card.key, [])
+    for part in usage_parts(bill):
+        lines[part.card.key] += _lines_of_part(bill, part, usage)
+    for line in fees:
+        lines.setdefault(line.rate_card, []).append(_told_apart(bill, line))
+    one_offs = [_one_off_line(charge, bill.customer.timezone) for charge in bill.one_offs]
+    return (*(line for of_card in lines.values() for line in of_card), *one_offs)
 
 
-def _fixed_line(card: RateCard, bill: Bill, period: Period) -> list[Line]:
-    rated = rate(card.price, quantity=ONE)
-    full = full_period(bill.subscription, bill.plan, bill.customer, period)
-    amount, charges = prorated(rated.amount, rated.charges, *fraction(period, full))
-    if not amount:
+def _lines_of_part(bill: Bill, part: UsagePart, usage: BillUsage) -> list[Line]:
+    told = usage_of_part(bill, part, usage)
+    period = Period(part.times[0].start, part.times[-1].end)
+    if part.unbilled is None:
+        lines = usage_lines(part.card, period, usage_rows(part.card, told), final=part.final)
+    else:
+        lines = _free_lines(part, period, told, part.unbilled)
+    own_plan = (part.plan.key, part.version) == (bill.plan.key, bill.version)
+    if own_plan and not part.own_price and len(part.times) == 1 and part.unbilled is None:
+        return lines
+    return [
+        replace(
+            line,
+            plan=None if own_plan else (part.plan.key, part.version, part.plan.name),
+            price=part.card.price if part.own_price else None,
+            parts=part.times if len(part.times) > 1 else (),
+            unbilled=part.unbilled,
+        )
+        for line in lines
+    ]
+
+
+def usage_of_part(bill: Bill, part: UsagePart, usage: BillUsage) -> BillUsage:
+    """What of a bill's usage is of one part of it."""
+    if is_simple(bill):
+        return usage
+    return {
+        query: [row for row in usage.get(query, ()) if row.span_id & PART_MASK == part.number]
+        for query in part.queries
+    }
+
+
+def _free_lines(part: UsagePart, period: Period, usage: BillUsage, why: str) -> list[Line]:
+    """Usage that is counted and costs nothing."""
+    with exact():
+        used = {
+            query[0]: sum((row.quantity for row in usage[query]), ZERO)
+            for query in part.queries
+            if usage.get(query)
+        }
+    if not used:
         return []
+    several = len(part.card.meters) > 1
+    quantity: Decimal = ONE if several else next(iter(used.values()))
     return [
         Line(
-            rate_card=card.key,
-            description=card.name,
-            meter=None,
+            rate_card=part.card.key,
+            description=f"{part.card.name}, {_WHY[why]}",
+            meter=part.card.meter,
             dimensions={},
             service_period=period,
-            quantity=ONE,
-            amount_exact=amount,
-            charges=charges,
+            quantity=quantity,
+            amount_exact=ZERO,
+            charges=(Charge(quantity, ZERO, ZERO, f"not billed: {why}"),),
+            quantities=used if several else {},
         )
     ]
 
 
-def prorated(
-    amount: Decimal, charges: tuple[Charge, ...], part: int, whole: int
-) -> tuple[Decimal, tuple[Charge, ...]]:
-    """`amount * part / whole`, and the charges with one more that takes off the rest. They sum to it."""
-    if part == whole or not amount:
-        return amount, charges
-    with exact():
-        share = quotient(amount * part, Decimal(whole))
-        rest = share - amount
-    return share, (*charges, Charge(ONE, rest, rest, f"prorated to {_share(part, whole)}"))
+def _told_apart(bill: Bill, line: Line) -> Line:
+    """A fee's line, with its plan and its price where the invoice's plan does not say them."""
+    source = line.source
+    assert source is not None
+    own = (source.plan, source.version) == (bill.plan.key, bill.version)
+    return replace(
+        line,
+        plan=None if own else (source.plan, source.version, source.plan_name),
+        price=source.card.price if source.own_price else None,
+    )
 
 
-def _share(part: int, whole: int) -> str:
-    """`16 of 31 days`; in seconds or microseconds where that is no whole number."""
-    for unit, name in ((_DAY, "days"), (_SECOND, "seconds")):
-        if part % unit == whole % unit == 0:
-            return f"{part // unit} of {whole // unit} {name}"
-    return f"{part} of {whole} microseconds"
+def _one_off_line(charge: OneOffCharge, timezone: str) -> Line:
+    """It is for the local day that it falls on."""
+    day = charge.charged_at.astimezone(zone_named(timezone)).date()
+    reason = "one-off credit" if charge.amount < 0 else "one-off charge"
+    return Line(
+        rate_card=charge.key,
+        description=charge.description,
+        meter=None,
+        dimensions={},
+        service_period=Period(local_midnight(day, timezone), local_midnight(day + _DAY, timezone)),
+        quantity=ONE,
+        amount_exact=charge.amount,
+        charges=(Charge(ONE, charge.amount, charge.amount, reason),),
+        one_off=charge.key,
+    )

@@ -13,7 +13,6 @@ Example, a minimum of 50, usage of 12.50 and a fee of 20 that was billed in adva
 from collections.abc import Sequence
 from decimal import Decimal
 
-from farthing.customers.billable import fraction, full_period
 from farthing.invoicing.model import Adjustment, Basis, Bill, Line, LineKind, Reason, Share
 from farthing.invoicing.remainder import adjustment_line, counted_by_minimum
 from farthing.invoicing.wording import precise
@@ -44,7 +43,8 @@ def minimum_lines(bill: Bill, lines: Sequence[Line], basis: Basis) -> list[Line]
 
 def minimum_of(bill: Bill) -> Decimal:
     """The plan's minimum, or the share of it that a part of a period has (18 digits, half up)."""
-    part, whole = fraction(bill.period, full_period(bill.subscription, bill.plan, bill.customer, bill.period))
+    assert bill.own is not None, "a period that is over is one that fees are for"
+    part, whole = bill.own.part.length, bill.own.full.length
     if part == whole:
         return bill.plan.minimum
     return quotient(bill.plan.minimum * part, Decimal(whole))

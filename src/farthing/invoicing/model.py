@@ -7,21 +7,24 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from farthing.catalog.model import Plan
-from farthing.customers.model import Customer, Subscription
+from farthing.catalog.model import Plan, Proration, RateCard
+from farthing.customers.billable import Term
+from farthing.customers.model import Customer, OneOffCharge, Subscription
 from farthing.customers.terms.model import NO_TERMS, Terms
+from farthing.customers.timeline import Stretch
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import ZERO
-from farthing.rating import Charge, Measure
+from farthing.rating import Charge, Measure, Price
 
 
 class Reason(StrEnum):
-    """Why a subscription is invoiced: it starts with something to pay in advance, a period of it is over,
-    or it ended after its last period was invoiced and its commitments are to be settled.
+    """Why a subscription is invoiced: it starts with something to pay in advance, a period of it is over, a
+    change says so, or it ended after its last period was invoiced and its commitments are to be settled.
     """
 
     START = "start"
     PERIOD = "period"
+    CHANGE = "change"
     SETTLEMENT = "settlement"
 
 
@@ -35,14 +38,40 @@ class BillKey:
 
 
 @dataclass(frozen=True, slots=True)
+class FeePeriod:
+    """A period that fees are for: the part that is billed, and the full one of the grid that it is a share of."""
+
+    part: Period
+    full: Period
+
+
+@dataclass(frozen=True, slots=True)
 class Bill:
-    """An invoice that is due, before anything is known of its lines."""
+    """An invoice that is due, before anything is known of its lines.
+
+    plan, plan_version_id, version: what is in force when the period ends (at a start: when it begins).
+    stretches: of the subscription, those that its own and the coming period meet; plans: theirs, by version id.
+    own: the period as one that fees are for; None where only credits are due, after the end.
+    coming: the period whose fees in advance stand on this bill, if there is one.
+    terms: of the subscription, all of them.
+    credits_until: what was billed for later than that stays as it is; None: nothing does.
+    one_offs: the charges of the subscription that are billed here.
+    """
 
     subscription: Subscription
     customer: Customer
     plan: Plan
     reason: Reason
     period: Period
+    plan_version_id: int
+    version: int
+    stretches: tuple[Stretch, ...]
+    plans: Mapping[int, Plan]
+    terms: tuple[Term, ...]
+    own: FeePeriod | None
+    coming: FeePeriod | None = None
+    credits_until: datetime | None = None
+    one_offs: tuple[OneOffCharge, ...] = ()
 
     @property
     def key(self) -> BillKey:
@@ -51,7 +80,53 @@ class Bill:
     @property
     def due_since(self) -> datetime:
         """The moment from which on it can be issued."""
-        return self.period.start if self.reason is Reason.START else self.period.end
+        over = self.reason in (Reason.PERIOD, Reason.SETTLEMENT)
+        return self.period.end if over else self.period.start
+
+    @property
+    def plans_met(self) -> list[Plan]:
+        """The plans of its stretches, one after the other."""
+        return [self.plans[stretch.plan_version_id] for stretch in self.stretches]
+
+
+@dataclass(frozen=True, slots=True)
+class FeeKey:
+    """What decides what a fixed fee owes for a time: with the same key it is the same fee.
+
+    plan: its key; empty for an add-on, which no plan decides about.
+    amount: of one, for the full period.
+    """
+
+    rate_card: str
+    plan: str
+    amount: Decimal
+    quantity: Decimal
+    full: Period
+    proration: Proration
+
+
+@dataclass(frozen=True, slots=True)
+class FeeSource:
+    """Where a fee comes from: the plan version, and its rate card at the price that holds for the customer.
+
+    own_price: that price is not the plan version's: the customer's own, or an add-on's.
+    """
+
+    plan: str
+    plan_name: str
+    version: int
+    card: RateCard
+    own_price: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What one line bills of a fee: a time, charged (+1) or credited (-1)."""
+
+    key: FeeKey
+    period: Period
+    sign: int
+    source: FeeSource
 
 
 class LineKind(StrEnum):
@@ -110,6 +185,16 @@ class Line:
     The charges sum to the exact amount, which keeps every digit; what the line shows in the currency's
     minor unit is decided with the invoice's total. The quantity of a line of a commitment is money: how
     much of it counts, is drawn, lies beyond or lapses.
+
+    measure: what the quantity is counted in: things, seconds, or an amount of money.
+    quantities: how much of each meter, where the price counts several; `quantity` is then 1 for the period.
+    adjusts: whether it is no usage's own, but what a price adds to all its usage: a minimum, a discount.
+    fee, source: of a fixed fee; a credit has a quantity below zero.
+    plan: where the line's is not the invoice's: (key, version, name).
+    price: the one it was rated by, where that is not the plan version's own.
+    parts: the times that its usage is from, where they are not the whole service period.
+    unbilled: why its usage costs nothing: paused, or trial.
+    one_off: the key of the one-off charge that it bills.
     """
 
     rate_card: str | None
@@ -124,6 +209,13 @@ class Line:
     quantities: Mapping[str, Decimal] = field(default_factory=dict)
     adjusts: bool = False
     adjustment: Adjustment | None = None
+    fee: FeeKey | None = None
+    source: FeeSource | None = None
+    plan: tuple[str, int, str] | None = None
+    price: Price | None = None
+    parts: tuple[Period, ...] = ()
+    unbilled: str | None = None
+    one_off: str | None = None
 
     @property
     def kind(self) -> LineKind:

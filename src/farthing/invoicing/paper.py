@@ -165,7 +165,8 @@ def _table(document: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
 
 def _section(line: Mapping[str, Any]) -> tuple[Any, ...]:
     """What lines that stand under one heading have in common; an adjustment stands alone."""
-    return line["rate_card"], line["service_period"], line["line"] if "adjustment" in line else None
+    alone = line["line"] if "adjustment" in line else None
+    return line["rate_card"], line["service_period"], name_of(line["description"], line["dimensions"]), alone
 
 
 def _rows_of_card(

@@ -6,29 +6,31 @@ are filled up in it, and commitments whose term ends with the period are settled
 same clock issues the due ones to the last digit.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from farthing.catalog.model import Meter, PlanVersion
 from farthing.catalog.service import all_meters, get_plan
-from farthing.customers.billable import started_periods
 from farthing.customers.service import get_customer, get_subscription
+from farthing.customers.store import select_one_offs
 from farthing.customers.terms.model import NO_TERMS
 from farthing.db import Books
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import store as rows
 from farthing.invoicing.adjustments import History
 from farthing.invoicing.document import document_of
-from farthing.invoicing.due import parted
-from farthing.invoicing.estimate import Question, bill_of_nobody, check_added, difference, with_added
-from farthing.invoicing.model import NO_BASIS, Basis, Bill, Draft, Line, Reason
+from farthing.invoicing.due import open_bills, parted, with_one_offs
+from farthing.invoicing.estimate import Question, bills_of_nobody, check_added, difference, with_added
+from farthing.invoicing.fees import covers_of
+from farthing.invoicing.model import NO_BASIS, Basis, Bill, Cover, Draft, Line, Reason
 from farthing.invoicing.run import draft_on, drafted
 from farthing.invoicing.seller import seller_on_document
 from farthing.invoicing.service import (
     Progress,
     Subscribed,
+    add_covers,
     carried_for,
     draft_batches,
     subscribed_by,
@@ -44,7 +46,8 @@ from farthing.usage.service import prepare_usage
 
 DUE, OPEN = "due", "open"
 
-_MICROSECOND = timedelta(microseconds=1)
+_Position = tuple[Bill, BillUsage, list[Cover], Basis]
+"""An open bill, what is used in it so far, and what came before it: billed fees, and sums over invoices."""
 
 
 @dataclass(slots=True)
@@ -102,19 +105,10 @@ def pending(books: Books, tenant_id: int, billed: Subscribed, now: datetime) -> 
     with books.read_only(tenant_id) as conn:
         ids = {one.subscription_id for one in billed.subscriptions}
         issued = rows.select_issued(conn, tenant_id, ids)
+        one_offs = select_one_offs(conn, tenant_id, unbilled=True)
     missing, _ = parted(billed.due(now), issued)
-    return missing + open_bills(billed, now)
-
-
-def open_bills(billed: Subscribed, now: datetime) -> list[Bill]:
-    """For each subscription that is going on, the period that it is in."""
-    bills: list[Bill] = []
-    for subscription in billed.subscriptions:
-        plan = billed.plans[subscription.plan_version_id]
-        customer = billed.customers[subscription.customer_id]
-        periods = started_periods(subscription, plan, customer, now + _MICROSECOND, since=now)
-        bills += [Bill(subscription, customer, plan, Reason.PERIOD, period) for period in periods]
-    return sorted(bills, key=lambda bill: (bill.due_since, bill.customer.key, bill.subscription.key))
+    going_on = open_bills(billed.subscriptions, billed.customers, billed.plans, now, billed.terms)
+    return with_one_offs(missing + going_on, one_offs)
 
 
 def is_open(bill: Bill, now: datetime) -> bool:
@@ -141,14 +135,14 @@ def estimate_usage(
     """
     meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
     positions = _positions(books, store, tenant_id, question, meters, now)
-    check_added(question.usage, meters, [bill.plan for bill, _, _ in positions])
+    check_added(question.usage, meters, [position[0] for position in positions], now)
     lines: list[dict[str, Any]] = []
     total = ZERO
-    for bill, usage, basis in positions:
+    for bill, usage, covers, basis in positions:
         then = with_added(bill, usage, question.usage, meters, now)
-        before, after = _lines(bill, usage, basis), _lines(bill, then, basis)
+        before, after = _lines(bill, usage, covers, basis), _lines(bill, then, covers, basis)
         subscription = {"subscription": bill.subscription.key or None, "plan": bill.plan.key}
-        lines += [subscription | line for line in difference(bill, before, after, usage, then)]
+        lines += [subscription | line for line in difference(bill, before, after, usage, then, now)]
         with exact():
             total += sum((line.amount_exact for line in after), ZERO)
             total -= sum((line.amount_exact for line in before), ZERO)
@@ -162,8 +156,8 @@ def estimate_usage(
     }
 
 
-def _lines(bill: Bill, usage: BillUsage, basis: Basis) -> tuple[Line, ...]:
-    draft = draft_on(bill, usage, basis)
+def _lines(bill: Bill, usage: BillUsage, covers: Sequence[Cover], basis: Basis) -> tuple[Line, ...]:
+    draft = draft_on(bill, usage, covers, basis)
     return () if draft is None else draft.lines
 
 
@@ -174,8 +168,8 @@ def _positions(
     question: Question,
     meters: Mapping[str, Meter],
     now: datetime,
-) -> list[tuple[Bill, BillUsage, Basis]]:
-    """The open bills that the usage would go on, what is used in them so far, and what came before them."""
+) -> list[_Position]:
+    """The open bills that the usage would go on."""
     if question.plan is not None:
         return [_position_of_nobody(get_plan(books, tenant_id, question.plan, question.version), now)]
     if question.customer is not None:
@@ -188,24 +182,33 @@ def _positions(
     with books.read_only(tenant_id) as conn:
         told = usage_of(conn, store, tenant_id, meters, bills)
         carried = carried_for(conn, tenant_id, bills, billed.terms)
-    positions = []
+        covers: dict[int, list[Cover]] = {}
+        add_covers(conn, tenant_id, bills, covers)
+    positions: list[_Position] = []
     for place, bill in enumerate(bills):
         usage = told.of(place)
+        before = covers.setdefault(bill.subscription.subscription_id, [])
         if not is_open(bill, now):
-            drafted(bill, usage, carried)
+            draft = drafted(bill, usage, before, carried)
+            if isinstance(draft, Draft):
+                before += covers_of(draft.lines)
             continue
         basis = carried.basis(bill)
         if basis is None:
             raise Conflict("earlier_bill_missing", "an earlier period of the subscription cannot be rated")
-        positions.append((bill, usage, basis))
+        positions.append((bill, usage, before, basis))
     if not positions:
         raise Conflict("not_subscribed", "there is no subscription that is going on now")
     return positions
 
 
-def _position_of_nobody(version: PlanVersion, now: datetime) -> tuple[Bill, BillUsage, Basis]:
+def _position_of_nobody(version: PlanVersion, now: datetime) -> _Position:
     """That of somebody who takes the plan now: nothing used, and paid in advance what the plan asks for."""
-    bill = bill_of_nobody(version, now)
-    start, history = replace(bill, reason=Reason.START), History()
-    history.add(start, _lines(start, {}, NO_BASIS))
-    return bill, {}, history.basis(bill, NO_TERMS)
+    history, covers = History(), list[Cover]()
+    for bill in bills_of_nobody(version, now):
+        if bill.reason is Reason.PERIOD:
+            return bill, {}, covers, history.basis(bill, NO_TERMS)
+        lines = _lines(bill, {}, covers, NO_BASIS)
+        history.add(bill, lines)
+        covers += covers_of(lines)
+    raise AssertionError("a plan that is taken now has a period")

@@ -2,23 +2,27 @@
 
     subscriptions -> bills that are due -> the usage they need -> lines -> adjustments -> totals -> drafts
                      due.py               usage_needed           lines.py  adjustments.py totals.py  drafted
+                                          parts.py               fees.py
 
 `service.run_billing` asks the books and the event store in between, for many bills at once, and issues
 the drafts. Read this file and that function to know how billing works.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from farthing.invoicing.adjustments import Carried, adjusted
 from farthing.invoicing.document import document_of, document_text, instants, invoice_number
+from farthing.invoicing.fees import covers_of
 from farthing.invoicing.lines import lines_of
-from farthing.invoicing.model import Basis, Bill, Draft, Invoice, Reason
+from farthing.invoicing.model import Basis, Bill, Cover, Draft, Invoice, Reason
+from farthing.invoicing.parts import is_simple, usage_parts
 from farthing.invoicing.totals import totals_of
-from farthing.invoicing.usage_lines import BillUsage, MeterQuery, meter_queries
+from farthing.invoicing.usage_lines import PARTS_BITS, BillUsage, MeterQuery, UsageOfBills, meter_queries
 from farthing.kernel.errors import FarthingError
+from farthing.kernel.period import Period
 from farthing.usage.model import Span
 
 ALREADY_ISSUED = "already_issued"
@@ -28,24 +32,41 @@ EARLIER_BILL_MISSING = "earlier_bill_missing"
 
 
 def usage_needed(bills: Sequence[Bill]) -> dict[MeterQuery, list[Span]]:
-    """For each meter and detail the spans whose usage is billed; a span's id is its bill's position."""
+    """For each meter and detail the spans whose usage is billed.
+
+    A span's id is its bill's position and, in the last bits, the part of the bill (`parts.py`).
+    """
     needed: dict[MeterQuery, list[Span]] = defaultdict(list)
     queries: dict[int, list[MeterQuery]] = {}
     for position, bill in enumerate(bills):
         if bill.reason is not Reason.PERIOD:
             continue
-        version = bill.subscription.plan_version_id
+        customer, place = bill.customer.customer_id, position << PARTS_BITS
+        if not is_simple(bill):
+            for query, number, time in dict.fromkeys(_times_needed(bill)):
+                needed[query].append(Span(place + number, customer, time.start, time.end))
+            continue
+        version = bill.plan_version_id
         if version not in queries:
             found = [query for card in bill.plan.rate_cards for query in meter_queries(card)]
             queries[version] = list(dict.fromkeys(found))
         for query in queries[version]:
-            period = bill.period
-            needed[query].append(Span(position, bill.customer.customer_id, period.start, period.end))
+            needed[query].append(Span(place, customer, bill.period.start, bill.period.end))
     return dict(needed)
 
 
-def drafted(bill: Bill, usage: BillUsage, carried: Carried) -> Draft | str:
+def _times_needed(bill: Bill) -> Iterator[tuple[MeterQuery, int, Period]]:
+    for part in usage_parts(bill):
+        for query in part.queries:
+            for time in part.times:
+                yield query, part.number, time
+
+
+def drafted(bill: Bill, usage: BillUsage, covers: Sequence[Cover], carried: Carried) -> Draft | str:
     """The invoice of a bill without its number, or why there is none.
+
+    covers: what is billed already of the subscription's fees, by issued invoices and by drafts before this one.
+    carried: what coupons, commitments and minimums are computed from, of the same invoices and drafts.
 
     A bill that cannot be rated (a price that multiplies to too many digits) does not keep the others
     from being issued; it is passed over under the code of its error. Later bills of the same
@@ -55,7 +76,7 @@ def drafted(bill: Bill, usage: BillUsage, carried: Carried) -> Draft | str:
     if basis is None:
         return EARLIER_BILL_MISSING
     try:
-        draft = draft_on(bill, usage, basis)
+        draft = draft_on(bill, usage, covers, basis)
     except FarthingError as error:
         carried.miss(bill)
         return error.code
@@ -65,15 +86,33 @@ def drafted(bill: Bill, usage: BillUsage, carried: Carried) -> Draft | str:
     return draft
 
 
-def draft_on(bill: Bill, usage: BillUsage, basis: Basis) -> Draft | None:
+def draft_on(bill: Bill, usage: BillUsage, covers: Sequence[Cover], basis: Basis) -> Draft | None:
     """The invoice of a bill with this usage, after what earlier ones did; None where nothing is on it.
 
     Raises what rating raises.
     """
-    lines = adjusted(bill, lines_of(bill, usage), basis)
+    lines = adjusted(bill, lines_of(bill, usage, covers), basis)
     if not lines:
         return None
     return Draft(bill, lines, totals_of([line.amount_exact for line in lines], bill.plan), basis)
+
+
+def drafted_in_order(
+    bills: Sequence[Bill],
+    usage: UsageOfBills,
+    covers: MutableMapping[int, list[Cover]],
+    carried: Carried,
+) -> Iterator[tuple[Bill, Draft | str]]:
+    """Each bill drafted, knowing what those before it bill.
+
+    covers: by subscription; what the drafts bill is added, and to `carried` as well.
+    """
+    for position, bill in enumerate(bills):
+        of_subscription = covers.get(bill.subscription.subscription_id, [])
+        draft = drafted(bill, usage.of(position), of_subscription, carried)
+        if isinstance(draft, Draft) and (billed := covers_of(draft.lines)):
+            covers[bill.subscription.subscription_id] = of_subscription + billed
+        yield bill, draft
 
 
 def numbered(

@@ -1,10 +1,11 @@
 """Use cases of invoicing: bill everyone, read invoices, explain a line, say who sells."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, product
 from typing import Any, TypeVar
 
 from farthing.catalog.coupon import coupon_json
@@ -12,6 +13,7 @@ from farthing.catalog.model import Meter, Plan
 from farthing.catalog.service import all_meters, get_coupon, get_meter, get_plan, plan_versions_by_id
 from farthing.customers.model import Customer, Subscription
 from farthing.customers.service import subscriptions_begun
+from farthing.customers.store import select_one_offs
 from farthing.customers.terms.content import commitment_json
 from farthing.customers.terms.model import Terms
 from farthing.customers.terms.service import all_terms, get_terms
@@ -23,28 +25,31 @@ from farthing.invoicing import booking_store as booking_rows
 from farthing.invoicing import store as rows
 from farthing.invoicing.adjustments import Carried, History, looks_back
 from farthing.invoicing.booking import issued_transfers
-from farthing.invoicing.due import due_bills, parted
+from farthing.invoicing.due import due_bills, parted, with_one_offs
 from farthing.invoicing.explain import (
     Source,
     adjustment_explanation,
     explanation,
     line_of,
+    plan_of_line,
+    queries_of_line,
     rate_card_of,
     usage_behind,
 )
-from farthing.invoicing.model import Bill, BillingResult, Draft, LineKind
+from farthing.invoicing.fees import cover_of_row, longest_full_period, may_bill_in_advance
+from farthing.invoicing.model import Bill, BillingResult, Cover, Draft, LineKind
 from farthing.invoicing.pdf import check_logo
 from farthing.invoicing.run import (
     ALREADY_ISSUED,
     SUBSCRIPTION_CHANGED,
-    drafted,
+    drafted_in_order,
     numbered,
     passed_over,
     usage_needed,
 )
 from farthing.invoicing.seller import parse_seller, seller_on_document
 from farthing.invoicing.terms_state import commitment_state, redemption_state
-from farthing.invoicing.usage_lines import MeterQuery, UsageOfBills, meter_queries
+from farthing.invoicing.usage_lines import MeterQuery, UsageOfBills
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import format_instant, parse_instant
 from farthing.kernel.quantity import plain, trimmed
@@ -87,10 +92,13 @@ def run_billing(
     billed = subscribed_by(books, tenant_id, until)
     with books.read_only(tenant_id) as conn:
         issued = rows.select_issued(conn, tenant_id)
+        one_offs = select_one_offs(conn, tenant_id, unbilled=True)
     missing, standing = parted(billed.due(until), issued)
+    seen = Counter(key.subscription_id for key in issued)
     result = BillingResult(skipped=[passed_over(bill, ALREADY_ISSUED) for bill in standing])
-    for batch in draft_batches(books, store, tenant_id, missing, billed.terms):
-        numbers, skipped = _issue(books, tenant_id, batch, now)
+    bills = with_one_offs(missing, one_offs)
+    for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
+        numbers, skipped = _issue(books, tenant_id, batch, now, seen)
         result.issued += numbers
         result.skipped += batch.skipped + skipped
         if progress:
@@ -115,9 +123,16 @@ class Subscribed:
 def subscribed_by(books: Books, tenant_id: int, until: datetime) -> Subscribed:
     """Everything about the subscriptions that begin by then."""
     subscriptions, customers = subscriptions_begun(books, tenant_id, until + _MICROSECOND)
-    versions = {subscription.plan_version_id for subscription in subscriptions}
-    plans = plan_versions_by_id(books, tenant_id, versions)
+    plans = plan_versions_by_id(books, tenant_id, versions_of(subscriptions))
     return Subscribed(subscriptions, customers, plans, all_terms(books, tenant_id))
+
+
+def versions_of(subscriptions: Iterable[Subscription]) -> set[int]:
+    """Every plan version that subscriptions have to do with, also by changes that were called off."""
+    versions = {subscription.plan_version_id for subscription in subscriptions}
+    for subscription in subscriptions:
+        versions |= {fact.plan_version_id for fact in subscription.facts if fact.plan_version_id is not None}
+    return versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +151,46 @@ def draft_batches(
     meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
     with books.read_only(tenant_id) as conn:
         carried = carried_for(conn, tenant_id, bills, terms)
+    covers: dict[int, list[Cover]] = {}
     done = 0
     for some in _pieces(bills, BILLS_PER_QUERY):
         with books.read_only(tenant_id) as conn:
             usage = usage_of(conn, store, tenant_id, meters, some)
-        for positions in _pieces(range(len(some)), INVOICES_PER_TRANSACTION):
-            batch = Batch([], [], done + positions[-1] + 1)
-            for position in positions:
-                draft = drafted(some[position], usage.of(position), carried)
-                if isinstance(draft, Draft):
-                    batch.drafts.append(draft)
-                else:
-                    batch.skipped.append(passed_over(some[position], draft))
-            yield batch
-        done += len(some)
+            add_covers(conn, tenant_id, some, covers)
+        drafts = drafted_in_order(some, usage, covers, carried)
+        while piece := list(islice(drafts, INVOICES_PER_TRANSACTION)):
+            done += len(piece)
+            yield Batch(
+                [draft for _, draft in piece if isinstance(draft, Draft)],
+                [passed_over(bill, draft) for bill, draft in piece if isinstance(draft, str)],
+                done,
+            )
+
+
+def add_covers(
+    conn: BooksConnection, tenant_id: int, bills: Sequence[Bill], covers: MutableMapping[int, list[Cover]]
+) -> None:
+    """What is billed of the fees of these bills' subscriptions, of those that are not known yet."""
+    first: dict[int, Bill] = {}
+    for bill in bills:
+        known = first.setdefault(bill.subscription.subscription_id, bill)
+        if bill.period.start < known.period.start:
+            first[bill.subscription.subscription_id] = bill
+    asked = {
+        subscription_id: (
+            bill.period.start,
+            bill.period.start - longest_full_period(bill.plans, bill.subscription),
+        )
+        for subscription_id, bill in first.items()
+        if subscription_id not in covers and may_bill_in_advance(bill.plans, bill.subscription)
+    }
+    for subscription_id in asked:
+        covers[subscription_id] = []
+    for row in rows.select_fee_lines(conn, tenant_id, asked) if asked else ():
+        bill = first[row["subscription_id"]]
+        cover = cover_of_row(row, bill)
+        if cover is not None:
+            covers[row["subscription_id"]].append(cover)
 
 
 def carried_for(
@@ -159,7 +200,7 @@ def carried_for(
     since: dict[int, datetime] = {}
     for bill in bills:
         subscription_id = bill.subscription.subscription_id
-        if looks_back(bill.plan, terms.get(subscription_id)):
+        if looks_back(bill, terms.get(subscription_id)):
             since[subscription_id] = min(since.get(subscription_id, bill.period.start), bill.period.start)
     return Carried(terms, rows.select_histories(conn, tenant_id, since) if since else {})
 
@@ -181,16 +222,21 @@ def usage_of(
 
 
 def _issue(
-    books: Books, tenant_id: int, batch: Batch, now: datetime
+    books: Books, tenant_id: int, batch: Batch, now: datetime, seen: Counter[int]
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """Number and keep the drafts in one transaction, but for those that no longer stand as drafted."""
+    """Number and keep the drafts in one transaction, but for those that no longer stand as drafted.
+
+    seen: how many invoices of each subscription the drafts know of. A draft says what those before it do
+    not; where another run issued something in between, it is left to the next run.
+    """
     if not batch.drafts:
         return [], []
     with books.transaction(tenant_id) as conn:
         rows.lock_issuing(conn, tenant_id)
         ids = {draft.bill.subscription.subscription_id for draft in batch.drafts}
+        changes = rows.hold_changes(conn, tenant_id, ids)
         issued = rows.select_issued(conn, tenant_id, ids)
-        ends = rows.hold_ends(conn, tenant_id, ids)
+        standing = Counter(key.subscription_id for key in issued)
         # Read again, now that it stands still: what drafts were computed from may have moved.
         carried = carried_for(
             conn, tenant_id, [draft.bill for draft in batch.drafts], select_terms(conn, tenant_id, ids)
@@ -199,16 +245,21 @@ def _issue(
         skipped: list[dict[str, Any]] = []
         for draft in batch.drafts:
             bill = draft.bill
+            number = bill.subscription.subscription_id
             if bill.key in issued:
                 skipped.append(passed_over(bill, ALREADY_ISSUED))
+                seen[number] += 1
             elif (
-                ends[bill.subscription.subscription_id] != bill.subscription.end
+                changes.get(number, 0) != bill.subscription.last_change_id
+                or seen[number] != standing[number]
                 or carried.basis(bill) != draft.basis
             ):
                 skipped.append(passed_over(bill, SUBSCRIPTION_CHANGED))
             else:
                 carried.add(bill, draft.lines)
                 kept.append(draft)
+                seen[number] += 1
+                standing[number] += 1
         if not kept:
             return [], skipped
         tenant_name, seller = rows.select_seller(conn, tenant_id)
@@ -307,26 +358,30 @@ def explain_line(
     said = line_of(document, line)
     if "adjustment" in said:
         return adjustment_explanation(document, said, _source_of(books, tenant_id, document, said))
-    card = rate_card_of(
-        get_plan(books, tenant_id, document["plan"]["key"], document["plan"]["version"]), said["rate_card"]
-    )
-    queries = meter_queries(card)
-    start, end = (parse_instant(said["service_period"][bound], bound) for bound in ("start", "end"))
-    span = Span(0, found["customer_id"], start, end)
+    if "one_off" in said:
+        return explanation(document, said, None, ())
+    plan = plan_of_line(document, said)
+    card = rate_card_of(get_plan(books, tenant_id, plan["key"], plan["version"]), said)
+    spans = [
+        Span(
+            0, found["customer_id"], parse_instant(time["start"], "start"), parse_instant(time["end"], "end")
+        )
+        for time in said.get("parts", [said["service_period"]])
+    ]
+    queries = queries_of_line(said, card)
     meters = {query[0]: get_meter(books, tenant_id, query[0]) for query in queries}
     with books.read_only(tenant_id) as conn:
         usage = {
-            query: list(billable_usage(store, conn, tenant_id, meters[query[0]], query[1], [span]))
+            query: list(billable_usage(store, conn, tenant_id, meters[query[0]], query[1], spans))
             for query in queries
         }
-        behind = usage_behind(said, card, usage)
         sources = [
             Source(
                 meters[query[0]],
                 used,
-                _first_events(conn, store, tenant_id, meters[query[0]], query, span, used, limit),
+                _first_events(conn, store, tenant_id, meters[query[0]], query, spans, used, limit),
             )
-            for query, used in behind.items()
+            for query, used in usage_behind(said, card, usage).items()
         ]
     return explanation(document, said, card, sources)
 
@@ -354,14 +409,14 @@ def _first_events(
     tenant_id: int,
     meter: Meter,
     query: MeterQuery,
-    span: Span,
+    spans: Sequence[Span],
     usage: Sequence[UsageRow],
     limit: int,
 ) -> list[dict[str, Any]]:
-    """The first events of each combination of dimensions in turn, until there are enough."""
+    """The first events of each time, and in it of each combination of dimensions, until there are enough."""
     detail = query[1]
     events: list[dict[str, Any]] = []
-    for row in usage:
+    for span, row in product(spans, usage):
         if len(events) >= limit:
             break
         dimensions = {name: row.dimensions.get(name) for name in detail.names}

@@ -45,15 +45,19 @@ _INSERT_INVOICES = """
          ORDER BY given.place
         RETURNING invoice_id, document)
     INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
-                               service_end, quantity, amount_exact, amount, adjustment, adjustment_key)
+                               service_end, quantity, amount_exact, amount, plan, plan_version, price, fee_start,
+                               fee_end, one_off, adjustment, adjustment_key)
     SELECT %(tenant_id)s, new.invoice_id, said.line, said.rate_card, said.meter, said.dimensions,
            (said.service_period ->> 'start')::timestamptz, (said.service_period ->> 'end')::timestamptz,
-           said.quantity, said.amount_exact, said.amount,
+           said.quantity, said.amount_exact, said.amount, said.plan ->> 'key', (said.plan ->> 'version')::int,
+           said.price, (coalesce(said.fee_period, said.service_period) ->> 'start')::timestamptz,
+           (coalesce(said.fee_period, said.service_period) ->> 'end')::timestamptz, said.one_off,
            CASE WHEN said.adjustment IS NOT NULL THEN said.kind END, said.adjustment ->> 'key'
       FROM new
      CROSS JOIN LATERAL jsonb_to_recordset(new.document::jsonb -> 'lines')
            AS said (line int, rate_card text, meter text, dimensions jsonb, service_period jsonb,
-                    quantity numeric, amount_exact numeric, amount numeric, kind text, adjustment jsonb)
+                    quantity numeric, amount_exact numeric, amount numeric, plan jsonb, price jsonb,
+                    fee_period jsonb, one_off text, kind text, adjustment jsonb)
 """
 
 
@@ -77,16 +81,48 @@ def select_issued(
     return {BillKey(subscription_id, start, reasons[reason]) for subscription_id, start, reason in rows}
 
 
-def hold_ends(
-    conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int]
-) -> dict[int, datetime | None]:
-    """When these subscriptions end, by id; that stays so until this transaction is over."""
-    rows = conn.cursor(row_factory=tuple_row).execute(
-        "SELECT subscription_id, end_at FROM subscriptions WHERE tenant_id = %s AND subscription_id = ANY(%s)"
+def hold_changes(conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int]) -> dict[int, int]:
+    """The latest change of each of these subscriptions that has one; that stays so until this transaction is over."""
+    ids = sorted(subscription_ids)
+    conn.execute(
+        "SELECT 1 FROM subscriptions WHERE tenant_id = %s AND subscription_id = ANY(%s)"
         " ORDER BY subscription_id FOR KEY SHARE",
-        [tenant_id, sorted(subscription_ids)],
+        [tenant_id, ids],
+    )
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT subscription_id, max(change_id) FROM subscription_changes"
+        " WHERE tenant_id = %s AND subscription_id = ANY(%s) GROUP BY subscription_id",
+        [tenant_id, ids],
     )
     return dict(rows.fetchall())
+
+
+def select_fee_lines(
+    conn: BooksConnection, tenant_id: int, since: Mapping[int, tuple[datetime, datetime]]
+) -> list[DictRow]:
+    """The lines of fixed fees that are for a time after a moment, in order of issue.
+
+    since: by subscription, that moment, and the one since which the invoices ended that may have them.
+    """
+    return conn.execute(
+        """
+        SELECT i.subscription_id, i.plan_version_id, l.rate_card, l.plan, l.plan_version, l.price, l.quantity,
+               l.service_start, l.service_end, l.fee_start, l.fee_end
+          FROM unnest(%(ids)s::bigint[], %(moments)s::timestamptz[], %(invoiced)s::timestamptz[])
+               AS wanted (subscription_id, since, invoiced_since)
+          JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = wanted.subscription_id
+                         AND i.period_end >= wanted.invoiced_since
+          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+         WHERE l.meter_key IS NULL AND l.one_off IS NULL AND l.adjustment IS NULL AND l.service_end > wanted.since
+         ORDER BY i.invoice_id, l.line
+        """,
+        {
+            "tenant_id": tenant_id,
+            "ids": list(since),
+            "moments": [moment for moment, _ in since.values()],
+            "invoiced": [moment for _, moment in since.values()],
+        },
+    ).fetchall()
 
 
 def select_histories(
@@ -118,7 +154,7 @@ def select_histories(
           JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = given.subscription_id
           JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
                               AND l.service_start >= given.since
-                              AND (l.service_start >= i.period_end OR i.reason = 'start')
+                              AND (l.service_start >= i.period_end OR i.reason IN ('start', 'change'))
          WHERE l.adjustment IS NULL OR l.adjustment IN ('coupon', 'overage')
          GROUP BY i.subscription_id, l.service_start
         """,
@@ -157,7 +193,7 @@ def insert_invoices(
             "numbers": [invoice.number for invoice in invoices],
             "customers": [bill.customer.customer_id for bill in bills],
             "subscriptions": [bill.subscription.subscription_id for bill in bills],
-            "plan_versions": [bill.subscription.plan_version_id for bill in bills],
+            "plan_versions": [bill.plan_version_id for bill in bills],
             "reasons": [bill.reason.value for bill in bills],
             "currencies": [bill.plan.currency for bill in bills],
             "starts": [bill.period.start for bill in bills],

@@ -25,6 +25,11 @@ BillUsage = Mapping[MeterQuery, Sequence[UsageRow]]
 """The usage of one bill."""
 
 
+PARTS_BITS = 20
+"""A usage span's id is its bill's position, then so many bits for the part of the bill (`parts.py`)."""
+PART_MASK = (1 << PARTS_BITS) - 1
+
+
 def meter_queries(card: RateCard) -> tuple[MeterQuery, ...]:
     """What must be known of usage to bill this card: one for each of its meters, none for a fixed fee."""
     detail = Detail.of(card.needs)
@@ -52,8 +57,11 @@ def usage_row(card: RateCard, row: UsageRow) -> Row:
     return Row(row.dimensions, row.quantity, events=events, runs=row.runs)
 
 
-def usage_lines(card: RateCard, period: Period, rows: Sequence[Row]) -> list[Line]:
-    """What these rows owe. A line stands if anything was used or anything is owed."""
+def usage_lines(card: RateCard, period: Period, rows: Sequence[Row], *, final: bool = True) -> list[Line]:
+    """What these rows owe. A line stands if anything was used or anything is owed.
+
+    final: whether the period ends with these rows, so that what is owed without usage is due.
+    """
     measures = card.needs.measures
     measure = measures[0] if len(measures) == 1 else Measure.QUANTITY
     return [
@@ -70,7 +78,7 @@ def usage_lines(card: RateCard, period: Period, rows: Sequence[Row]) -> list[Lin
             quantities=row.quantities,
             adjusts=row.adjusts,
         )
-        for row in rate_rows(card.price, rows)
+        for row in rate_rows(card.price, rows, final=final)
         if rows or row.amount
     ]
 
@@ -94,8 +102,8 @@ def _windows(dimensions: Mapping[str, str]) -> str:
 class UsageOfBills:
     """The usage of bills, taken in the order of the bills: no more than one bill's is held at a time.
 
-    answers: for each query its rows in the order of their spans, whose ids are the bills' positions. They
-        may come while they are taken.
+    answers: for each query its rows in the order of their spans, whose ids begin with the bills' positions.
+        They may come while they are taken.
     """
 
     def __init__(self, answers: Mapping[MeterQuery, Iterator[UsageRow]]) -> None:
@@ -113,8 +121,8 @@ class UsageOfBills:
     def _taken(self, query: MeterQuery, position: int) -> list[UsageRow]:
         rows: list[UsageRow] = []
         row = self._next[query]
-        while row is not None and row.span_id <= position:
-            if row.span_id == position:
+        while row is not None and row.span_id >> PARTS_BITS <= position:
+            if row.span_id >> PARTS_BITS == position:
                 rows.append(row)
             row = next(self._answers[query], None)
         self._next[query] = row

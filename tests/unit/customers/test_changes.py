@@ -5,20 +5,21 @@ from datetime import datetime
 
 import pytest
 
-from farthing.catalog.model import Outcome, PlanRef
+from farthing.catalog.model import Outcome, Plan, PlanRef, RoundingScope
 from farthing.customers.changes import (
     CustomersStanding,
     SubscriptionsStanding,
     customer_differences,
     decide_customers,
-    decide_subscriptions,
-    end_complaint,
     plans_by_version,
 )
 from farthing.customers.content import parse_customer, parse_subscription
 from farthing.customers.model import Address, Customer, CustomerContent, FieldChange, Subscription
+from farthing.customers.subscribing import decide_subscriptions, end_complaint
 from farthing.kernel.errors import Conflict, InvalidInput
 from farthing.kernel.instant import parse_instant
+from farthing.kernel.period import Interval
+from farthing.kernel.rounding import Rounding
 
 ACME = Customer(1, "acme", "Acme", "USD", "UTC", None, Address(city="Rome"), ("a1", "a2"))
 NOBODY = CustomersStanding({}, {}, ())
@@ -100,6 +101,7 @@ def test_the_list_of_conflicts_is_bounded() -> None:
 STARTED = at("2024-01-10")
 RUNNING = Subscription(1, "sub", 1, "acme", 10, "payg", 1, "calendar", STARTED, None)
 REFS = [PlanRef("payg", 1, "USD"), PlanRef("payg", 2, "USD"), PlanRef("euro", 1, "EUR")]
+PLAN = Plan("payg", "Payg", "USD", Interval.MONTH, 1, RoundingScope.INVOICE, Rounding.HALF_UP, ())
 RAW = {"key": "sub", "customer": "acme", "plan": "payg", "start": "2024-01-10T00:00:00Z"}
 
 
@@ -111,6 +113,7 @@ def stands_subscribed(
         currencies={"acme": "USD"},
         plans=plans_by_version(REFS),
         invoiced_until={"sub": invoiced_until} if invoiced_until else {},
+        definitions={("payg", 1): PLAN, ("payg", 2): PLAN, ("euro", 1): PLAN},
     )
 
 
@@ -137,13 +140,18 @@ def test_its_end_may_change_and_is_left_alone_where_nothing_is_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "path"),
     [
-        ({"version": 2}, "subscription_immutable", "subscriptions[0].version"),
         ({"anchor": "anniversary"}, "subscription_immutable", "subscriptions[0].anchor"),
         ({"start": "2024-01-11T00:00:00Z"}, "subscription_immutable", "subscriptions[0].start"),
-        ({"plan": "euro"}, "conflict", "subscriptions[0].plan"),
+        ({"plan": "euro"}, "currency_mismatch", "subscriptions[0].plan"),
+        ({"trial": {"days": 7}}, "subscription_immutable", "subscriptions[0].trial"),
+        (
+            {"plan": None, "phases": [{"plan": "payg", "version": 2}]},
+            "subscription_immutable",
+            "subscriptions[0].phases",
+        ),
     ],
 )
-def test_nothing_else_may_change(changes: dict[str, object], code: str, path: str) -> None:
+def test_how_it_began_does_not_change(changes: dict[str, object], code: str, path: str) -> None:
     with pytest.raises(Conflict) as refused:
         decide(stands_subscribed(RUNNING), **changes)
     assert (refused.value.code, refused.value.path) == (code, path)

@@ -8,12 +8,13 @@ from typing import Any
 from farthing.catalog.coupon import parse_coupon
 from farthing.catalog.model import Plan
 from farthing.catalog.plan import parse_plan
-from farthing.customers.model import Address, Customer, Subscription
+from farthing.customers.model import Address, Customer, Fact, FactContent, FactKind, Subscription
 from farthing.customers.terms.content import parse_commitment, term_of
 from farthing.customers.terms.model import Commitment, Redemption, Terms
 from farthing.invoicing.adjustments import Carried
 from farthing.invoicing.due import due_bills
-from farthing.invoicing.model import Bill, Draft, Line, Reason
+from farthing.invoicing.fees import covers_of
+from farthing.invoicing.model import Bill, Cover, Draft, Line, Reason
 from farthing.invoicing.run import drafted
 from farthing.usage.model import NO_DETAIL, UsageRow
 
@@ -80,10 +81,16 @@ class Story:
         self.start = day(start)
         self.end = None if end is None else day(end)
         self.carried = Carried({3: self.terms}, {})
+        self.covers: list[Cover] = []
         self.issued: set[tuple[datetime, Reason]] = set()
 
     def due(self, until: str) -> list[Bill]:
-        subscription = Subscription(3, "acme-p", 7, "acme", 1, "p", 1, "calendar", self.start, self.end)
+        facts = ()
+        if self.end is not None:
+            facts = (Fact(1, "end", self.end, FactContent(FactKind.CANCEL), self.start),)
+        subscription = Subscription(
+            3, "acme-p", 7, "acme", 1, "p", 1, "calendar", self.start, self.end, facts
+        )
         return due_bills([subscription], {7: self.customer}, {1: self.plan}, day(until), {3: self.terms})
 
     def bill(self, until: str) -> list[Draft]:
@@ -92,8 +99,9 @@ class Story:
         for bill in self.due(until):
             if (bill.period.start, bill.reason) in self.issued:
                 continue
-            draft = drafted(bill, self._usage(bill), self.carried)
+            draft = drafted(bill, self._usage(bill), self.covers, self.carried)
             if isinstance(draft, Draft):
+                self.covers += covers_of(draft.lines)
                 self.issued.add((bill.period.start, bill.reason))
                 drafts.append(draft)
         return drafts

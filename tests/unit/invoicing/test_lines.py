@@ -2,18 +2,23 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from told import Told
 
 from farthing.catalog.model import Plan
 from farthing.catalog.plan import parse_plan
-from farthing.customers.model import Address, Customer, Subscription
+from farthing.customers.model import Address, Customer, Fact, FactContent, FactKind, Subscription
+from farthing.invoicing.adjustments import Carried
 from farthing.invoicing.due import due_bills
-from farthing.invoicing.lines import lines_of, prorated
-from farthing.invoicing.model import Bill, Line, Reason
+from farthing.invoicing.fees import covers_of, prorated
+from farthing.invoicing.lines import lines_of
+from farthing.invoicing.model import Bill, Cover, Line, Reason
+from farthing.invoicing.run import drafted_in_order
 from farthing.kernel.quantity import exact
 from farthing.rating import Charge
 from farthing.usage.model import NO_DETAIL, Detail, UsageRow
@@ -53,6 +58,7 @@ def bills(
         more.get("anchor", "calendar"),
         day(start),
         day(end) if end else None,
+        (Fact(1, "end", day(end), FactContent(FactKind.CANCEL), day(start)),) if end else (),
     )
     return due_bills([subscription], {7: customer}, {1: plan}, day(until))
 
@@ -63,9 +69,11 @@ def shown(line: Line) -> tuple[str, str, str]:
 
 
 def billed(plan: Plan, until: str, **more: Any) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Each bill in turn, knowing what those before it bill."""
+    covers: dict[int, list[Cover]] = {}
     return [
-        (bill.reason.value, [shown(line) for line in lines_of(bill, {})])
-        for bill in bills(plan, until, **more)
+        (bill.reason.value, [] if isinstance(draft, str) else [shown(line) for line in draft.lines])
+        for bill, draft in drafted_in_order(bills(plan, until, **more), Told(), covers, Carried({}, {}))
     ]
 
 
@@ -128,18 +136,27 @@ def test_a_share_shows_what_was_taken_off() -> None:
 
 
 @given(
-    st.decimals(min_value=-(10**12), max_value=10**12, places=6),
-    st.integers(1, 10**13),
-    st.integers(1, 10**13),
+    st.decimals(min_value=0, max_value=10**12, places=6),
+    st.lists(st.integers(0, 10**13), min_size=4, max_size=4),
+    st.sampled_from([1, -1, 3, -7]),
 )
-def test_a_share_is_exact_to_eighteen_digits_and_its_charges_sum_to_it(
-    amount: Decimal, one: int, other: int
+def test_shares_are_exact_to_eighteen_digits_sum_to_the_whole_and_their_charges_to_them(
+    amount: Decimal, bounds: list[int], many: int
 ) -> None:
-    part, whole = sorted((one, other))
-    share, charges = prorated(amount, (Charge(Decimal(1), amount, amount, "flat fee"),), part, whole)
+    whole = sum(bounds) + 1
     with exact():
-        assert sum(charge.amount for charge in charges) == share
-        assert abs(share * whole - amount * part) <= Decimal("0.5e-18") * whole
+        charges = (Charge(Decimal(many), amount, amount * many, "flat fee"),)
+    cuts = sorted({0, bounds[0], bounds[0] + bounds[1], whole})
+    shares = []
+    for start, end in pairwise(cuts):
+        share, parted = prorated(amount, charges, Decimal(many), start, end, whole, "prorated")
+        shares.append(share)
+        with exact():
+            assert sum(charge.amount for charge in parted) == share
+            assert all(charge.quantity * charge.unit_price == charge.amount for charge in parted)
+            assert abs(share * whole - amount * many * (end - start)) <= Decimal("1e-18") * whole
+    with exact():
+        assert sum(shares) == amount * many
 
 
 def test_usage_of_a_card_is_one_line() -> None:
@@ -190,7 +207,8 @@ def test_usage_is_not_on_the_invoice_of_a_start() -> None:
     start, period = bills(plan_with(PER_UNIT, ADVANCE), "2024-02-01")
     usage = {("calls", NO_DETAIL): [UsageRow(0, {}, Decimal(5), 1)]}
     assert [line.rate_card for line in lines_of(start, usage)] == ["base"]
-    assert [line.rate_card for line in lines_of(period, usage)] == ["calls", "base"]
+    covers = covers_of(lines_of(start, usage))
+    assert [line.rate_card for line in lines_of(period, usage, covers)] == ["calls", "base"]
 
 
 def test_a_free_plan_has_no_lines() -> None:

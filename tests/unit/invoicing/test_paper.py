@@ -188,6 +188,20 @@ def test_parties_are_written_as_their_country_writes_them() -> None:
     assert sheet["seller"]["rows"] == ["Torstr. 33", "10119 Berlin", "Germany", "VAT DE 123 456 789"]
 
 
+def test_a_credit_and_a_charge_for_the_same_time_stand_apart() -> None:
+    rest = {"start": "2024-01-13T00:00:00Z", "end": "2024-02-01T00:00:00Z"}
+    lines = [
+        line(1, "Base, unused 19 of 31 days of Pro", "-1", [("-1", "19", "-19", "flat fee")], "-19.00"),
+        line(2, "Base, 19 of 31 days of Team", "1", [("1", "38", "38", "flat fee")], "38.00"),
+    ]
+    document = invoice([one | {"rate_card": "base", "service_period": rest} for one in lines])
+    sections = paper(document, {})["table"]["sections"]
+    assert [[row["text"] for row in rows] for rows in sections] == [
+        ["Base, unused 19 of 31 days of Pro"],
+        ["Base, 19 of 31 days of Team"],
+    ]
+
+
 def test_what_is_made_of_other_lines_says_how_it_was_reached() -> None:
     def adjusted(place: int, kind: str, amount: str, reason: str, **more: Any) -> dict[str, Any]:
         said = line(

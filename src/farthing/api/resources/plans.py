@@ -8,10 +8,12 @@ from pydantic import Field
 from farthing.api.documents import PlanDocument, PlanPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.subscription_documents import MigrationDocument
 from farthing.api.web import (
     READ,
     READ_ONE,
     WRITE,
+    WRITE_ONE,
     House,
     JsonWrite,
     PageQuery,
@@ -25,6 +27,7 @@ from farthing.api.web import (
 from farthing.catalog.model import Outcome, PlanVersion
 from farthing.catalog.plan import plan_json
 from farthing.catalog.service import get_plan, list_plans, publish_plan
+from farthing.invoicing.plan_migration import migrate_plan, migration_json
 from farthing.kernel.instant import format_instant
 
 VERSION_MAX = 2**31 - 1
@@ -62,6 +65,24 @@ def list_all_plans(tenant_id: TenantId, services: House, query: Annotated[PageQu
     after = read_cursor(query.cursor, "plans")
     items = list_plans(services.books, tenant_id, after, query.limit + 1)
     return found_page(items, query.limit, "plans", lambda version: version.plan.key, _document)
+
+
+@router.post(
+    "/{key}/migrations",
+    response_model=None,
+    responses={200: {"model": MigrationDocument}, **WRITE_ONE},
+    openapi_extra=body("MigrationBody"),
+    summary="Move subscriptions to a plan version",
+)
+def migrate(key: PathText, write: JsonWrite) -> Response:
+    """Without `confirm` it shows what would be done, with the money; with it, it does what was shown."""
+    services = write.services
+
+    def effect() -> Answer:
+        found = migrate_plan(services.books, services.store, write.tenant_id, key, write.body, services.now())
+        return Answer(200, migration_json(found))
+
+    return write.once(effect)
 
 
 class VersionQuery(QueryDocument):

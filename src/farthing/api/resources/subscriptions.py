@@ -1,19 +1,27 @@
-"""Subscriptions: a customer on one version of a plan, from a start until an end."""
+"""Subscriptions: a customer on a plan, from a start until an end, and every change in between."""
 
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from farthing.api.documents import SubscriptionDocument, SubscriptionPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.subscription_documents import (
+    ChangeDocument,
+    ChangePage,
+    OneOffDocument,
+    OneOffPage,
+    SubscriptionDocument,
+    SubscriptionPage,
+)
 from farthing.api.web import (
     READ,
     READ_ONE,
     WRITE,
     WRITE_ONE,
+    BodilessWrite,
     House,
     JsonWrite,
     PageQuery,
@@ -24,7 +32,15 @@ from farthing.api.web import (
     found_page,
 )
 from farthing.catalog.model import Outcome
-from farthing.customers.content import subscription_json
+from farthing.customers.content import one_off_json, subscription_document
+from farthing.customers.facts import fact_json, parse_refund
+from farthing.customers.life import (
+    change_subscription,
+    charge_once,
+    list_changes,
+    list_one_offs,
+    withdraw_change,
+)
 from farthing.customers.service import (
     cancel_subscription,
     create_subscription,
@@ -33,6 +49,8 @@ from farthing.customers.service import (
 )
 from farthing.kernel.instant import parse_instant
 from farthing.kernel.reading import Faults, Fields
+
+ChangeId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 router = APIRouter(prefix="/v1/subscriptions", tags=["Subscriptions"])
 
@@ -50,14 +68,15 @@ router = APIRouter(prefix="/v1/subscriptions", tags=["Subscriptions"])
     summary="Create a subscription",
 )
 def create(write: JsonWrite) -> Response:
-    """On the latest version of the plan, unless one is named; it stays on that version."""
+    """On the latest version of the plan, unless one is named; it stays on that version until it is changed."""
     services = write.services
 
     def effect() -> Answer:
         subscription, outcome = create_subscription(
             services.books, write.tenant_id, write.body, services.now()
         )
-        return Answer(201 if outcome is Outcome.CREATED else 200, subscription_json(subscription))
+        document = subscription_document(subscription, services.now())
+        return Answer(201 if outcome is Outcome.CREATED else 200, document)
 
     return write.once(effect)
 
@@ -79,9 +98,14 @@ def list_all_subscriptions(
 ) -> Response:
     """In order of their keys."""
     after = read_cursor(query.cursor, "subscriptions")
+    now = services.now()
     items = list_subscriptions(services.books, tenant_id, after, query.limit + 1, query.customer)
     return found_page(
-        items, query.limit, "subscriptions", lambda subscription: subscription.key, subscription_json
+        items,
+        query.limit,
+        "subscriptions",
+        lambda subscription: subscription.key,
+        lambda subscription: subscription_document(subscription, now),
     )
 
 
@@ -92,8 +116,9 @@ def list_all_subscriptions(
     summary="Get a subscription",
 )
 def get_one_subscription(key: PathText, tenant_id: TenantId, services: House) -> Response:
-    """A subscription by its key."""
-    return found(subscription_json(get_subscription(services.books, tenant_id, key)))
+    """A subscription by its key, with its timeline."""
+    subscription = get_subscription(services.books, tenant_id, key)
+    return found(subscription_document(subscription, services.now()))
 
 
 @router.post(
@@ -106,19 +131,122 @@ def get_one_subscription(key: PathText, tenant_id: TenantId, services: House) ->
 def cancel(key: PathText, write: JsonWrite) -> Response:
     """It ends at `end`, and that never before what is invoiced. A later call may move the end."""
     services = write.services
-    end = _parse_end(write.body)
+    end, refund_unused = _parse_cancellation(write.body)
 
     def effect() -> Answer:
-        subscription, _ = cancel_subscription(services.books, write.tenant_id, key, end)
-        return Answer(200, subscription_json(subscription))
+        now = services.now()
+        subscription, _ = cancel_subscription(
+            services.books, write.tenant_id, key, end, now, refund_unused=refund_unused
+        )
+        return Answer(200, subscription_document(subscription, now))
 
     return write.once(effect)
 
 
-def _parse_end(raw: object) -> datetime:
+@router.post(
+    "/{key}/changes",
+    status_code=201,
+    response_model=None,
+    responses={
+        200: {"model": ChangeDocument, "description": "The change was made already."},
+        201: {"model": ChangeDocument},
+        **WRITE_ONE,
+    },
+    openapi_extra=body("ChangeBody"),
+    summary="Change a subscription",
+)
+def change(key: PathText, write: JsonWrite) -> Response:
+    """Plan, quantities, prices, add-ons, pause, resume, cancel, reactivate, trial: from a moment on."""
+    services = write.services
+
+    def effect() -> Answer:
+        _, fact, outcome = change_subscription(
+            services.books, write.tenant_id, key, write.body, services.now()
+        )
+        return Answer(201 if outcome is Outcome.CREATED else 200, fact_json(fact))
+
+    return write.once(effect)
+
+
+@router.get(
+    "/{key}/changes",
+    response_model=None,
+    responses={200: {"model": ChangePage}, **READ_ONE},
+    summary="List changes of a subscription",
+)
+def list_all_changes(
+    key: PathText, tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]
+) -> Response:
+    """In the order in which they were made, also those that were called off."""
+    after = int(read_cursor(query.cursor, "changes", numeric=True) or 0)
+    items = list_changes(services.books, tenant_id, key, after, query.limit + 1)
+    return found_page(
+        items, query.limit, "changes", lambda item: str(item[0].change_id), lambda item: fact_json(*item)
+    )
+
+
+@router.post(
+    "/{key}/changes/{change_id}/withdraw",
+    response_model=None,
+    responses={200: {"model": ChangeDocument}, **WRITE_ONE},
+    summary="Call a change off",
+)
+def withdraw(key: PathText, change_id: ChangeId, write: BodilessWrite) -> Response:
+    """As if it had never been made: one that is to come, or whose time is not invoiced yet."""
+    services = write.services
+
+    def effect() -> Answer:
+        _, fact, _ = withdraw_change(services.books, write.tenant_id, key, change_id, services.now())
+        return Answer(200, fact_json(fact))
+
+    return write.once(effect)
+
+
+@router.post(
+    "/{key}/charges",
+    status_code=201,
+    response_model=None,
+    responses={
+        200: {"model": OneOffDocument, "description": "The same charge stands already."},
+        201: {"model": OneOffDocument},
+        **WRITE_ONE,
+    },
+    openapi_extra=body("OneOffBody"),
+    summary="Charge something once",
+)
+def charge(key: PathText, write: JsonWrite) -> Response:
+    """On the invoice of the period that it falls in, or on the next one that is issued."""
+    services = write.services
+
+    def effect() -> Answer:
+        made, outcome = charge_once(services.books, write.tenant_id, key, write.body, services.now())
+        return Answer(201 if outcome is Outcome.CREATED else 200, one_off_json(made, None))
+
+    return write.once(effect)
+
+
+@router.get(
+    "/{key}/charges",
+    response_model=None,
+    responses={200: {"model": OneOffPage}, **READ_ONE},
+    summary="List one-off charges",
+)
+def list_all_charges(
+    key: PathText, tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]
+) -> Response:
+    """In order of their keys, each with the number of its invoice."""
+    after = read_cursor(query.cursor, "charges")
+    items = list_one_offs(services.books, tenant_id, key, after, query.limit + 1)
+    return found_page(
+        items, query.limit, "charges", lambda item: item[0].key, lambda item: one_off_json(*item)
+    )
+
+
+def _parse_cancellation(raw: object) -> tuple[datetime, bool]:
     faults = Faults("invalid_cancellation")
     fields = Fields(raw, "", faults)
     end = fields.required("end", parse_instant)
+    refund = fields.optional("refund", parse_refund, True)
     fields.refuse_unknown()
     faults.refuse()
-    return end
+    return end, refund
