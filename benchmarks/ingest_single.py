@@ -113,7 +113,7 @@ def run(bench: Bench) -> list[Row]:
             less_is_better=True,
         ),
         Row(
-            "  peak memory, all its processes",
+            "  memory of all processes",
             "MiB",
             series(one.memory_bytes / 2**20 for one in ours),
             less_is_better=True,

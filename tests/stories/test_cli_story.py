@@ -158,6 +158,7 @@ def the_catalog_is_applied(shell: Shell) -> None:
     assert {kind: counts["created"] for kind, counts in applied["summary"].items()} == {
         "meter": 2,
         "plan": 1,
+        "coupon": 0,
         "customer": 2,
         "subscription": 2,
     }
