@@ -18,7 +18,7 @@ from decimal import Decimal, DecimalException
 from farthing.customers.terms.model import NO_TERMS, Terms
 from farthing.invoicing.commitments import commitment_lines
 from farthing.invoicing.coupons import coupon_lines
-from farthing.invoicing.minimum import minimum_lines
+from farthing.invoicing.minimum import has_minimum, minimum_lines
 from farthing.invoicing.model import NO_BASIS, NOTHING_REACHED, Basis, Bill, Line, LineKind, Reached, Reason
 from farthing.invoicing.remainder import Remainder, counted_by_minimum
 from farthing.kernel.errors import LimitExceeded
@@ -30,7 +30,7 @@ def adjusted(bill: Bill, lines: tuple[Line, ...], basis: Basis) -> tuple[Line, .
 
     Raises LimitExceeded `too_many_digits`.
     """
-    if not basis.terms and not bill.plan.minimum:
+    if not looks_back(bill, basis.terms):
         return lines
     try:
         with exact():
@@ -46,7 +46,7 @@ def adjusted(bill: Bill, lines: tuple[Line, ...], basis: Basis) -> tuple[Line, .
 
 def looks_back(bill: Bill, terms: Terms | None) -> bool:
     """Whether the invoice of a bill with these terms depends on earlier ones, or later ones depend on it."""
-    return bool(terms) or any(plan.minimum for plan in bill.plans_met)
+    return bool(terms) or has_minimum(bill)
 
 
 def is_ahead(bill: Bill, line: Line) -> bool:
@@ -70,7 +70,7 @@ class History:
     def basis(self, bill: Bill, terms: Terms) -> Basis:
         """What a bill that comes next is computed from."""
         ahead = ZERO
-        if bill.plan.minimum:
+        if has_minimum(bill):
             with exact():
                 ahead = sum((sum_ for at, sum_ in self.ahead.items() if at in bill.period), ZERO)
         return Basis(terms, dict(self.reached) if terms else {}, ahead)

@@ -26,6 +26,7 @@ from farthing.customers.rules import (
     refuse,
     withdrawal_complaints,
 )
+from farthing.customers.terms.model import NO_TERMS, Terms
 from farthing.customers.timeline import end_of, lives_of
 from farthing.invoicing.adjustments import Carried
 from farthing.invoicing.due import due_bills, parted, with_one_offs
@@ -60,8 +61,10 @@ class Ledger:
     issued: dict[BillKey, Draft] = field(default_factory=dict)
     covers: dict[int, list[Cover]] = field(default_factory=dict)
     one_offs: list[OneOffCharge] = field(default_factory=list)
+    terms: Terms = NO_TERMS
 
     def __post_init__(self) -> None:
+        self.carried = Carried({3: self.terms}, {})
         self.customer = Customer(7, "acme", "Acme", "USD", self.timezone, None, Address(), ())
         self.refs: dict[tuple[str, int | None], PlanRef] = {}
         self.by_id: dict[int, Plan] = {}
@@ -119,13 +122,13 @@ class Ledger:
     def bill(self, until: datetime | str, usage: Mapping[int, Any] | None = None) -> list[Draft]:
         """A billing run: what is due and not issued yet."""
         moment = at(until) if isinstance(until, str) else until
-        bills = due_bills([self.subscription], {7: self.customer}, self.by_id, moment)
+        bills = due_bills([self.subscription], {7: self.customer}, self.by_id, moment, {3: self.terms})
         missing, _ = parted(bills, self.issued)
         billed = {line.one_off for draft in self.issued.values() for line in draft.lines}
         waiting = [charge for charge in self.one_offs if charge.key not in billed]
         found = []
         for bill, draft in drafted_in_order(
-            with_one_offs(missing, waiting), Told(usage), self.covers, Carried({}, {})
+            with_one_offs(missing, waiting), Told(usage), self.covers, self.carried
         ):
             if isinstance(draft, Draft):
                 assert bill.key not in self.issued
