@@ -47,10 +47,15 @@ def parse_instant(raw: object, path: str) -> datetime:
     return moment
 
 
+def is_date(raw: object) -> bool:
+    """Whether this is written as a day, `2024-01-31`, and not as an instant."""
+    return isinstance(raw, str) and _DATE.match(raw) is not None
+
+
 def parse_date(raw: object, path: str) -> date:
     """A day of the calendar, `2024-01-31`, years 1900 to 2200. Raises InvalidInput `invalid_date`."""
     try:
-        if isinstance(raw, str) and _DATE.match(raw):
+        if isinstance(raw, str) and is_date(raw):
             day = date.fromisoformat(raw)
             if YEAR_MIN <= day.year <= YEAR_MAX:
                 return day

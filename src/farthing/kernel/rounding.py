@@ -8,6 +8,7 @@ always sum to the total. (Largest remainder: Hamilton's method of apportionment.
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
+from typing import assert_never
 
 from farthing.kernel.quantity import ZERO, exact
 
@@ -28,13 +29,19 @@ class Direction(StrEnum):
     UP = "up"
     DOWN = "down"
     HALF_UP = "half_up"
+    HALF_EVEN = "half_even"
 
 
 # Rounding is what this module is for, so here, and only here, a digit may go.
 _WIDE = Context(prec=250)
 
 _MODES = {Rounding.HALF_UP: ROUND_HALF_UP, Rounding.HALF_EVEN: ROUND_HALF_EVEN}
-_DIRECTIONS = {Direction.UP: ROUND_CEILING, Direction.DOWN: ROUND_FLOOR, Direction.HALF_UP: ROUND_HALF_UP}
+_DIRECTIONS = {
+    Direction.UP: ROUND_CEILING,
+    Direction.DOWN: ROUND_FLOOR,
+    Direction.HALF_UP: ROUND_HALF_UP,
+    Direction.HALF_EVEN: ROUND_HALF_EVEN,
+}
 
 
 def round_money(amount: Decimal, minor_units: int, rounding: Rounding = Rounding.HALF_UP) -> Decimal:
@@ -43,7 +50,7 @@ def round_money(amount: Decimal, minor_units: int, rounding: Rounding = Rounding
 
 
 def round_count(number: Decimal, scale: int, direction: Direction) -> Decimal:
-    """A quantity at `scale` digits after the point, up (to +infinity), down (to -infinity) or half up."""
+    """A quantity at `scale` digits after the point, up (to +infinity), down (to -infinity), half up or half even."""
     return _quantize(number, scale, _DIRECTIONS[direction])
 
 
@@ -56,10 +63,23 @@ def divide_rounded(dividend: Decimal, divisor: Decimal, scale: int, direction: D
         whole, rest = divmod(scaled, divisor)
         if rest < 0:  # divmod of Decimals truncates toward zero; move to the floor.
             whole, rest = whole - 1, rest + divisor
-        up = (direction is Direction.UP and rest > 0) or (
-            direction is Direction.HALF_UP and (rest * 2 > divisor or (rest * 2 == divisor and dividend > 0))
-        )
+        up = _goes_up(whole, rest.compare(divisor - rest), direction) if rest else False
         return (whole + 1 if up else whole).scaleb(-scale)
+
+
+def _goes_up(floor: Decimal, side: Decimal, direction: Direction) -> bool:
+    """Whether a number above its floor goes to the next whole one; `side` of the half: -1, 0 (on it) or 1."""
+    match direction:
+        case Direction.UP:
+            return True
+        case Direction.DOWN:
+            return False
+        case Direction.HALF_UP:
+            return side > 0 or (side == 0 and floor >= 0)
+        case Direction.HALF_EVEN:
+            return side > 0 or (side == 0 and floor % 2 != 0)
+        case _:
+            assert_never(direction)
 
 
 def quotient(dividend: Decimal, divisor: Decimal) -> Decimal:

@@ -9,7 +9,8 @@
                         minimum             the running total is never less once the period has ended
 
     "convert": {"operation": "divide", "factor": "1000", "round": "up", "scale": 0}
-    operation: divide | multiply; round: up | down | half_up | none, at `scale` digits after the point
+    operation: divide | multiply; round: up | down | half_up | half_even | none, at `scale`
+    digits after the point; none is also written exact, as in a package
 
 Law: each is a function of the running total, and a part owes the difference between its two ends.
 That is why every modifier keeps a price additive: rounding in `convert` happens to the running
@@ -36,7 +37,7 @@ HUNDRED = Decimal(100)
 SCALE_MAX = 18
 """Most digits after the point that a converted quantity can be rounded to."""
 
-NOT_ROUNDED = "none"
+NOT_ROUNDED = ("none", "exact")
 
 
 class Operation(StrEnum):
@@ -161,8 +162,8 @@ def _parse_operation(raw: object, path: str) -> Operation:
 
 
 def _parse_rounding(raw: object, path: str) -> Direction | None:
-    choice = parse_choice(raw, path, (*Direction, NOT_ROUNDED), code=INVALID_PRICE)
-    return None if choice == NOT_ROUNDED else Direction(choice)
+    choice = parse_choice(raw, path, (*Direction, *NOT_ROUNDED), code=INVALID_PRICE)
+    return None if choice in NOT_ROUNDED else Direction(choice)
 
 
 def _parse_percent(raw: object, path: str) -> Decimal:

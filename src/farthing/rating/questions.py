@@ -1,6 +1,7 @@
 """What `farthing rate` may be asked: the usage of a line, or of each of its rows, read for a price.
 
-Every kind of price takes `quantity` and `before`, and `rows` of them. Beside these
+Every kind of price takes `quantity` and `before`, of these `dimensions` if any are told, and `rows` of
+them. Beside these
 
     percentage, dynamic,      events: [{"amount": "10", "count": 3}, ...] and events_before. With only a
     graduated_percentage      quantity that is one event of this amount, and before is an earlier one
@@ -8,9 +9,10 @@ Every kind of price takes `quantity` and `before`, and `rows` of them. Beside th
                               {"start", "end"}. With only a quantity that is one call of so many seconds
     time_of_use               start and a quantity, used at that moment; start and end, whose seconds are
                               split exactly at the edges of the windows; events of {"time", "quantity"}
-    capacity, several meters  quantities: {"seats": "12"} and quantities_before
+    capacity, several meters  quantities: {"seats": "12"} and quantities_before, or before: {"seats": "3"}
 
-`count` is 1 unless given. Events are in their order. What does not fit the price is refused.
+`count` is 1 unless given. Events are in their order. `before` beside events is one earlier event of this
+value; it is refused where it matters how many events there were. What does not fit the price is refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +46,7 @@ _PLAIN = ("quantity", "before")
 _EVENTS = ("events", "events_before")
 _TIMES = ("seconds", "time", "start", "end")
 _METERS = ("quantities", "quantities_before")
-USAGE_FIELDS = ("rows", *_PLAIN, *_EVENTS, *_TIMES, *_METERS)
+USAGE_FIELDS = ("rows", "dimensions", *_PLAIN, *_EVENTS, *_TIMES, *_METERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Question:
         self._meters = needs.meters
         self._several = len(needs.meters) > 1
         self._timed = Measure.SECONDS in needs.measures
+        self._counts_events = needs.first_events > 0
         takes_events = needs.events is not Events.NONE or Measure.AMOUNT in needs.measures or needs.clocks
         self._accepted = [
             *(() if self._several else _PLAIN),
@@ -83,10 +86,11 @@ class Question:
     def rows(self, fields: Fields) -> list[Row]:
         """The rows that a line lists, or the usage that it says itself."""
         listed = fields.optional("rows", self._read_rows, None)
-        usage = self._read_usage(fields, {}, needed="rows" not in fields)
+        dimensions = fields.optional("dimensions", self._read_dimensions, {})
+        usage = self._read_usage(fields, dimensions or {}, needed="rows" not in fields)
         if "rows" not in fields:
             return usage
-        beside = [name for name in self._accepted if name in fields]
+        beside = [name for name in (*self._accepted, "dimensions") if name in fields]
         if beside:
             told = _PLAIN if set(beside) <= set(_PLAIN) else beside
             self._faults.add("rows", f"have quantities of their own: leave out {' and '.join(told)}")
@@ -116,7 +120,8 @@ class Question:
         """The usage that one object says, as one row, or as one for each window that it touches."""
         faults_before = len(self._faults)
         quantity = self._taken(fields, "quantity", parse_decimal)
-        before = self._taken(fields, "before", parse_decimal)
+        by_meter = self._before_by_meter(fields)
+        before = None if by_meter else self._taken(fields, "before", parse_decimal)
         seconds = self._taken(fields, "seconds", _parse_seconds)
         time = self._taken(fields, "time", parse_instant)
         start = self._taken(fields, "start", parse_instant) or time
@@ -125,7 +130,9 @@ class Question:
         earlier = self._taken(fields, "events_before", self._read_events)
         quantities = self._taken(fields, "quantities", self._read_quantities) or {}
         quantities_before = self._taken(fields, "quantities_before", self._read_quantities) or {}
-        self._refuse_unfit(fields, needed=needed)
+        if by_meter:
+            quantities_before = fields.optional("before", self._read_quantities, {}) or {}
+        self._refuse_unfit(fields, needed=needed, by_meter=by_meter)
         if len(self._faults) > faults_before or not fields.is_object:
             return []
         if end is not None and start is not None:
@@ -148,17 +155,17 @@ class Question:
         fields.optional(name, lambda raw, path: raw, None)
         return None
 
-    def _refuse_unfit(self, fields: Fields, *, needed: bool) -> None:
+    def _refuse_unfit(self, fields: Fields, *, needed: bool, by_meter: bool) -> None:
         """Note the fields that this price is not rated on, and those that do not go together."""
         for name in (*_PLAIN, *_EVENTS, *_TIMES, *_METERS):
-            if name in fields and name not in self._accepted:
+            if name in fields and name not in self._accepted and not (by_meter and name == "before"):
                 at = fields.at(name)
                 self._faults.add(at, f"is not what this price is rated on: give {self._wanted}")
         forms = [
             form
             for form, names in (
                 ("quantity", ("quantity",)),
-                ("quantities", _METERS),
+                ("quantities", (*_METERS, "before") if by_meter else _METERS),
                 ("events", _EVENTS),
                 ("seconds", ("seconds",)),
                 ("end", ("end",)),
@@ -169,13 +176,23 @@ class Question:
             self._faults.add(fields.at(forms[1]), f"cannot stand beside {forms[0]}: give one of them")
         if "time" in fields and "start" in fields:
             self._faults.add(fields.at("time"), "cannot stand beside start: give one of them")
-        if "before" in fields and forms and forms[0] not in ("quantity", "seconds"):
+        if by_meter and "quantities_before" in fields:
+            self._faults.add(fields.at("before"), "cannot stand beside quantities_before: give one of them")
+        takes_before = ["quantity", "seconds"]
+        if "events_before" not in fields and not self._counts_events:
+            takes_before.append("events")
+        if "before" in fields and not by_meter and forms and forms[0] not in takes_before:
             instead = {"quantities": "quantities_before", "events": "events_before"}.get(forms[0], "rows")
             self._faults.add(fields.at("before"), f"cannot stand beside {forms[0]}: give {instead}")
         if "end" in fields and "start" not in fields:
             self._faults.add(fields.at("start"), "is missing")
         if not forms and needed and fields.is_object and not isinstance(self._price.model, Flat):
             self._faults.add(fields.at("quantities" if self._several else "quantity"), "is missing")
+
+    def _before_by_meter(self, fields: Fields) -> bool:
+        """Whether `before` says how much of each meter there was."""
+        before = fields.optional("before", lambda raw, path: raw, None) if self._meters else None
+        return isinstance(before, dict)
 
     def _read_quantities(self, raw: object, path: str) -> dict[str, Decimal]:
         if not isinstance(raw, dict):

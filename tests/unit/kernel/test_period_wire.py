@@ -24,6 +24,11 @@ def test_the_line_of_the_contract() -> None:
     }
 
 
+def test_a_day_is_its_first_instant_in_the_time_zone() -> None:
+    by_day = GOOD | {"anchor": "2024-01-31", "at": "2024-02-15"}
+    assert periods_line(by_day) == periods_line(GOOD | {"at": "2024-02-14T18:30:00Z"})
+
+
 def test_what_may_be_left_out() -> None:
     line = {"anchor": "calendar", "interval": "quarter", "at": "2024-05-15T12:00:00+02:00"}
     assert periods_line(line) == {
@@ -56,7 +61,7 @@ def test_what_may_be_left_out() -> None:
         ({"interval_count": "1"}, "invalid_interval_count", None),
         ({"interval": "fortnight"}, "invalid_interval", None),
         ({"interval": None}, "invalid_line", "interval is missing"),
-        ({"anchor": "2024-01-30"}, "invalid_instant", None),
+        ({"anchor": "2024-02-30"}, "invalid_date", None),
         ({"anchor": "2024-02-30T00:00:00Z"}, "invalid_instant", None),
         ({"at": "2024-01-30T00:00:00"}, "invalid_instant", None),
         ({"at": "2201-01-01T00:00:00Z"}, "invalid_instant", None),

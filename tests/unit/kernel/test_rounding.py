@@ -48,18 +48,26 @@ def test_the_largest_amounts_keep_their_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "scale", "up", "down", "half_up"),
+    ("number", "scale", "up", "down", "half_up", "half_even"),
     [
-        ("1.0000000000000001", 0, "2", "1", "1"),
-        ("1.5", 0, "2", "1", "2"),
-        ("1", 0, "1", "1", "1"),
-        ("-1.5", 0, "-1", "-2", "-2"),
-        ("1.234", 2, "1.24", "1.23", "1.23"),
+        ("1.0000000000000001", 0, "2", "1", "1", "1"),
+        ("1.5", 0, "2", "1", "2", "2"),
+        ("2.5", 0, "3", "2", "3", "2"),
+        ("1", 0, "1", "1", "1", "1"),
+        ("-1.5", 0, "-1", "-2", "-2", "-2"),
+        ("-2.5", 0, "-2", "-3", "-3", "-2"),
+        ("1.234", 2, "1.24", "1.23", "1.23", "1.23"),
     ],
 )
-def test_counts(number: str, scale: int, up: str, down: str, half_up: str) -> None:
-    for direction, expected in ((Direction.UP, up), (Direction.DOWN, down), (Direction.HALF_UP, half_up)):
+def test_counts(number: str, scale: int, up: str, down: str, half_up: str, half_even: str) -> None:
+    for direction, expected in (
+        (Direction.UP, up),
+        (Direction.DOWN, down),
+        (Direction.HALF_UP, half_up),
+        (Direction.HALF_EVEN, half_even),
+    ):
         assert round_count(Decimal(number), scale, direction) == Decimal(expected)
+        assert divide_rounded(Decimal(number), Decimal(1), scale, direction) == Decimal(expected)
 
 
 @given(
@@ -77,6 +85,7 @@ def test_division_is_rounded_once(
         Direction.UP: math.ceil(exact_quotient),
         Direction.DOWN: math.floor(exact_quotient),
         Direction.HALF_UP: away,
+        Direction.HALF_EVEN: round(exact_quotient),
     }[direction]
     assert Fraction(divide_rounded(dividend, divisor, scale, direction)) == Fraction(expected, 10**scale)
 

@@ -231,6 +231,8 @@ def converted(convert: Raw, units: Fraction) -> Fraction:
         case "half_up":
             away = 1 if units >= 0 else -1
             return away * Fraction(math.floor(abs(units) * scale + Fraction(1, 2)), scale)
+        case "half_even":
+            return Fraction(round(units * scale), scale)
     return units
 
 

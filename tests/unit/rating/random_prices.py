@@ -142,7 +142,7 @@ def random_modifiers(random: Random, *, of_quantity: bool = True) -> dict[str, A
         modifiers["convert"] = {
             "operation": random.choice(("divide", "multiply")),
             "factor": random.choice(_FACTORS),
-            "round": random.choice(("up", "down", "half_up", "none", "none")),
+            "round": random.choice(("up", "down", "half_up", "half_even", "none", "none")),
             "scale": random.choice((0, 0, 2)),
         }
     if of_quantity and random.random() < 0.3:

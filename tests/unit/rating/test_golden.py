@@ -19,7 +19,8 @@ from farthing.rating.wire import rate_line
 GOLDEN = Path(__file__).parents[2] / "golden" / "rating"
 CASES_LEAST = 400
 ASKED = {
-    "events", "events_before", "seconds", "start", "end", "quantities", "quantities_before", "refused",
+    "events", "events_before", "seconds", "start", "end", "quantities", "quantities_before", "dimensions",
+    "before_by_meter", "refused",
 }  # fmt: skip
 """What only a line of `farthing rate` can ask: such a case is rated as that line."""
 CASE_FIELDS = ASKED | {
@@ -70,7 +71,9 @@ def test_golden(case: dict[str, Any]) -> None:
 
 def check_line(case: dict[str, Any]) -> None:
     """A case as a line of `farthing rate`; an error of the line stands where that of a price does."""
-    told = {"price", "before", "quantity", "final", "rows"} | ASKED - {"refused"}
+    if "before_by_meter" in case:
+        case = case | {"before": case["before_by_meter"]}
+    told = {"price", "before", "quantity", "final", "rows"} | ASKED - {"refused", "before_by_meter"}
     answer: Any = rate_line({name: case[name] for name in told if name in case})
     if "refused" in case:
         assert answer["error"]["message"] == case["refused"]
