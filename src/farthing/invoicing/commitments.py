@@ -59,7 +59,7 @@ def _counts(commitment: Commitment, line: Line) -> bool:
         return False
     if commitment.rate_cards is None:
         return line.kind is LineKind.USAGE
-    return line.rate_card in commitment.rate_cards
+    return line.rate_card in commitment.rate_cards and line.one_off is None
 
 
 def _is_over(bill: Bill, commitment: Commitment) -> bool:

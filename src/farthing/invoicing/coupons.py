@@ -8,6 +8,8 @@ Coupons apply in the order of their redemption, each to what the ones before it 
 What an amount has left over is not carried to another invoice: the next one, where the coupon lasts,
 is reduced by the whole amount anew. The lines an amount is taken from are used up in their order.
 
+A fee that is given back is no charge to reduce: the credit is without what coupons had taken off it.
+
 A coupon reduces invoices that fall due at or after its start. Each invoice that it reduced is one of its
 billing periods; when there are as many as it lasts, it is used up. An invoice without anything to
 take off leaves it as it is. What a coupon did is read from issued invoice lines alone.
@@ -48,7 +50,7 @@ def _in_force(redemption: Redemption, bill: Bill, basis: Basis) -> bool:
 
 
 def _lines_of(coupon: Coupon, remainder: Remainder, currency: str) -> Iterator[Line]:
-    places = remainder.places(lambda line: coupon.covers(line.rate_card))
+    places = remainder.places(lambda line: coupon.covers(line.rate_card) and not _is_credit(line))
     reducible = remainder.sum_of(places)
     if reducible <= 0:
         return
@@ -63,6 +65,11 @@ def _lines_of(coupon: Coupon, remainder: Remainder, currency: str) -> Iterator[L
         yield _line(
             coupon, remainder, currency, [places[at] for at in indexes], [parts[at] for at in indexes]
         )
+
+
+def _is_credit(line: Line) -> bool:
+    """Whether a line gives back a fee: it is without what coupons had taken off already (`fees.py`)."""
+    return line.fee is not None and line.quantity < 0
 
 
 def _percent_parts(coupon: Coupon, left: Sequence[Decimal]) -> list[Decimal]:

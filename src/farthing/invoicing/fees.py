@@ -8,8 +8,8 @@ stand now; what was billed for that time stands on its invoices. A bill holds th
     bill     Pro -[13 Jan, 1 Feb)        Team [13 Jan, 1 Feb)     a credit, and a charge
 
 So one rule serves upgrades, downgrades, seats, pauses and cancellations, in whatever order they were made
-and billed; and because a credit is only ever given for a time that was charged, it never exceeds what was
-paid for it.
+and billed; and because a credit is only ever given for a time that was charged, less the share of it that coupons had
+taken off the charge, it never exceeds what was paid for it.
 
 A fee is told from another by what decides its amount: rate card, plan, amount, how many, the full period
 and the proration (`FeeKey`). In a part [start, end) of its full period it owes
@@ -36,10 +36,10 @@ from farthing.catalog.model import Plan, Proration, RateCard, Timing
 from farthing.customers.billable import Term, full_period, term_of
 from farthing.customers.model import Subscription
 from farthing.customers.timeline import Stretch
-from farthing.invoicing.model import Bill, Cover, FeeKey, FeePeriod, FeeSource, Line, Reason
+from farthing.invoicing.model import Bill, Cover, FeeKey, FeePeriod, FeeSource, Line, LineKind, Reason
 from farthing.kernel.instant import microseconds, zone_named
 from farthing.kernel.period import Interval, Period
-from farthing.kernel.quantity import ONE, exact
+from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.kernel.rounding import quotient
 from farthing.rating import Charge, Price, Rated, parse_price, rate
 
@@ -67,9 +67,9 @@ def fee_lines(bill: Bill, covers: Sequence[Cover]) -> list[Line]:
     owed = _owed(bill)
     billed = _billed(bill, covers) if covers else {}
     lines = [
-        _line(bill, key, period, source, sign)
+        _line(bill, key, period, source, sign, credited)
         for key in dict.fromkeys((*billed, *owed))
-        for sign, period, source in _differences(owed.get(key, ()), billed.get(key, ()))
+        for sign, period, source, credited in _differences(owed.get(key, ()), billed.get(key, ()))
     ]
     found = [line for line in lines if line is not None]
     return sorted(found, key=lambda line: (line.service_period.start, line.quantity > 0))
@@ -77,9 +77,23 @@ def fee_lines(bill: Bill, covers: Sequence[Cover]) -> list[Line]:
 
 def covers_of(lines: Iterable[Line]) -> list[Cover]:
     """What these lines bill of fees, for the bills that come after them."""
+    lines = list(lines)
+    taken: dict[int, Decimal] = {}
+    for line in lines:
+        if line.adjustment is not None and line.kind is LineKind.COUPON:
+            with exact():
+                for share in line.adjustment.of:
+                    taken[share.line] = taken.get(share.line, ZERO) - share.amount
     return [
-        Cover(line.fee, line.service_period, 1 if line.quantity > 0 else -1, line.source)
-        for line in lines
+        Cover(
+            line.fee,
+            line.service_period,
+            1 if line.quantity > 0 else -1,
+            line.source,
+            line.amount_exact,
+            taken.get(place, ZERO),
+        )
+        for place, line in enumerate(lines, start=1)
         if line.fee is not None and line.source is not None
     ]
 
@@ -110,7 +124,8 @@ class _Owed:
     charged_here: bool
 
 
-_Billed = tuple[Period, int, FeeSource]
+_Billed = tuple[Period, Cover]
+"""A time that a line billed, and the line."""
 
 
 def _owed(bill: Bill) -> dict[FeeKey, list[_Owed]]:
@@ -161,7 +176,7 @@ def _billed(bill: Bill, covers: Sequence[Cover]) -> dict[FeeKey, list[_Billed]]:
         if period is not None:
             parts = [period] if cover.key.full in fulls else _replaced(bill.terms, cover.key.full, period)
             for part in parts:
-                found.setdefault(cover.key, []).append((part, cover.sign, cover.source))
+                found.setdefault(cover.key, []).append((part, cover))
     return found
 
 
@@ -178,30 +193,43 @@ def _replaced(terms: Iterable[Term], full: Period, period: Period) -> Iterator[P
         yield Period(since, period.end)
 
 
-def _differences(owed: Sequence[_Owed], billed: Sequence[_Billed]) -> Iterator[tuple[int, Period, FeeSource]]:
-    """Where owed and billed differ: maximal times with a sign, +1 to charge and -1 to credit, in order."""
+_Difference = tuple[int, Period, FeeSource, Cover | None]
+
+
+def _differences(owed: Sequence[_Owed], billed: Sequence[_Billed]) -> Iterator[_Difference]:
+    """Where owed and billed differ: maximal times with a sign, +1 to charge and -1 to credit, in order.
+
+    A credit is of the one charge that stands for its time, which is told with it.
+    """
     if not billed:
-        yield from ((1, period, source) for period, source in _joined(owed))
+        yield from ((1, period, source, None) for period, source in _joined(owed))
         return
-    periods = [part.period for part in owed] + [period for period, _, _ in billed]
+    periods = [part.period for part in owed] + [period for period, _ in billed]
     bounds = sorted({bound for period in periods for bound in (period.start, period.end)})
-    run: tuple[int, datetime, FeeSource] | None = None
+    run: tuple[int, datetime, FeeSource, Cover | None] | None = None
     for start, _ in pairwise(bounds):
         part = next((part for part in owed if start in part.period), None)
-        standing = [(sign, source) for period, sign, source in billed if start in period]
-        source = part.source if part is not None else standing[0][1] if standing else None
-        sign = (part is not None) - sum(sign for sign, _ in standing)
+        standing = [cover for period, cover in billed if start in period]
+        source = part.source if part is not None else standing[0].source if standing else None
+        sign = (part is not None) - sum(cover.sign for cover in standing)
         assert -1 <= sign <= 1, "no time of a fee is ever billed twice"
         if sign > 0 and part is not None and not part.charged_here:
             sign = 0
-        if run is not None and run[0] == sign:
-            run = (sign, run[1], source or run[2])
+        # Charges of one fee are never charged twice for one time, so the last charge is the one that stands.
+        credited = next(cover for cover in reversed(standing) if cover.sign > 0) if sign < 0 else None
+        if run is not None and run[0] == sign and _alike(run[3], credited):
+            run = (sign, run[1], source or run[2], run[3])
             continue
         if run is not None and run[0]:
-            yield run[0], Period(run[1], start), run[2]
-        run = None if source is None else (sign, start, source)
+            yield run[0], Period(run[1], start), run[2], run[3]
+        run = None if source is None else (sign, start, source, credited)
     if run is not None and run[0]:
-        yield run[0], Period(run[1], bounds[-1]), run[2]
+        yield run[0], Period(run[1], bounds[-1]), run[2], run[3]
+
+
+def _alike(one: Cover | None, other: Cover | None) -> bool:
+    """Whether credits of two charges may stand on one line: coupons took nothing off either, or it is one charge."""
+    return one is other or not ((one and one.taken) or (other and other.taken))
 
 
 def _joined(parts: Iterable[_Owed]) -> Iterator[tuple[Period, FeeSource]]:
@@ -220,7 +248,9 @@ def _joined(parts: Iterable[_Owed]) -> Iterator[tuple[Period, FeeSource]]:
         yield last
 
 
-def _line(bill: Bill, key: FeeKey, period: Period, source: FeeSource, sign: int) -> Line | None:
+def _line(
+    bill: Bill, key: FeeKey, period: Period, source: FeeSource, sign: int, credited: Cover | None
+) -> Line | None:
     rated = fee_of(source.card.price)
     whole = _whole(key, bill.customer.timezone)
     start, end = (_time(key, bound, bill.customer.timezone, whole) for bound in (period.start, period.end))
@@ -238,6 +268,8 @@ def _line(bill: Bill, key: FeeKey, period: Period, source: FeeSource, sign: int)
     )
     if not amount:
         return None
+    if credited is not None and credited.taken:
+        amount, charges = _less_coupons(amount, charges, credited)
     return Line(
         rate_card=key.rate_card,
         description=_description(bill, key, period, source, sign, words),
@@ -250,6 +282,19 @@ def _line(bill: Bill, key: FeeKey, period: Period, source: FeeSource, sign: int)
         fee=key,
         source=source,
     )
+
+
+def _less_coupons(
+    amount: Decimal, charges: tuple[Charge, ...], credited: Cover
+) -> tuple[Decimal, tuple[Charge, ...]]:
+    """A credit without the share that coupons had taken off what it credits: that was never paid.
+
+    Credits of the parts of a charge take their shares of the whole (18 digits, half up), and never more than
+    the credit itself.
+    """
+    with exact():
+        share = min(quotient(-amount * credited.taken, credited.amount), -amount)
+        return amount + share, (*charges, Charge(ONE, share, share, "coupons had taken off"))
 
 
 def _description(bill: Bill, key: FeeKey, period: Period, source: FeeSource, sign: int, words: str) -> str:
@@ -389,7 +434,8 @@ def cover_of_row(row: Mapping[str, Any], bill: Bill) -> Cover | None:
         card = replace(card, price=parse_price(row["price"]))
     fee = fee_key(plan, card, abs(row["quantity"]), full, add_on=key not in own)
     source = FeeSource(plan.key, plan.name, version, card, row["price"] is not None)
-    return Cover(fee, period, 1 if row["quantity"] > 0 else -1, source)
+    sign = 1 if row["quantity"] > 0 else -1
+    return Cover(fee, period, sign, source, row["amount_exact"], row["taken"])
 
 
 def _versions_of(subscription: Subscription) -> list[int]:

@@ -121,12 +121,17 @@ class FeeSource:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """What one line bills of a fee: a time, charged (+1) or credited (-1)."""
+    """What one line bills of a fee: a time, charged (+1) or credited (-1).
+
+    amount, taken: of a charge, and how much of it coupons took off on its invoice.
+    """
 
     key: FeeKey
     period: Period
     sign: int
     source: FeeSource
+    amount: Decimal = ZERO
+    taken: Decimal = ZERO
 
 
 class LineKind(StrEnum):
@@ -293,7 +298,7 @@ class BillingResult:
     """What a billing run did: numbers issued, in order, and what it passed over and why.
 
     A skipped entry names the customer, subscription and period of the invoice that was not issued, what
-    it would have been for (`invoice`: start, period or settlement), and the `reason`: already_issued,
+    it would have been for (`invoice`: start, period, change or settlement), and the `reason`: already_issued,
     nothing_to_bill, subscription_changed, earlier_bill_missing, or the code of the error that its rating raised.
     """
 

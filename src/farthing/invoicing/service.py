@@ -395,8 +395,7 @@ def _source_of(
         case LineKind.COUPON:
             return {"coupon": coupon_json(get_coupon(books, tenant_id, key)[0])}
         case LineKind.MINIMUM:
-            plan = get_plan(books, tenant_id, document["plan"]["key"], document["plan"]["version"]).plan
-            return {"minimum": trimmed(plan.minimum)}
+            return {"minimum": line["adjustment"]["committed"]}
         case _:
             _, terms = get_terms(books, tenant_id, document["subscription"])
             (commitment,) = (one for one in terms.commitments if one.key == key)

@@ -107,7 +107,15 @@ def select_fee_lines(
     return conn.execute(
         """
         SELECT i.subscription_id, i.plan_version_id, l.rate_card, l.plan, l.plan_version, l.price, l.quantity,
-               l.service_start, l.service_end, l.fee_start, l.fee_end
+               l.amount_exact, l.service_start, l.service_end, l.fee_start, l.fee_end,
+               CASE WHEN EXISTS (SELECT FROM invoice_lines c
+                                  WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id
+                                    AND c.adjustment = 'coupon')
+                    THEN (SELECT -coalesce(sum((share ->> 'amount')::numeric), 0)
+                            FROM jsonb_array_elements(i.document::jsonb -> 'lines') AS said,
+                                 jsonb_array_elements(said -> 'adjustment' -> 'of') AS share
+                           WHERE said ->> 'kind' = 'coupon' AND (share ->> 'line')::int = l.line)
+                    ELSE 0 END AS taken
           FROM unnest(%(ids)s::bigint[], %(moments)s::timestamptz[], %(invoiced)s::timestamptz[])
                AS wanted (subscription_id, since, invoiced_since)
           JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = wanted.subscription_id
