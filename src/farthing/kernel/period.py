@@ -5,17 +5,17 @@ Boundary k lies k steps after the anchor's wall-clock time, for every whole k, a
     31 January 18:30, monthly  ->  29 February 18:30, 31 March 18:30, 30 April 18:30
 
 Each boundary is counted from the anchor, never from the boundary before it, so the anchor's day
-comes back after a short month. A boundary becomes an instant as "the first moment at which the local
-clock shows this time or a later one", which settles the rest:
+comes back after a short month. A boundary becomes an instant by the offset from UTC that the local
+clock had before it was last set (RFC 5545, 3.3.5, and what calendars commonly do):
 
-- the clock is set forward over it (a gap): the first instant after the gap;
+- the clock is set forward over it (a gap): as late as it would have been, 02:30 is 03:30 after the gap;
 - the clock shows it twice (an overlap): the first of the two;
 - the zone skips the whole day (Apia, 30 December 2011): the boundary falls on the next one, and the
   empty period between them is left out.
 
-That reading never runs backwards, so periods tile time: no gap, no overlap, always forward. The one
-exception is the anchor itself, which is a boundary exactly as given, also when it is the second
-showing of its wall-clock time.
+Local days begin at their first instant, also where midnight itself lies in a gap. All of this never
+runs backwards, so periods tile time: no gap, no overlap, always forward. The one exception is the anchor
+itself, which is a boundary exactly as given, also when it is the second showing of its wall-clock time.
 
 Calendar periods are anchored at 1970-01-01 00:00 local time (weeks at Monday 1969-12-29), so that
 with a count above one every customer has the same boundaries: three-month periods begin in January,
@@ -141,7 +141,8 @@ class _Boundaries:
         if index == 0 and self.origin is not None:
             return self.origin
         try:
-            return _first_instant(self._wall_at(index), self.zone)
+            wall = self._wall_at(index)
+            return _first_instant(wall, self.zone) if self.origin is None else _instant(wall, self.zone)
         except (OverflowError, ValueError):
             raise InvalidInput.of(
                 "period_out_of_range", [Fault("", f"a period would end after the year {BOUNDARY_YEAR_MAX}")]
@@ -185,6 +186,11 @@ def _boundaries(anchor: Anchor, interval: Interval, interval_count: int, zone: Z
     months = _MONTHS.get(interval, 0) * interval_count
     days = _DAYS.get(interval, 0) * interval_count
     return _Boundaries(wall, origin, months, days, zone)
+
+
+def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The moment at which the clock of the zone shows `wall`, by the offset before a change that meets it."""
+    return (wall - _offset(wall.replace(tzinfo=zone, fold=0))).replace(tzinfo=UTC)
 
 
 def _first_instant(wall: datetime, zone: ZoneInfo) -> datetime:

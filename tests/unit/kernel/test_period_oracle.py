@@ -1,8 +1,8 @@
 """Billing periods against a slow second opinion.
 
 The oracle shares nothing with `kernel/period.py`: it learns what each zone's clock shows by stepping
-through time, walks the calendar day by day, and asks for "the first moment at which the local clock
-shows this time or a later one" by looking through the whole table.
+through time, walks the calendar day by day, and looks through the whole table for when the local clock
+shows a time: in a gap, when it would have without the change, or for a day the first moment that is in it.
 """
 
 from bisect import bisect_right
@@ -65,15 +65,17 @@ def clock_of(zone: str, first_year: int, years: int) -> Clock:
     return clock
 
 
-def first_moment(wall: datetime, clock: Clock) -> datetime:
+def moment_of(wall: datetime, clock: Clock, *, first: bool) -> datetime:
+    before: timedelta | None = None
     # No clock is two days off: what was over two days before need not be looked at.
     near = max(bisect_right(clock, wall - 2 * DAY, key=lambda change: change[0]) - 1, 0)
     changes = clock[near:]
     for (start, offset), (end, _) in zip(changes, [*changes[1:], (datetime(9000, 1, 1), None)], strict=True):
-        if wall <= start + offset:
-            return start
+        if wall < start + offset:
+            return start if first or before is None else wall - before
         if wall < end + offset:
             return wall - offset
+        before = offset
     raise AssertionError(wall)
 
 
@@ -109,7 +111,8 @@ def expected(
             first += DAY
     bounds: list[datetime] = []
     for day in boundary_days(first, interval, count, until):
-        moment = first_moment(datetime.combine(day, at_clock), clock).replace(tzinfo=UTC)
+        wall = datetime.combine(day, at_clock)
+        moment = moment_of(wall, clock, first=not isinstance(anchor, datetime)).replace(tzinfo=UTC)
         if not bounds or moment > bounds[-1]:
             bounds.append(moment)
     return [Period(start, end) for start, end in pairwise(bounds)]
