@@ -80,7 +80,7 @@ def run(bench: Bench) -> list[Row]:
     return [
         Row(
             f"Ledger transfers, batches of {BATCH:,}",
-            "transfers/s",
+            "per second",
             series(sizes.transfers / one.seconds for one in ours),
             series(sizes.transfers_baseline / one.seconds for one in theirs),
         ),
