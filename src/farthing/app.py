@@ -10,6 +10,7 @@ them are checked at once, so that one look is enough to put them right.
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from farthing.api.process import Orders, Ready, ServerSettings
     from farthing.db import Books, OnWait
     from farthing.events.store.duckdb import EventStore, Lateness
+    from farthing.workflows.duties import Duty
 
 SECONDS_MAX = 100 * 366 * 86_400
 PREFIX = "FARTHING_"
@@ -311,7 +313,7 @@ def server_settings(settings: Settings) -> "ServerSettings":
 
 
 def run_engine_process(orders: "Orders", ready: "Ready") -> int:
-    """The engine as a process of the server: seals the event log until it is told to stop.
+    """The engine as a process of the server: seals the event log and does its duties until it is told to stop.
 
     What the supervisor's flags may have said is in the orders; the rest it reads as the supervisor did.
     """
@@ -319,6 +321,7 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
     from farthing.db import open_books
     from farthing.db.tenants import list_tenants
     from farthing.events.engine import run_engine
+    from farthing.workflows.duties import run_duties
 
     stop = stop_signal()
     ordered = orders.settings
@@ -326,22 +329,33 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
     settings = read_settings(os.environ, flags)
     with open_books(settings.data_dir, settings.database_url, now=wall_clock()) as books:
         store = open_store(settings)
+
+        def tenant_ids() -> list[int]:
+            return [tenant.tenant_id for tenant in list_tenants(books)]
+
+        by_itself = threading.Thread(
+            target=run_duties,
+            args=(duties(settings, books, store), tenant_ids, wall_clock, stop),
+            name="duties",
+        )
+        by_itself.start()
         try:
             ready()
             run_engine(
-                books,
-                store,
-                settings.lateness,
-                stop,
-                wall_clock,
-                lambda: [tenant.tenant_id for tenant in list_tenants(books)],
-                settings.keep_log_seconds,
+                books, store, settings.lateness, stop, wall_clock, tenant_ids, settings.keep_log_seconds
             )
         except (Corrupt, OSError):  # it has said what; the supervisor sees the code and tries again
             return 1
         finally:
+            stop.set()
+            by_itself.join()
             store.close()
     return 0
+
+
+def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Duty]":
+    """What the engine does by itself beside sealing."""
+    return []
 
 
 def wall_clock() -> datetime:

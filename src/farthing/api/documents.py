@@ -108,6 +108,23 @@ class QuarantinePage(BaseModel):
     next_cursor: str | None
 
 
+class FactDocument(BaseModel):
+    """Something that happened, told once, in the order of its position."""
+
+    position: int = Field(description="Its place among the tenant's facts, without gaps.", examples=[17])
+    kind: str = Field(examples=["wallet.low_balance"])
+    subject: str = Field(description="To what it happened: a key or a number.", examples=["acme"])
+    occurred_at: Instant
+    body: dict[str, Any] = Field(description="What else there is to say; amounts are decimal strings.")
+
+
+class FactPage(BaseModel):
+    """A page of facts, oldest first."""
+
+    items: list[FactDocument]
+    next_cursor: str | None = Field(description="None: nothing more has happened yet.")
+
+
 class AccountDocument(BaseModel):
     """Law 3: accepted = counted + duplicate + quarantined + waiting, at every moment."""
 

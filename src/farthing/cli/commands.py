@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "coupons": "Coupons: create, list, redeem, redeemed.",
     "commitments": "Commitments of subscriptions: add, list.",
     "ledger": "The ledger: trial-balance, accounts, entries, export.",
+    "facts": "What happened that the world outside may want to know.",
     "account": "What became of every accepted event.",
     "quarantine": "Events that were set aside: list, show, retry, drop.",
     "rate": "Rate quantities: JSON lines in, JSON lines out.",

@@ -1,7 +1,7 @@
 """The books: everything that is money or state, in one PostgreSQL.
 
 Owns: the PostgreSQL that Farthing starts for itself, or the one given by URL; migrations; the pool;
-the transaction, with its tenant; tenants.
+the transaction, with its tenant; tenants; the outbox.
 Does not own: any table's meaning. Each room keeps its own SQL in its `store.py`.
 Laws: the application connects as a role that cannot bypass row-level security, and every
 transaction is bound to one tenant (law 12); migrations only go forward and are never edited;

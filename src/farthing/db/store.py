@@ -1,8 +1,11 @@
-"""SQL of the tenants."""
+"""SQL of the tenants, the installation and the outbox."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
 
@@ -62,3 +65,56 @@ def select_installation(conn: BooksConnection) -> str | None:
 def insert_installation(conn: BooksConnection, installation_id: str) -> None:
     """Bind these books to a data directory."""
     conn.execute("INSERT INTO installation (installation_id) VALUES (%s)", [installation_id])
+
+
+def insert_facts(
+    conn: BooksConnection,
+    tenant_id: int,
+    kinds: Sequence[str],
+    subjects: Sequence[str],
+    bodies: Sequence[Mapping[str, Any]],
+    moments: Sequence[datetime],
+) -> None:
+    """Facts of a tenant for the outbox, place by place of the four lists."""
+    conn.execute(
+        """
+        INSERT INTO outbox (tenant_id, kind, subject, body, occurred_at)
+        SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::jsonb[], %s::timestamptz[])
+        """,
+        [tenant_id, list(kinds), list(subjects), [Jsonb(body) for body in bodies], list(moments)],
+    )
+
+
+def place_facts(conn: BooksConnection, tenant_id: int) -> None:
+    """Give the committed facts that have no position theirs, in the order they were written."""
+    if conn.execute(
+        "SELECT FROM outbox WHERE tenant_id = %s AND position IS NULL LIMIT 1", [tenant_id]
+    ).rowcount:
+        # One reader at a time: two would begin at the same position.
+        conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('outbox', %s))", [tenant_id])
+        conn.execute(
+            """
+            UPDATE outbox SET position = placed.position
+              FROM (SELECT fact_id, row_number() OVER (ORDER BY fact_id)
+                           + (SELECT coalesce(max(position), 0) FROM outbox WHERE tenant_id = %(tenant)s) AS position
+                      FROM outbox WHERE tenant_id = %(tenant)s AND position IS NULL) AS placed
+             WHERE outbox.tenant_id = %(tenant)s AND outbox.fact_id = placed.fact_id
+            """,
+            {"tenant": tenant_id},
+        )
+
+
+def select_facts(
+    conn: BooksConnection, tenant_id: int, after: int, limit: int, kind: str | None
+) -> list[DictRow]:
+    """The facts behind a position, in order: of a kind, of a room (`wallet.*`), or all."""
+    return conn.execute(
+        """
+        SELECT position, kind, subject, body, occurred_at FROM outbox
+         WHERE tenant_id = %(tenant)s AND position > %(after)s
+           AND (%(kind)s::text IS NULL OR kind = %(kind)s
+                OR (right(%(kind)s, 2) = '.*' AND starts_with(kind, left(%(kind)s, -1))))
+         ORDER BY position LIMIT %(limit)s
+        """,
+        {"tenant": tenant_id, "after": after, "limit": limit, "kind": kind},
+    ).fetchall()

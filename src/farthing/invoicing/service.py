@@ -19,11 +19,13 @@ from farthing.customers.terms.model import Terms
 from farthing.customers.terms.service import all_terms, get_terms
 from farthing.customers.terms.store import select_terms
 from farthing.db import Books
+from farthing.db.outbox import announce
 from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import booking_store as booking_rows
 from farthing.invoicing import store as rows
 from farthing.invoicing.adjustments import Carried, History, looks_back
+from farthing.invoicing.announcing import issued_facts
 from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.due import due_bills, parted, with_one_offs
 from farthing.invoicing.explain import (
@@ -269,6 +271,7 @@ def _issue(
         numbers = [invoice.number for invoice in invoices]
         issued_now = booking_rows.select_issued_of(conn, tenant_id, numbers)
         post(conn, tenant_id, issued_transfers(issued_now), now)
+        announce(conn, tenant_id, issued_facts(invoices, now))
     return numbers, skipped
 
 

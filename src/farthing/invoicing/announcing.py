@@ -1,0 +1,28 @@
+"""What the outbox says of invoices. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from farthing.db.outbox import Fact
+from farthing.invoicing.model import Invoice
+from farthing.kernel.quantity import plain
+
+INVOICE_ISSUED = "invoice.issued"
+
+
+def issued_facts(invoices: Sequence[Invoice], now: datetime) -> list[Fact]:
+    """One fact for each invoice, under its number."""
+    return [
+        Fact(
+            INVOICE_ISSUED,
+            invoice.number,
+            {
+                "customer": invoice.draft.bill.customer.key,
+                "subscription": invoice.draft.bill.subscription.key,
+                "currency": invoice.draft.bill.plan.currency,
+                "total": plain(invoice.draft.totals.total),
+            },
+            now,
+        )
+        for invoice in invoices
+    ]

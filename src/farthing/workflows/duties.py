@@ -1,0 +1,104 @@
+"""Duties: work that the engine does by itself, for every tenant, as time passes.
+
+A duty is a use case of some room that brings a tenant up to a moment: what has expired is booked, what is due is
+charged. It may be killed at any point and is done again, so it must find by itself what is left to do. Duties have
+a thread of their own in the engine's process: sealing never waits for them.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from farthing.kernel.errors import FarthingError
+from farthing.kernel.instant import format_instant
+
+LOOK_SECONDS = 0.2
+"""How often it is looked whether a duty is due."""
+PAUSE_FACTOR_MAX = 64
+"""A duty that fails again and again is tried less and less often, down to its interval times this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Something to be done for each tenant every so many seconds. `work` is told the tenant and the moment."""
+
+    name: str
+    every_seconds: float
+    work: Callable[[int, datetime], object]
+
+
+@dataclass(slots=True)
+class Due:
+    """When a duty is due for a tenant, and how often in a row it has failed for it."""
+
+    at: datetime
+    failures: int = 0
+
+
+class DutyRound:
+    """Does what is due, and remembers when each duty is due again for each tenant."""
+
+    def __init__(
+        self, duties: Sequence[Duty], report: Callable[[str, int, Exception, datetime], None]
+    ) -> None:
+        self._duties = duties
+        self._report = report
+        self._due: dict[tuple[str, int], Due] = {}
+
+    def do_due(self, tenant_ids: Sequence[int], clock: Callable[[], datetime], stop: threading.Event) -> None:
+        """Every duty that is due, for every tenant for which it is; one that fails is put off, and the next done."""
+        for duty in self._duties:
+            for tenant_id in tenant_ids:
+                if stop.is_set():
+                    return
+                now = clock()
+                due = self._due.setdefault((duty.name, tenant_id), Due(now))
+                # A clock that was set back must not put a duty off for as long as it went back.
+                if now < due.at and due.at - now <= timedelta(seconds=_pause_seconds(duty, due.failures)):
+                    continue
+                try:
+                    duty.work(tenant_id, now)
+                    due.failures = 0
+                except Exception as error:
+                    if isinstance(error, MemoryError):  # nothing done after it can be relied on
+                        raise
+                    due.failures += 1
+                    self._report(duty.name, tenant_id, error, now)
+                due.at = clock() + timedelta(seconds=_pause_seconds(duty, due.failures))
+
+
+def run_duties(
+    duties: Sequence[Duty],
+    tenant_ids: Callable[[], Sequence[int]],
+    clock: Callable[[], datetime],
+    stop: threading.Event,
+) -> None:
+    """Do duties as they fall due until `stop` is set. What goes wrong stands in the log, one line of JSON each."""
+    round_ = DutyRound(duties, _say)
+    while not stop.wait(LOOK_SECONDS):
+        try:
+            round_.do_due(tenant_ids(), clock, stop)
+        except FarthingError as error:  # the books do not answer: who the tenants are is not known
+            _say("listing tenants", 0, error, clock())
+            stop.wait(PAUSE_FACTOR_MAX * LOOK_SECONDS)
+
+
+def _pause_seconds(duty: Duty, failures: int) -> float:
+    return duty.every_seconds * min(1 << failures, PAUSE_FACTOR_MAX)
+
+
+def _say(task: str, tenant_id: int, error: Exception, now: datetime) -> None:
+    line = {
+        "at": format_instant(now),
+        "level": "error",
+        "task": task,
+        "tenant_id": tenant_id,
+        "code": error.code if isinstance(error, FarthingError) else type(error).__name__,
+        "message": str(error),
+    }
+    sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stderr.flush()
