@@ -22,7 +22,7 @@ demo: $(READY)   ## a month of LLM traffic: metered, billed, explained, in a min
 	@$(BIN)/farthing demo
 
 test: $(READY)   ## every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --dist worksteal
 
 lint: $(READY)   ## style and formatting
 	@$(BIN)/ruff check src tests benchmarks examples docs
