@@ -40,9 +40,9 @@ class Plan:
     """A fault that waits for its moment.
 
     call: write, fdatasync, fsync, open (one that makes a file), unlink, rename, copy (a segment being
-    written), commit, committed, or any. path: what the file's path must contain. nth counts from 1,
-    from when it is armed. times: how many calls from then on fail (errors only). others: processes
-    that a power cut takes along.
+    written), commit, committed, or any. path: what the file's path must contain, or the name of the thread that
+    commits: the engine seals in its main thread. nth counts from 1, from when it is armed. times: how many
+    calls from then on fail (errors only). others: processes that a power cut takes along.
     """
 
     number: int
@@ -327,17 +327,18 @@ def _install_names(injector: Injector) -> None:
 
 
 def _install_in_books(injector: Injector) -> None:
-    """The same around every commit. Imports the database driver."""
+    """The same around every commit; in place of a path, the name of the thread. Imports the database driver."""
     from psycopg.transaction import Transaction
 
     leave = Transaction.__exit__
 
     def exit_(self: Transaction, kind: Any, value: Any, trace: Any) -> bool:
+        thread = threading.current_thread().name
         if kind is None:
-            injector.meet("commit", "")
+            injector.meet("commit", thread)
         done = leave(self, kind, value, trace)
         if kind is None:
-            injector.meet("committed", "")
+            injector.meet("committed", thread)
         return done
 
     Transaction.__exit__ = exit_  # type: ignore[method-assign]

@@ -20,8 +20,8 @@ CANARY_POINTS_MAX = 60
 CAUGHT = {
     "acknowledge_first": ("worker power at fdatasync of .log", "lost: "),
     "name_first": ("engine power at any", "cannot be read"),
-    "cursor_first": ("engine kill at commit", "lost: "),
-    "claim_first": ("engine kill at commit", "lost: "),
+    "cursor_first": ("engine kill at commit of MainThread", "lost: "),
+    "claim_first": ("engine kill at commit of MainThread", "lost: "),
     "forget_first": ("kill engine", "doubled: "),
 }
 """The fault that each mistake does not survive, and what the oracle then says."""

@@ -100,6 +100,7 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "subscription_id": 1, "key": "c", "definition": definition, "start_at": now, "end_at": later,
             "created_at": now,
         },
+        "outbox": {"fact_id": 1, "kind": "k", "subject": "s", "body": definition, "occurred_at": now},
     }  # fmt: skip
 
 

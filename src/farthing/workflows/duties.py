@@ -16,8 +16,10 @@ import msgspec
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.instant import format_instant
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 1.0
 """How often it is looked whether a duty is due."""
+BOOKS_PAUSE_SECONDS = 10.0
+"""How long it waits where the books do not answer."""
 PAUSE_FACTOR_MAX = 64
 """A duty that fails again and again is tried less and less often, down to its interval times this."""
 
@@ -84,7 +86,7 @@ def run_duties(
             round_.do_due(tenant_ids(), clock, stop)
         except FarthingError as error:  # the books do not answer: who the tenants are is not known
             _say("listing tenants", 0, error, clock())
-            stop.wait(PAUSE_FACTOR_MAX * LOOK_SECONDS)
+            stop.wait(BOOKS_PAUSE_SECONDS)
 
 
 def _pause_seconds(duty: Duty, failures: int) -> float:
