@@ -355,7 +355,10 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
 
 def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Duty]":
     """What the engine does by itself beside sealing."""
-    return []
+    from farthing.finance.service import recognise_revenue
+    from farthing.workflows.duties import Duty
+
+    return [Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now))]
 
 
 def wall_clock() -> datetime:

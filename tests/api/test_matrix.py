@@ -76,6 +76,8 @@ BODIES = {
     ("POST", "/v1/subscriptions/{key}/commitments"): COMMITMENT,
     ("POST", "/v1/estimates"): ESTIMATE,
     ("POST", "/v1/billing-runs"): {"until": "2026-11-01T00:00:00Z"},
+    ("POST", "/v1/ledger/closings"): {"until": "2000-01-01T00:00:00Z", "reason": "before our time"},
+    ("POST", "/v1/ledger/recognitions"): {"until": "2026-11-01T00:00:00Z"},
     ("PUT", "/v1/seller"): {"name": "Seller"},
     ("POST", "/v1/api-keys"): {"name": "more"},
 }
@@ -105,6 +107,7 @@ def furnished(client, services, books, tenant_id, now):
     for path in ("meters", "plans", "customers", "subscriptions", "coupons"):
         assert send(client, ("POST", f"/v1/{path}")).status_code == 201
     assert send(client, ("POST", "/v1/billing-runs")).json()["issued"] == ["INV-000001"]
+    assert send(client, ("POST", "/v1/ledger/closings")).status_code == 201
     nap = made_for("acme-payg", client, "changes")
     made_for("acme-payg", client, "charges")
     names = {

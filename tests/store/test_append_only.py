@@ -19,6 +19,8 @@ FACTS = (
     "coupons",
     "coupon_redemptions",
     "commitments",
+    "period_closings",
+    "recognition_runs",
 )
 
 SEAL = """

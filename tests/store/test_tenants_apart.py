@@ -101,6 +101,8 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "created_at": now,
         },
         "outbox": {"fact_id": 1, "kind": "k", "subject": "s", "body": definition, "occurred_at": now},
+        "period_closings": {"closing_id": 1, "reason": "r", "closed_at": now},
+        "recognition_runs": {"run_id": 1, "until": now, "booked": 0, "ran_at": now},
     }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from farthing.api.documents import (
     ProblemDocument,
 )
 from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
+from farthing.api.finance_documents import ClosingBody, RecognitionBody
 from farthing.api.front import OPEN_PATHS
 from farthing.api.invoice_documents import BillingRunBody, SellerBody
 from farthing.api.subscription_documents import (
@@ -66,6 +67,8 @@ BODIES: tuple[type[BaseModel], ...] = (
     EstimateBody,
     SellerBody,
     ApiKeyBody,
+    ClosingBody,
+    RecognitionBody,
 )
 """What is sent, and so stands in no route's answer."""
 

@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "coupons": "Coupons: create, list, redeem, redeemed.",
     "commitments": "Commitments of subscriptions: add, list.",
     "ledger": "The ledger: trial-balance, accounts, entries, export.",
+    "report": "Reports that tie to the ledger: receivables, revenue, deferred revenue, tax, cash, ...",
+    "books": "The books: close a month, reopen it, recognise revenue.",
     "facts": "What happened that the world outside may want to know.",
     "account": "What became of every accepted event.",
     "quarantine": "Events that were set aside: list, show, retry, drop.",

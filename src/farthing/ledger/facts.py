@@ -67,7 +67,10 @@ class WrittenOff:
 
 @dataclass(frozen=True, slots=True)
 class RevenueRecognised:
-    """Service that was invoiced in advance has been rendered. line: which line of the invoice, and until when."""
+    """Service that was invoiced in advance has been rendered. line: which line of the invoice, and until when.
+
+    The amount is below zero for a line that gives back.
+    """
 
     invoice: str
     line: str

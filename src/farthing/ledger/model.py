@@ -140,3 +140,13 @@ class TrialBalance:
 
     rows: tuple[TrialBalanceRow, ...]
     totals: dict[str, tuple[Decimal, Decimal]]
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodClosing:
+    """The books were closed: nothing takes effect before `closed_until` (none: they were opened whole)."""
+
+    closing_id: int
+    closed_until: datetime | None
+    reason: str
+    closed_at: datetime

@@ -160,7 +160,7 @@ def written_off(fact: WrittenOff) -> Transfer:
 
 
 def revenue_recognised(fact: RevenueRecognised) -> Transfer:
-    """What was owed as service is earned.
+    """What was owed as service is earned; of a line below zero, what was to be given back is given.
 
     The fee of 20.00 on INV-000001, when its month is over:
 
@@ -168,13 +168,15 @@ def revenue_recognised(fact: RevenueRecognised) -> Transfer:
         Cr revenue             20.00
     """
     account = _of(fact.customer_id, fact.currency)
+    deferred = Side.DEBIT if fact.amount > 0 else Side.CREDIT
+    amount = fact.amount.copy_abs()
     return Transfer(
         f"recognition:{fact.invoice}:{fact.line}",
         TransferKind.REVENUE_RECOGNISED,
         fact.rendered_at,
         (
-            _debit(account(Code.DEFERRED_REVENUE), fact.amount),
-            _credit(account(Code.REVENUE), fact.amount),
+            Entry(account(Code.DEFERRED_REVENUE), deferred, amount),
+            Entry(account(Code.REVENUE), _opposite(deferred), amount),
         ),
         fact.invoice,
     )

@@ -10,17 +10,19 @@ import psycopg
 
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
-from farthing.kernel.errors import InvalidInput, NotFound
+from farthing.kernel.errors import Conflict, InvalidInput, NotFound
 from farthing.kernel.quantity import ZERO
+from farthing.kernel.reading import Faults
 from farthing.ledger import store as rows
 from farthing.ledger.balances import trial_balance_of
 from farthing.ledger.batch import Batch, batch_of, columns_of, refuse_conflicts
 from farthing.ledger.chart import Code, Kind
 from farthing.ledger.checking import check_transfers
-from farthing.ledger.model import AccountBalance, BookedEntry, Posted, Transfer, TrialBalance
+from farthing.ledger.model import AccountBalance, BookedEntry, PeriodClosing, Posted, Transfer, TrialBalance
 
 LIST_LIMIT_MAX = 10_001
 """The longest page, and the one item that tells whether another page follows."""
+REASON_CHARACTERS_MAX = 500
 TRANSFERS_PER_QUERY = 2_000
 ACCOUNTS_PER_QUERY = 5_000
 
@@ -34,7 +36,8 @@ def post(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], n
     Raises:
         InvalidInput: see `check_transfers`; `unknown_account` for the account of a customer who is not there,
             `unknown_transfer` if one is corrected that was never booked.
-        Conflict: `transfer_conflict`, if a key was booked with other entries.
+        Conflict: `transfer_conflict`, if a key was booked with other entries; `period_closed`, if one takes effect
+            before the end of what was closed.
         LimitExceeded: `too_many_transfers`.
     """
     check_transfers(transfers)
@@ -46,9 +49,12 @@ def post(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], n
     try:
         booked = _insert(conn, tenant_id, len(batch.rows), columns, now)
     except psycopg.errors.CheckViolation as error:
-        if error.diag.constraint_name != "transfers_corrects":
-            raise
-        raise InvalidInput("unknown_transfer", error.diag.message_primary or str(error)) from error
+        said = error.diag.message_primary or str(error)
+        if error.diag.constraint_name == "transfers_corrects":
+            raise InvalidInput("unknown_transfer", said) from error
+        if error.diag.constraint_name == "transfers_period_open":
+            raise Conflict("period_closed", said) from error
+        raise
     if booked < len(batch.rows):
         stands = rows.select_input_hashes(conn, tenant_id, [row.transfer.key for row in batch.rows])
         differing = [row for row in batch.rows if stands[row.transfer.key] != row.input_hash]
@@ -97,6 +103,33 @@ def booked_differently(
         if stands.get(row.transfer.key, row.input_hash) != row.input_hash
     ]
     return missing, differing
+
+
+def close_period(
+    books: Books, tenant_id: int, until: datetime | None, reason: str, now: datetime
+) -> PeriodClosing:
+    """From here on nothing takes effect before `until`; an earlier one than last time, or none, reopens.
+
+    Whoever is posting when this is called finishes first. Raises InvalidInput `invalid_period_closing` for an end in
+    the future or a reason that is empty, not printable or longer than 500 characters.
+    """
+    faults = Faults("invalid_period_closing")
+    if until is not None and until > now:
+        faults.add("until", "lies in the future: what has not happened yet cannot be closed")
+    if not (1 <= len(reason) <= REASON_CHARACTERS_MAX and reason.isprintable()):
+        faults.add("reason", f"must have 1 to {REASON_CHARACTERS_MAX} printable characters")
+    faults.refuse()
+    with books.transaction(tenant_id) as conn:
+        rows.lock_period_closings(conn, tenant_id)
+        return PeriodClosing(**rows.insert_period_closing(conn, tenant_id, until, reason, now))
+
+
+def period_closings(
+    books: Books, tenant_id: int, limit: int = LIST_LIMIT_MAX, before: int | None = None
+) -> list[PeriodClosing]:
+    """Every time a period was closed or reopened, the last one, which holds, first; or those before an id."""
+    with books.read_only(tenant_id) as conn:
+        return [PeriodClosing(**row) for row in rows.select_period_closings(conn, tenant_id, limit, before)]
 
 
 def trial_balance(

@@ -278,3 +278,35 @@ def select_entries_after(
         """,
         {**given, "place": place},
     ).fetchall()
+
+
+def lock_period_closings(conn: BooksConnection, tenant_id: int) -> None:
+    """Wait for those who are posting, and let nobody post until this transaction ends."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('period_closings', %s))", [tenant_id])
+
+
+def insert_period_closing(
+    conn: BooksConnection, tenant_id: int, until: datetime | None, reason: str, now: datetime
+) -> DictRow:
+    """The closing that holds from now on."""
+    row = conn.execute(
+        "INSERT INTO period_closings (tenant_id, closed_until, reason, closed_at) VALUES (%s, %s, %s, %s)"
+        " RETURNING closing_id, closed_until, reason, closed_at",
+        [tenant_id, until, reason, now],
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def select_period_closings(
+    conn: BooksConnection, tenant_id: int, limit: int, before: int | None
+) -> list[DictRow]:
+    """Closings, the last one first; or those before an id."""
+    return conn.execute(
+        """
+        SELECT closing_id, closed_until, reason, closed_at FROM period_closings
+         WHERE tenant_id = %(tenant)s AND (%(before)s::bigint IS NULL OR closing_id < %(before)s)
+         ORDER BY closing_id DESC LIMIT %(limit)s
+        """,
+        {"tenant": tenant_id, "before": before, "limit": limit},
+    ).fetchall()
