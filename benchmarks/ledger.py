@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from random import Random
+from statistics import median
+from time import perf_counter
 
 import psycopg
 
@@ -18,11 +20,14 @@ from farthing.app import App, wall_clock
 from farthing.cli.demo_traffic import SEED, customer_key
 from farthing.customers.apply import apply
 from farthing.db.tenants import create_tenant
+from farthing.finance.model import ReportName
+from farthing.finance.service import make_report
+from farthing.ledger.chart import Code
 from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.ledger.facts import WalletDrawn
 from farthing.ledger.model import Transfer
 from farthing.ledger.recipes import wallet_drawn
-from farthing.ledger.service import post, trial_balance
+from farthing.ledger.service import list_accounts, post, trial_balance
 
 ABOUT = (
     "Ledger: two sessions; every transfer credits the same revenue account. The baseline is one transaction for each "
@@ -77,6 +82,7 @@ def run(bench: Bench) -> list[Row]:
             their_units += sum(draw.units for draw in draws)
             theirs.append(_by_hand(app, draws))
         _check_baseline(app, their_units)
+    reports = _reports(bench, tenant_id, units, sizes.repetitions)
     return [
         Row(
             f"Ledger transfers, batches of {BATCH:,}",
@@ -91,6 +97,36 @@ def run(bench: Bench) -> list[Row]:
             series(one.cpu_seconds * 1e6 / sizes.transfers_baseline for one in theirs),
             less_is_better=True,
         ),
+        *reports,
+    ]
+
+
+def _reports(bench: Bench, tenant_id: int, units: int, repetitions: int) -> list[Row]:
+    """Every finance report over all that was posted; each must tie, and the drawn funds be those that were drawn."""
+    app = bench.app
+    entries = (
+        sum(account.entries for account in list_accounts(app.books, tenant_id, 0, 1, code=Code.REVENUE)) * 2
+    )
+    times: dict[ReportName, list[float]] = {name: [] for name in ReportName}
+    with bench.saying(f"reports over {entries:,} entries"):
+        for _ in range(repetitions):
+            for name in ReportName:
+                began = perf_counter()
+                report = make_report(app.books, tenant_id, name, None, None, wall_clock())
+                times[name].append(perf_counter() - began)
+                require_equal(f"{name.value} ties", all(tie.holds for tie in report.ties), True)
+                if name is ReportName.WALLETS:
+                    drawn = sum(tie.report for tie in report.ties)
+                    require_equal("drawn from wallets", -drawn, units * UNIT)
+    worst = max(times, key=lambda name: median(times[name]))
+    return [
+        Row(
+            f"Reports over {entries / 1e6:.1f} M entries: {name.value}",
+            "ms",
+            series(seconds * 1e3 for seconds in times[name]),
+            less_is_better=True,
+        )
+        for name in (ReportName.TRIAL_BALANCE, ReportName.REVENUE, worst)
     ]
 
 
