@@ -1,4 +1,4 @@
-"""The example of docs/concepts/commitments.md, typed as it stands there, prints what stands there."""
+"""The examples of pages in docs/concepts, typed as they stand there, print what stands there."""
 
 import os
 import re
@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from test_readme import REPOSITORY, commands, matches
 
-PAGE = REPOSITORY / "docs" / "concepts" / "commitments.md"
+PAGES = REPOSITORY / "docs" / "concepts"
 
 
-def test_the_example_of_commitments(passable_dir: Path) -> None:
-    page = PAGE.read_text()
+@pytest.mark.parametrize("name", ["commitments", "closing-a-month"])
+def test_the_example_of_a_page(name: str, passable_dir: Path) -> None:
+    page = (PAGES / f"{name}.md").read_text()
     for language, file in (("yaml", "catalog.yaml"), ("json", "events.ndjson")):
         (block,) = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
         (passable_dir / file).write_text(block)

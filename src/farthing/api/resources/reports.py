@@ -156,7 +156,9 @@ def close(write: JsonWrite) -> Response:
     services = write.services
     faults = Faults("invalid_period_closing")
     fields = Fields(write.body, "", faults)
-    until = fields.required("until", _instant_or_null)
+    until = fields.optional("until", parse_instant, None)
+    if isinstance(write.body, dict) and "until" not in write.body:
+        faults.add("until", "is missing; null opens everything again")
     reason = fields.required("reason", parse_text)
     fields.refuse_unknown()
     faults.refuse()
@@ -194,10 +196,6 @@ def recognise(write: JsonWrite) -> Response:
         return Answer(200, {"until": format_instant(done.until), "booked": done.booked})
 
     return write.once(effect)
-
-
-def _instant_or_null(raw: object, path: str) -> datetime | None:
-    return None if raw is None else parse_instant(raw, path)
 
 
 def _moment(text: str | None, path: str) -> datetime | None:
