@@ -23,6 +23,8 @@ from typing import Any
 
 import pytest
 
+from farthing.db import open_books
+
 
 def plan(key: str, fee: str, call: str) -> str:
     return f"""
@@ -98,7 +100,9 @@ class Shell:
 def shell() -> Iterator[Shell]:
     place = Path(tempfile.mkdtemp(prefix="farthing-"))
     place.chmod(0o711)  # root's PostgreSQL runs as another user, who must be able to pass
-    yield Shell(place)
+    # PostgreSQL stays up between the commands: starting it for each of them takes longer than what they do.
+    with open_books(place / "data", None, now=datetime.now(UTC)):
+        yield Shell(place)
     shutil.rmtree(place)
 
 
