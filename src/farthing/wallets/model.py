@@ -1,0 +1,253 @@
+"""The nouns of the room. Amounts are in the wallet's currency, exact; of a wallet of units they are quantities."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from farthing.kernel.period import Interval
+from farthing.kernel.quantity import ZERO
+
+
+class BalanceState(StrEnum):
+    """What was last said of a wallet's balance: it is announced when it becomes worse."""
+
+    FUNDED = "funded"
+    LOW = "low"
+    EXHAUSTED = "exhausted"
+
+
+class Cause(StrEnum):
+    """Why a draw was made: a batch was sealed, usage was reckoned up in between, its period was invoiced."""
+
+    SEALED = "sealed"
+    ACCRUED = "accrued"
+    INVOICED = "invoiced"
+
+
+class Ending(StrEnum):
+    """Why a part of a grant can no longer be drawn."""
+
+    EXPIRED = "expired"
+    VOIDED = "voided"
+    ROLLED_OVER = "rolled_over"
+
+
+class TopUpStatus(StrEnum):
+    """What came of a top-up."""
+
+    REQUESTED = "requested"
+    FUNDED = "funded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class AutoTopUp:
+    """When a wallet asks for more by itself: its balance is below `below`.
+
+    cooldown_seconds: how long after one request no other is made.
+    monthly_maximum: what it asks for at most in a calendar month (UTC); None: no such limit.
+    """
+
+    below: Decimal
+    amount: Decimal
+    cooldown_seconds: int
+    monthly_maximum: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class WalletContent:
+    """What a wallet is to be. Currency or unit: one of the two."""
+
+    key: str
+    customer: str
+    name: str
+    currency: str | None
+    unit: str | None
+    priority: int
+    low_balance: Decimal | None
+    top_up: AutoTopUp | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """A container of grants of one customer. The lower its priority, the earlier it is drawn on."""
+
+    wallet_id: int
+    key: str
+    customer_id: int
+    customer: str
+    name: str
+    currency: str | None
+    unit: str | None
+    priority: int
+    low_balance: Decimal | None
+    top_up: AutoTopUp | None
+    balance_state: BalanceState
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a grant pays for: usage of one of the meters, or of one of the rate cards; both empty: everything."""
+
+    meters: tuple[str, ...] = ()
+    rate_cards: tuple[str, ...] = ()
+
+    def covers(self, meters: tuple[str, ...], rate_card: str) -> bool:
+        """Whether usage of these meters, charged by this rate card, may be paid with it."""
+        if not self.meters and not self.rate_cards:
+            return True
+        return rate_card in self.rate_cards or any(meter in self.meters for meter in meters)
+
+
+EVERYTHING = Scope()
+
+
+@dataclass(frozen=True, slots=True)
+class GrantContent:
+    """What a grant is to be. paid: the customer pays for it; else it is given away.
+
+    expires_at: from then on it can no longer be drawn or held; None: never.
+    reference: the document or reason it comes from, for people.
+    """
+
+    key: str
+    paid: bool
+    amount: Decimal
+    priority: int
+    scope: Scope
+    effective_at: datetime | None
+    expires_at: datetime | None
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Funds of one kind in a wallet, and what became of them.
+
+    available = amount - drawn - held - settled - expired; of that nothing can be drawn outside of
+    [effective_at, expires_at).
+    """
+
+    grant_id: int
+    key: str
+    wallet_id: int
+    wallet: str
+    paid: bool
+    amount: Decimal
+    priority: int
+    scope: Scope
+    effective_at: datetime
+    expires_at: datetime | None
+    reference: str
+    recurring: str | None
+    rolled_from: str | None
+    created_at: datetime
+    drawn: Decimal = ZERO
+    held: Decimal = ZERO
+    settled: Decimal = ZERO
+    expired: Decimal = ZERO
+    closed_at: datetime | None = None
+
+    @property
+    def left(self) -> Decimal:
+        """What is neither drawn, held, settled nor expired. Call it with exact arithmetic in force."""
+        return self.amount - self.drawn - self.held - self.settled - self.expired
+
+
+@dataclass(frozen=True, slots=True)
+class RecurringContent:
+    """A promise of a grant in every period.
+
+    expires: whether each grant ends with its period. rollover_percent: how much of what is left of one then
+    goes into the next, at most `rollover_maximum`.
+    """
+
+    key: str
+    paid: bool
+    amount: Decimal
+    priority: int
+    scope: Scope
+    interval: Interval
+    interval_count: int
+    expires: bool
+    rollover_percent: Decimal
+    rollover_maximum: Decimal | None
+    start: datetime | None
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """Such a promise as it stands; `next_start` is the first period without its grant."""
+
+    recurring_grant_id: int
+    wallet_id: int
+    wallet: str
+    customer_id: int
+    timezone: str
+    content: RecurringContent
+    start: datetime
+    next_start: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGrant:
+    """A grant as burning down sees it: what of it can be drawn, and where it stands in the order."""
+
+    grant_id: int
+    wallet_id: int
+    wallet_priority: int
+    paid: bool
+    priority: int
+    scope: Scope
+    effective_at: datetime
+    expires_at: datetime | None
+    left: Decimal
+    currency: str | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeKey:
+    """Whose usage, of which period, by which rate card: what is drawn together, and stands in `usage_charges`."""
+
+    subscription_id: int
+    period_start: datetime
+    rate_card: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettledHold:
+    """So much of a grant was settled for usage that is sealed now."""
+
+    grant_id: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class UsageCharge:
+    """What more the usage of a customer in a period comes to by one rate card. Below zero: less than was thought.
+
+    as_of: the moment that the grants it is paid with must be in force at.
+    settled: what holds that were settled for this usage had set aside; drawn first, the rest is let go.
+    """
+
+    key: ChargeKey
+    customer_id: int
+    currency: str
+    meters: tuple[str, ...]
+    amount: Decimal
+    as_of: datetime
+    settled: tuple[SettledHold, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DrawPart:
+    """How much of one charge one grant pays; below zero: gives back. settled: let go of settled holds on it."""
+
+    charge: UsageCharge
+    grant_id: int
+    amount: Decimal
+    settled: Decimal = ZERO
