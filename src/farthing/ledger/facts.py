@@ -151,7 +151,10 @@ class GrantFunded:
 
 @dataclass(frozen=True, slots=True)
 class WalletDrawn:
-    """Usage was paid from a wallet. The amounts are exact, far below a cent; one of them may be zero."""
+    """Usage was paid from a wallet. The amounts are exact, far below a cent; one of them may be zero.
+
+    Below zero: went back to the wallet. They must not sum to zero unless both are something.
+    """
 
     draw: str
     customer_id: int
@@ -171,6 +174,18 @@ class GrantExpired:
     amount: Decimal
     paid: bool
     expired_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GrantVoided:
+    """What was left of a paid grant was called off. credited: in whole minor units; rest: what is below one."""
+
+    grant: str
+    customer_id: int
+    currency: str
+    credited: Decimal
+    rest: Decimal
+    voided_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

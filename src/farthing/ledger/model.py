@@ -22,6 +22,7 @@ class TransferKind(StrEnum):
     GRANT_FUNDED = "grant_funded"
     WALLET_DRAW = "wallet_draw"
     GRANT_EXPIRED = "grant_expired"
+    GRANT_VOIDED = "grant_voided"
     REVENUE_RECOGNISED = "revenue_recognised"
     TAX_REMITTED = "tax_remitted"
     OPENING_BALANCE = "opening_balance"

@@ -15,8 +15,10 @@ greater than zero unless a field says otherwise. In the examples `Dr` is a debit
     grant funded, paid    receivable                          prepaid
     grant funded, promo   promotions                          promotional_credit
     wallet draw           prepaid, promotional_credit         revenue
+    wallet draw, back     revenue                             prepaid, promotional_credit
     grant expired, paid   prepaid                             breakage
     grant expired, promo  promotional_credit                  promotions
+    grant voided, paid    prepaid                             receivable, breakage
     revenue recognised    deferred_revenue                    revenue
     tax remitted          tax_payable                         cash
     opening balance       receivable                          prepaid, opening_balance
@@ -38,6 +40,7 @@ from farthing.ledger.facts import (
     CreditNoteIssued,
     GrantExpired,
     GrantFunded,
+    GrantVoided,
     InvoiceIssued,
     InvoiceVoided,
     OpeningBalance,
@@ -309,7 +312,7 @@ def grant_funded(fact: GrantFunded) -> Transfer:
 
 
 def wallet_drawn(fact: WalletDrawn) -> Transfer:
-    """Service was rendered: the debt of service becomes revenue.
+    """Service was rendered: the debt of service becomes revenue. What goes back is booked the other way.
 
     A call of 0.0000325, of which 0.00001 are the last of a promotion:
 
@@ -320,14 +323,19 @@ def wallet_drawn(fact: WalletDrawn) -> Transfer:
     account = _of(fact.customer_id, fact.currency)
     with exact():
         total = fact.paid + fact.promotional
+    sides = (
+        (account(Code.PREPAID), Side.DEBIT, fact.paid),
+        (account(Code.PROMOTIONAL_CREDIT), Side.DEBIT, fact.promotional),
+        (account(Code.REVENUE), Side.CREDIT, total),
+    )
     return Transfer(
         f"draw:{fact.draw}",
         TransferKind.WALLET_DRAW,
         fact.drawn_at,
-        (
-            *_unless_zero(_debit(account(Code.PREPAID), fact.paid)),
-            *_unless_zero(_debit(account(Code.PROMOTIONAL_CREDIT), fact.promotional)),
-            _credit(account(Code.REVENUE), total),
+        tuple(
+            Entry(one, side if amount > 0 else _opposite(side), amount.copy_abs())
+            for one, side, amount in sides
+            if amount
         ),
     )
 
@@ -347,6 +355,31 @@ def grant_expired(fact: GrantExpired) -> Transfer:
         TransferKind.GRANT_EXPIRED,
         fact.expired_at,
         (_debit(account(funds), fact.amount), _credit(account(gain), fact.amount)),
+        fact.grant,
+    )
+
+
+def grant_voided(fact: GrantVoided) -> Transfer:
+    """The customer has to its credit what it paid for and did not draw, down to the minor unit; the rest is breakage.
+
+    3.1234565 of a paid grant were left (of one given away, it is booked as if they had expired):
+
+        Dr prepaid       3.1234565
+        Cr receivable    3.12
+        Cr breakage      0.0034565
+    """
+    account = _of(fact.customer_id, fact.currency)
+    with exact():
+        total = fact.credited + fact.rest
+    return Transfer(
+        f"grant_void:{fact.grant}",
+        TransferKind.GRANT_VOIDED,
+        fact.voided_at,
+        (
+            _debit(account(Code.PREPAID), total),
+            *_unless_zero(_credit(account(Code.RECEIVABLE), fact.credited)),
+            *_unless_zero(_credit(account(Code.BREAKAGE), fact.rest)),
+        ),
         fact.grant,
     )
 

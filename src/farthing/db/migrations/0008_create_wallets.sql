@@ -143,7 +143,7 @@ SELECT d.tenant_id, d.draw_id, p.place, d.cause, d.reference, d.drawn_at, p.cust
                            d.settled)
        WITH ORDINALITY AS p (customer_id, subscription_id, period_start, rate_card, grant_id, amount, settled, place);
 
--- How far the usage of customers with wallets has been counted and charged. Only sealing moves quantities on.
+-- How far the usage of customers with wallets has been counted, where the price depends on that. Only sealing moves it on.
 CREATE TABLE usage_positions (
     tenant_id       bigint NOT NULL REFERENCES tenants,
     subscription_id bigint NOT NULL,
@@ -155,20 +155,22 @@ CREATE TABLE usage_positions (
     FOREIGN KEY (tenant_id, subscription_id) REFERENCES subscriptions
 ) WITH (fillfactor = 50);
 
-CREATE TABLE usage_charges (
+-- What usage so far comes to, exactly, by where the money came from: the parts of (subscription, period, rate card)
+-- sum to what was charged. Of each grant it is the sum of its draws for that usage.
+CREATE TABLE charge_funding (
     tenant_id       bigint NOT NULL REFERENCES tenants,
     subscription_id bigint NOT NULL,
     period_start    timestamptz NOT NULL,
     rate_card       key_text NOT NULL,
+    grant_id        bigint NOT NULL,                    -- 0: no funds covered it, it is owed
     customer_id     bigint NOT NULL,
-    charged         numeric NOT NULL,                   -- what the usage so far comes to, exactly
-    drawn           numeric NOT NULL CHECK (drawn >= 0),   -- how much of that wallets have paid
-    invoiced_at     timestamptz,                        -- from then on it stands still
-    PRIMARY KEY (tenant_id, subscription_id, period_start, rate_card),
+    amount          numeric NOT NULL,
+    last_draw_id    bigint NOT NULL,                    -- who paid last gives back first
+    PRIMARY KEY (tenant_id, subscription_id, period_start, rate_card, grant_id),
     FOREIGN KEY (tenant_id, subscription_id) REFERENCES subscriptions,
-    FOREIGN KEY (tenant_id, customer_id) REFERENCES customers
+    FOREIGN KEY (tenant_id, customer_id) REFERENCES customers,
+    CHECK (grant_id = 0 OR amount >= 0)
 ) WITH (fillfactor = 50);
-CREATE INDEX usage_charges_open ON usage_charges (tenant_id, customer_id) WHERE invoiced_at IS NULL;
 
 -- A wish for a paid grant: whoever collects the money says what came of it, once.
 CREATE TABLE top_ups (
@@ -241,7 +243,7 @@ BEGIN
                        'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', name || '_stay', name);
     END LOOP;
     FOREACH name IN ARRAY ARRAY['wallets', 'recurring_grants', 'grants', 'grant_endings', 'wallet_draws',
-                                'usage_positions', 'usage_charges', 'top_ups'] LOOP
+                                'usage_positions', 'charge_funding', 'top_ups'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY tenant_only ON %I USING (tenant_id = current_tenant()) '
@@ -269,10 +271,10 @@ END $$;
 CREATE TRIGGER top_ups_settled_once BEFORE UPDATE ON top_ups
     FOR EACH ROW WHEN (OLD.status <> 'requested') EXECUTE FUNCTION refuse_second_settling();
 
-GRANT SELECT, INSERT ON wallets, recurring_grants, grants, usage_positions, usage_charges, top_ups TO farthing_app;
+GRANT SELECT, INSERT ON wallets, recurring_grants, grants, usage_positions, charge_funding, top_ups TO farthing_app;
 GRANT SELECT ON grant_draws TO farthing_app;
 GRANT UPDATE (name, priority, low_balance, top_up, balance_state) ON wallets TO farthing_app;
 GRANT UPDATE (held, settled, closed_at) ON grants TO farthing_app;
 GRANT UPDATE (next_start, end_at) ON recurring_grants TO farthing_app;
-GRANT UPDATE ON usage_positions, usage_charges TO farthing_app;
+GRANT UPDATE ON usage_positions, charge_funding TO farthing_app;
 GRANT UPDATE (status, settled_at, grant_id, failure) ON top_ups TO farthing_app;

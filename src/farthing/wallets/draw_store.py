@@ -1,0 +1,289 @@
+"""SQL of draws: open grants, what was drawn, how far usage has been charged. Columns in, columns out."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from psycopg.rows import tuple_row
+
+from farthing.db.pool import BooksConnection
+from farthing.kernel.quantity import plain
+from farthing.wallets.model import Cause, ChargeKey, DrawPart, OpenGrant, Scope
+
+PARTS_PER_ROW = 500
+"""Parts of draws that stand in one row."""
+
+
+def hold_invoicing(conn: BooksConnection, tenant_id: int) -> None:
+    """Until this transaction is over no invoice is issued; others that ask for this may go on."""
+    conn.execute(
+        "SELECT pg_advisory_xact_lock_shared(hashtextextended('farthing.invoicing', %s))", [tenant_id]
+    )
+
+
+def lock_open_grants(
+    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
+) -> dict[int, list[OpenGrant]]:
+    """The grants of these customers that are not used up, by customer; they stand still until the end.
+
+    Locked in the order of their ids, as everybody must.
+    """
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT g.customer_id, g.grant_id, g.wallet_id, w.priority, g.paid, g.priority, g.meters, g.rate_cards,
+               g.effective_at, g.expires_at, g.amount - g.drawn - g.held - g.settled - g.expired, w.currency, w.unit
+          FROM grants g JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
+         WHERE g.tenant_id = %s AND g.customer_id = ANY(%s) AND g.closed_at IS NULL
+         ORDER BY g.grant_id FOR NO KEY UPDATE OF g
+        """,
+        [tenant_id, list(customer_ids)],
+    )
+    found: dict[int, list[OpenGrant]] = defaultdict(list)
+    scopes: dict[tuple[str, ...], Scope] = {}
+    for customer_id, grant_id, wallet_id, wallet_priority, paid, priority, meters, cards, *rest in rows:
+        effective_at, expires_at, left, currency, unit = rest
+        named = (*meters, "", *cards)
+        scope = scopes.get(named)
+        if scope is None:
+            scope = scopes[named] = Scope(tuple(meters), tuple(cards))
+        found[customer_id].append(
+            OpenGrant(
+                grant_id,
+                wallet_id,
+                wallet_priority,
+                paid,
+                priority,
+                scope,
+                effective_at,
+                expires_at,
+                left,
+                currency,
+                unit,
+            )
+        )
+    return dict(found)
+
+
+def insert_draws(
+    conn: BooksConnection,
+    tenant_id: int,
+    parts: Sequence[DrawPart],
+    cause: Cause,
+    reference: str,
+    now: datetime,
+) -> int:
+    """Write draws, which moves the counters of their grants. The id of the first row, which names them all."""
+    first: int | None = None
+    for begin in range(0, len(parts), PARTS_PER_ROW):
+        some = parts[begin : begin + PARTS_PER_ROW]
+        keys = [part.charge.key for part in some]
+        row = (
+            conn.cursor(row_factory=tuple_row)
+            .execute(
+                """
+                INSERT INTO wallet_draws (tenant_id, cause, reference, drawn_at, customer_ids, subscription_ids,
+                                          period_starts, rate_cards, grant_ids, amounts, settled)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::text[]::numeric[], %s::text[]::numeric[])
+                RETURNING draw_id
+                """,
+                [
+                    tenant_id,
+                    cause.value,
+                    reference,
+                    now,
+                    [part.charge.customer_id for part in some],
+                    [key.subscription_id for key in keys],
+                    [key.period_start for key in keys],
+                    [key.rate_card for key in keys],
+                    [part.grant_id for part in some],
+                    [plain(part.amount) for part in some],
+                    [plain(part.settled) for part in some],
+                ],
+            )
+            .fetchone()
+        )
+        assert row is not None
+        first = first or row[0]
+    assert first is not None, "nothing was drawn"
+    return first
+
+
+def add_funding(
+    conn: BooksConnection,
+    tenant_id: int,
+    funding: Sequence[tuple[ChargeKey, int, int, Decimal]],
+    draw_id: int,
+) -> None:
+    """Where the money for charges came from, on top of what stands: (key, grant or 0, customer, amount)."""
+    conn.execute(
+        """
+        INSERT INTO charge_funding AS f (tenant_id, subscription_id, period_start, rate_card, grant_id, customer_id,
+                                         amount, last_draw_id)
+        SELECT %(tenant_id)s, given.*, %(draw_id)s
+          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[], %(cards)s::text[], %(grants)s::bigint[],
+                      %(customers)s::bigint[], %(amounts)s::text[]::numeric[])
+               AS given (subscription_id, period_start, rate_card, grant_id, customer_id, amount)
+        ON CONFLICT (tenant_id, subscription_id, period_start, rate_card, grant_id)
+        DO UPDATE SET amount = f.amount + excluded.amount, last_draw_id = excluded.last_draw_id
+        """,
+        {
+            "tenant_id": tenant_id,
+            "draw_id": draw_id,
+            "subscriptions": [key.subscription_id for key, *_ in funding],
+            "starts": [key.period_start for key, *_ in funding],
+            "cards": [key.rate_card for key, *_ in funding],
+            "grants": [grant_id for _, grant_id, *_ in funding],
+            "customers": [customer_id for *_, customer_id, _ in funding],
+            "amounts": [plain(amount) for *_, amount in funding],
+        },
+    )
+
+
+def select_funding(
+    conn: BooksConnection, tenant_id: int, periods: Collection[tuple[int, datetime]]
+) -> dict[ChargeKey, list[tuple[int, Decimal]]]:
+    """Where the money came from so far in these (subscription, period start): pairs of grant (0: nobody) and amount,
+    those that paid first before those that paid last."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT f.subscription_id, f.period_start, f.rate_card, f.grant_id, f.amount
+          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[]) AS given (subscription_id, period_start)
+          JOIN charge_funding f ON f.tenant_id = %(tenant_id)s AND f.subscription_id = given.subscription_id
+                               AND f.period_start = given.period_start
+         ORDER BY f.last_draw_id, f.grant_id
+        """,
+        _periods(tenant_id, periods),
+    )
+    found: dict[ChargeKey, list[tuple[int, Decimal]]] = defaultdict(list)
+    for subscription_id, start, card, grant_id, amount in rows:
+        found[ChargeKey(subscription_id, start, card)].append((grant_id, amount))
+    return dict(found)
+
+
+def select_invoiced(
+    conn: BooksConnection, tenant_id: int, periods: Collection[tuple[int, datetime]]
+) -> set[tuple[int, datetime]]:
+    """Those of these (subscription, period start) whose usage stands on an invoice."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT i.subscription_id, i.period_start
+          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[]) AS given (subscription_id, period_start)
+          JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = given.subscription_id
+                         AND i.period_start = given.period_start AND i.reason = 'period'
+        """,
+        _periods(tenant_id, periods),
+    )
+    return set(rows.fetchall())
+
+
+def _periods(tenant_id: int, periods: Collection[tuple[int, datetime]]) -> dict[str, Any]:
+    return {
+        "tenant_id": tenant_id,
+        "subscriptions": [subscription_id for subscription_id, _ in periods],
+        "starts": [start for _, start in periods],
+    }
+
+
+# ---- Positions
+
+
+def select_positions(
+    conn: BooksConnection, tenant_id: int, keys: Collection[ChargeKey]
+) -> dict[ChargeKey, dict[str, Decimal]]:
+    """How much was sealed so far of each of these, by dimensions; those that nothing is known of are left out."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT u.subscription_id, u.period_start, u.rate_card, u.dimensions, u.quantity
+          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[], %(cards)s::text[])
+               AS given (subscription_id, period_start, rate_card)
+          JOIN usage_positions u ON u.tenant_id = %(tenant_id)s AND u.subscription_id = given.subscription_id
+                                AND u.period_start = given.period_start AND u.rate_card = given.rate_card
+        """,
+        {
+            "tenant_id": tenant_id,
+            "subscriptions": [key.subscription_id for key in keys],
+            "starts": [key.period_start for key in keys],
+            "cards": [key.rate_card for key in keys],
+        },
+    )
+    found: dict[ChargeKey, dict[str, Decimal]] = {}
+    for subscription_id, start, card, dimensions, quantity in rows:
+        found.setdefault(ChargeKey(subscription_id, start, card), {})[dimensions] = quantity
+    return found
+
+
+def put_positions(
+    conn: BooksConnection, tenant_id: int, positions: Mapping[tuple[ChargeKey, str], Decimal]
+) -> None:
+    """How much is sealed now of each of these."""
+    conn.execute(
+        """
+        INSERT INTO usage_positions (tenant_id, subscription_id, period_start, rate_card, dimensions, quantity)
+        SELECT %(tenant_id)s, given.*
+          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[], %(cards)s::text[],
+                      %(dimensions)s::text[], %(quantities)s::text[]::numeric[]) AS given
+        ON CONFLICT (tenant_id, subscription_id, period_start, rate_card, dimensions)
+        DO UPDATE SET quantity = excluded.quantity
+        """,
+        {
+            "tenant_id": tenant_id,
+            "subscriptions": [key.subscription_id for key, _ in positions],
+            "starts": [key.period_start for key, _ in positions],
+            "cards": [key.rate_card for key, _ in positions],
+            "dimensions": [dimensions for _, dimensions in positions],
+            "quantities": [plain(quantity) for quantity in positions.values()],
+        },
+    )
+
+
+# ---- Whose usage is drawn
+
+
+def select_version(conn: BooksConnection, tenant_id: int) -> tuple[Any, ...]:
+    """What changes whenever anything changes that says whose usage is drawn as it is sealed, and by which price."""
+    row = (
+        conn.cursor(row_factory=tuple_row)
+        .execute(
+            """
+            SELECT (SELECT max(wallet_id) FROM wallets WHERE tenant_id = %(tenant_id)s),
+                   (SELECT max(subscription_id) FROM subscriptions WHERE tenant_id = %(tenant_id)s),
+                   (SELECT max(change_id) FROM subscription_changes WHERE tenant_id = %(tenant_id)s),
+                   (SELECT max(meter_id) FROM meters WHERE tenant_id = %(tenant_id)s),
+                   (SELECT count(*) FROM commitments WHERE tenant_id = %(tenant_id)s),
+                   (SELECT count(*) FROM coupon_redemptions WHERE tenant_id = %(tenant_id)s)
+            """,
+            {"tenant_id": tenant_id},
+        )
+        .fetchone()
+    )
+    assert row is not None
+    return tuple(row)
+
+
+def select_holders(conn: BooksConnection, tenant_id: int) -> dict[int, str]:
+    """The customers that have a wallet of money: their ids and time zones."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT c.customer_id, c.timezone FROM customers c
+         WHERE c.tenant_id = %(tenant_id)s AND EXISTS (
+               SELECT FROM wallets w WHERE w.tenant_id = c.tenant_id AND w.customer_id = c.customer_id
+                  AND w.currency IS NOT NULL)
+        """,
+        {"tenant_id": tenant_id},
+    )
+    return dict(rows.fetchall())
+
+
+def select_subjects(conn: BooksConnection, tenant_id: int) -> list[tuple[str, int]]:
+    """Every subject that means a customer with a wallet."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT s.subject, s.customer_id FROM customer_subjects s
+         WHERE s.tenant_id = %(tenant_id)s AND EXISTS (
+               SELECT FROM wallets w WHERE w.tenant_id = s.tenant_id AND w.customer_id = s.customer_id)
+        """,
+        {"tenant_id": tenant_id},
+    )
+    return rows.fetchall()
