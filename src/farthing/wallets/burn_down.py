@@ -16,12 +16,12 @@ grant that can pay for it until that is used up, then from the next. A part that
     a charge of 7.50:  5.00 of the promotion, then 2.50 of the paid grant
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from farthing.kernel.quantity import ZERO
-from farthing.wallets.model import DrawPart, OpenGrant, UsageCharge
+from farthing.wallets.model import OpenGrant
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -88,48 +88,10 @@ class Funds:
             self._left[place] += amount
             self._first = min(self._first, place)
 
-    def left_of(self, grant_id: int) -> Decimal:
-        return self._left[self._place[grant_id]]
-
-
-def draw_parts(charges: Sequence[UsageCharge], funds: Mapping[int, Funds]) -> list[DrawPart]:
-    """Which grants pay for charges above zero, one charge after the other. `funds` by customer.
-
-    What holds had set aside for a charge pays first, whatever the order; what of it is not needed is let go,
-    and can pay for what comes after. `exact()` is in force.
-    """
-    parts: list[DrawPart] = []
-    for charge in charges:
-        own = funds.get(charge.customer_id)
-        if own is None:
-            continue
-        amount = charge.amount
-        for hold in charge.settled:
-            used = min(hold.amount, max(amount, ZERO))
-            amount -= used
-            own.give_back(hold.grant_id, hold.amount - used)
-            parts.append(DrawPart(charge, hold.grant_id, used, hold.amount))
-        if amount > ZERO:
-            taken = own.take(amount, charge.as_of, charge.meters, charge.key.rate_card, charge.currency)
-            parts += [DrawPart(charge, grant_id, part) for grant_id, part in taken]
-    return parts
-
-
-def returned_parts(
-    charge: UsageCharge, drawn: Sequence[tuple[int, Decimal]], funds: Funds | None
-) -> list[DrawPart]:
-    """What a charge below zero gives back: to the grants that paid last first, never more than they had paid.
-
-    drawn: what each grant has paid for the same usage so far, in the order of payment. `exact()` is in force.
-    """
-    parts: list[DrawPart] = []
-    back = -charge.amount
-    for grant_id, paid in reversed(drawn):
-        part = min(paid, back)
-        if part <= ZERO:
-            continue
-        back -= part
-        parts.append(DrawPart(charge, grant_id, -part))
-        if funds is not None:
-            funds.give_back(grant_id, part)
-    return parts
+    def available(self, at: datetime) -> dict[int, Decimal]:
+        """What can be drawn at a moment, by wallet; of every wallet that has a grant among these."""
+        found: dict[int, Decimal] = {}
+        for grant, left in zip(self.grants, self._left, strict=True):
+            now = left if in_force(grant, at) else ZERO
+            found[grant.wallet_id] = found.get(grant.wallet_id, ZERO) + now
+        return found

@@ -110,6 +110,15 @@ def insert_draws(
     return first
 
 
+def reopen_grants(conn: BooksConnection, tenant_id: int, grant_ids: Collection[int]) -> dict[int, bool]:
+    """Something goes back to grants that were used up. Whether each of them is a paid one."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "UPDATE grants SET closed_at = NULL WHERE tenant_id = %s AND grant_id = ANY(%s) RETURNING grant_id, paid",
+        [tenant_id, sorted(grant_ids)],
+    )
+    return dict(rows.fetchall())
+
+
 def add_funding(
     conn: BooksConnection,
     tenant_id: int,

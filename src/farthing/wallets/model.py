@@ -251,3 +251,33 @@ class DrawPart:
     grant_id: int
     amount: Decimal
     settled: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class CardTotal:
+    """What the usage of one rate card comes to in a whole period, exactly, after coupons and commitments."""
+
+    rate_card: str
+    meters: tuple[str, ...]
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a period's invoice says of usage, to be paid from wallets as far as they go.
+
+    payable: what the invoice asks for it, in whole minor units.
+    """
+
+    subscription_id: int
+    period_start: datetime
+    customer_id: int
+    currency: str
+    minor_units: int
+    totals: tuple[CardTotal, ...]
+    payable: Decimal
+    as_of: datetime
+
+
+Standing = list[tuple[int, Decimal]]
+"""Where the money for a charge came from so far: grants (0: no funds covered it) and amounts, first payers first."""

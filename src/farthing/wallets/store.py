@@ -135,6 +135,15 @@ def _wallet(row: Mapping[str, Any]) -> Wallet:
     )
 
 
+def select_currencies(conn: BooksConnection, tenant_id: int, wallet_ids: Collection[int]) -> dict[int, str]:
+    """The currency of each of these wallets."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT wallet_id, currency FROM wallets WHERE tenant_id = %s AND wallet_id = ANY(%s)",
+        [tenant_id, list(wallet_ids)],
+    )
+    return dict(rows.fetchall())
+
+
 def select_balances(
     conn: BooksConnection, tenant_id: int, wallet_ids: Collection[int], now: datetime
 ) -> dict[int, DictRow]:
@@ -304,8 +313,11 @@ def lock_ending_grants(
           JOIN customers c ON c.tenant_id = g.tenant_id AND c.customer_id = g.customer_id
           LEFT JOIN recurring_grants r ON r.tenant_id = g.tenant_id AND r.recurring_grant_id = g.recurring_grant_id
           LEFT JOIN grants n ON n.tenant_id = g.tenant_id AND n.rolled_from = g.grant_id
-          LEFT JOIN grants next_grant ON next_grant.tenant_id = g.tenant_id AND next_grant.rolled_from IS NULL
-                AND next_grant.recurring_grant_id = g.recurring_grant_id AND next_grant.effective_at = g.expires_at
+          LEFT JOIN LATERAL (
+               SELECT x.effective_at, x.expires_at FROM grants x
+                WHERE x.tenant_id = g.tenant_id AND x.recurring_grant_id = g.recurring_grant_id
+                  AND x.rolled_from IS NULL AND x.effective_at >= g.expires_at
+                ORDER BY x.effective_at LIMIT 1) next_grant ON true
          WHERE g.tenant_id = %(tenant_id)s AND g.closed_at IS NULL AND g.expires_at <= %(until)s
            AND g.amount - g.drawn - g.held - g.settled - g.expired > 0
          ORDER BY g.grant_id LIMIT %(limit)s

@@ -1,0 +1,144 @@
+"""Drawing: charges become draws, in the transaction of whoever makes the usage count.
+
+    charges -> open grants, locked -> who pays (drawing.py) -> draws, funding -> transfers, what to announce
+
+One pass for all customers of a batch. The transfers are given back, because the caller posts everything that its
+transaction books at once, last.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from farthing.db.pool import BooksConnection
+from farthing.kernel.quantity import ZERO, exact
+from farthing.ledger.facts import WalletDrawn
+from farthing.ledger.model import Transfer
+from farthing.ledger.recipes import wallet_drawn
+from farthing.wallets import draw_store as rows
+from farthing.wallets.balances import watch_balances
+from farthing.wallets.drawing import OWED, Drawing
+from farthing.wallets.model import Cause, ChargeKey, OpenGrant, Settlement, UsageCharge
+
+
+@dataclass(slots=True)
+class Drawn:
+    """What drawing came to: transfers to post, and for settlements what wallets pay of each, in their order."""
+
+    transfers: list[Transfer] = field(default_factory=list)
+    paid: list[Decimal] = field(default_factory=list)
+
+
+def draw_charges(
+    conn: BooksConnection,
+    tenant_id: int,
+    charges: Sequence[UsageCharge],
+    cause: Cause,
+    reference: str,
+    now: datetime,
+) -> list[Transfer]:
+    """Pay for charges from the wallets of their customers, those of invoiced periods aside; the transfers to post.
+
+    Usage that comes after its invoice is on no invoice, so nothing is drawn for it either.
+    """
+    rows.hold_invoicing(conn, tenant_id)
+    periods = {(charge.key.subscription_id, charge.key.period_start) for charge in charges}
+    invoiced = rows.select_invoiced(conn, tenant_id, periods)
+    if invoiced:
+        charges = [
+            charge
+            for charge in charges
+            if (charge.key.subscription_id, charge.key.period_start) not in invoiced
+        ]
+    if not charges:
+        return []
+    falling = {
+        (charge.key.subscription_id, charge.key.period_start) for charge in charges if charge.amount < 0
+    }
+    standing = rows.select_funding(conn, tenant_id, falling) if falling else {}
+    grants = rows.lock_open_grants(conn, tenant_id, {charge.customer_id for charge in charges})
+    with exact():
+        drawing = Drawing(grants, standing)
+        for charge in charges:
+            drawing.charge(charge)
+        owners = {charge.key: charge.customer_id for charge in charges}
+        return _written(conn, tenant_id, drawing, grants, owners, cause, reference, now)
+
+
+def settle_periods(
+    conn: BooksConnection, tenant_id: int, settlements: Sequence[Settlement], now: datetime
+) -> Drawn:
+    """Bring what was drawn for periods to what their invoices say, and say what wallets pay of each.
+
+    For the transaction that issues the invoices, which holds the issuing of others.
+    """
+    periods = {(one.subscription_id, one.period_start) for one in settlements}
+    standing = rows.select_funding(conn, tenant_id, periods)
+    grants = rows.lock_open_grants(conn, tenant_id, {one.customer_id for one in settlements})
+    with exact():
+        drawing = Drawing(grants, standing)
+        paid = [drawing.settle(settlement) for settlement in settlements]
+        owner_of = {(one.subscription_id, one.period_start): one.customer_id for one in settlements}
+        keys = {*drawing.owed, *(part.charge.key for part in drawing.parts)}
+        owners = {key: owner_of[key.subscription_id, key.period_start] for key in keys}
+        return Drawn(_written(conn, tenant_id, drawing, grants, owners, Cause.INVOICED, "", now), paid)
+
+
+def _written(
+    conn: BooksConnection,
+    tenant_id: int,
+    drawing: Drawing,
+    grants: Mapping[int, Sequence[OpenGrant]],
+    owners: Mapping[ChargeKey, int],
+    cause: Cause,
+    reference: str,
+    now: datetime,
+) -> list[Transfer]:
+    """Keep what drawing came to, and say what it means for the ledger."""
+    funding: dict[tuple[ChargeKey, int], Decimal] = {}
+    for part in drawing.parts:
+        place = (part.charge.key, part.grant_id)
+        funding[place] = funding.get(place, ZERO) + part.amount
+    for key, amount in drawing.owed.items():
+        funding[key, OWED] = funding.get((key, OWED), ZERO) + amount
+    funding = {place: amount for place, amount in funding.items() if amount}
+    draw_id = 0
+    transfers: list[Transfer] = []
+    if drawing.parts:
+        paid_grants = {one.grant_id: one.paid for own in grants.values() for one in own}
+        closed = {part.grant_id for part in drawing.parts} - paid_grants.keys()
+        if closed:
+            paid_grants |= rows.reopen_grants(conn, tenant_id, closed)
+        draw_id = rows.insert_draws(conn, tenant_id, drawing.parts, cause, reference, now)
+        transfers = _transfers(drawing, paid_grants, draw_id, now)
+        touched = {part.charge.customer_id for part in drawing.parts}
+        watch_balances(conn, tenant_id, _available(drawing, touched, now), now)
+    if funding:
+        added = [(key, grant_id, owners[key], amount) for (key, grant_id), amount in funding.items()]
+        rows.add_funding(conn, tenant_id, added, draw_id)
+    return transfers
+
+
+def _available(drawing: Drawing, customer_ids: Iterable[int], now: datetime) -> dict[int, Decimal]:
+    found: dict[int, Decimal] = {}
+    for customer_id in customer_ids:
+        if customer_id in drawing.funds:
+            found |= drawing.funds[customer_id].available(now)
+    return found
+
+
+def _transfers(
+    drawing: Drawing, paid_grants: Mapping[int, bool], draw_id: int, now: datetime
+) -> list[Transfer]:
+    """One for each customer and currency: how much of prepaid and of promotional funds became revenue."""
+    sums: dict[tuple[int, str], list[Decimal]] = {}
+    for part in drawing.parts:
+        charge = part.charge
+        both = sums.setdefault((charge.customer_id, charge.currency), [ZERO, ZERO])
+        both[not paid_grants[part.grant_id]] += part.amount
+    return [
+        wallet_drawn(WalletDrawn(f"{draw_id}:{customer_id}", customer_id, currency, paid, promotional, now))
+        for (customer_id, currency), (paid, promotional) in sums.items()
+        if paid or promotional
+    ]

@@ -1,0 +1,344 @@
+"""Use cases of wallets and grants, one at a time. `upkeep.py` does what time brings, `draws.py` what usage does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from farthing.catalog.model import Outcome
+from farthing.customers.store import select_customers
+from farthing.db import Books
+from farthing.db.pool import BooksConnection
+from farthing.kernel.errors import Conflict, Fault, InvalidInput, NotFound
+from farthing.kernel.instant import format_instant, parse_instant
+from farthing.kernel.money import MINOR_UNITS
+from farthing.kernel.quantity import ZERO, exact, trimmed
+from farthing.kernel.reading import kind, shown
+from farthing.kernel.rounding import Direction, round_count
+from farthing.ledger.facts import GrantExpired, GrantFunded, GrantVoided
+from farthing.ledger.model import Transfer
+from farthing.ledger.recipes import grant_expired, grant_funded, grant_voided
+from farthing.ledger.service import post
+from farthing.wallets import history_store as history_rows
+from farthing.wallets import store as rows
+from farthing.wallets.balances import watch_balances
+from farthing.wallets.content import grant_terms_json, parse_grant, parse_wallet, wallet_settings_json
+from farthing.wallets.model import (
+    Ending,
+    Grant,
+    GrantContent,
+    Recurring,
+    RecurringContent,
+    Wallet,
+    WalletContent,
+)
+
+LIST_LIMIT_MAX = 101
+"""A page of a hundred, and the one that tells whether another page follows."""
+_HASH_BYTES = 16
+
+
+def create_wallet(books: Books, tenant_id: int, raw: object, now: datetime) -> tuple[Wallet, Outcome]:
+    """A new wallet, or the standing one where it has this content already.
+
+    Raises InvalidInput; NotFound `customer_not_found`; InvalidInput `currency_mismatch`, where the customer is billed
+    in another currency; Conflict `wallet_exists` (with other content).
+    """
+    content = parse_wallet(raw)
+    with books.transaction(tenant_id) as conn:
+        customer = select_customers(conn, tenant_id, [content.customer]).get(content.customer)
+        if customer is None:
+            said = f"there is no customer {shown(content.customer)}"
+            raise NotFound("customer_not_found", said, path="customer")
+        if content.currency != customer.currency:
+            complaint = f"is {content.currency}, and the customer is billed in {customer.currency}"
+            raise InvalidInput.of("currency_mismatch", [Fault("currency", complaint)])
+        made = rows.insert_wallet(conn, tenant_id, customer.customer_id, content, now)
+        wallet = rows.select_wallet(conn, tenant_id, content.key)
+        assert wallet is not None
+    if not made and content_of(wallet) != content:
+        complaint = f"{shown(content.key)} stands with another content"
+        raise Conflict("wallet_exists", complaint, path="key")
+    return wallet, Outcome.CREATED if made else Outcome.UNCHANGED
+
+
+def update_wallet(books: Books, tenant_id: int, key: str, raw: object, now: datetime) -> tuple[Wallet, Outcome]:
+    """The wallet with the given fields changed: its name, priority, low balance, top-up; null clears one.
+
+    Raises InvalidInput; NotFound `wallet_not_found`.
+    """
+    if not isinstance(raw, dict):
+        raise InvalidInput.of("invalid_wallet", [Fault("", f"must be an object, not {kind(raw)}")])
+    with books.transaction(tenant_id) as conn:
+        before = _wallet(conn, tenant_id, key, hold=True)
+        fixed = {"key": before.key, "customer": before.customer, "currency": before.currency}
+        for name, value in fixed.items():
+            if raw.get(name, value) != value:
+                raise InvalidInput.of("invalid_wallet", [Fault(name, "never changes")])
+        content = parse_wallet({**fixed, **wallet_settings_json(before), **raw})
+        if content == content_of(before):
+            return before, Outcome.UNCHANGED
+        rows.update_wallet(conn, tenant_id, before.wallet_id, content)
+        _watch(conn, tenant_id, [before.wallet_id], now)
+        return _wallet(conn, tenant_id, key), Outcome.CHANGED
+
+
+def content_of(wallet: Wallet) -> WalletContent:
+    """What was asked for, as it stands."""
+    return WalletContent(
+        wallet.key,
+        wallet.customer,
+        wallet.name,
+        wallet.currency,
+        wallet.unit,
+        wallet.priority,
+        wallet.low_balance,
+        wallet.top_up,
+    )
+
+
+def get_wallet(books: Books, tenant_id: int, key: str, now: datetime) -> tuple[Wallet, dict[str, Decimal]]:
+    """A wallet and its balance now (see `store.select_balances`). Raises NotFound `wallet_not_found`."""
+    with books.read_only(tenant_id) as conn:
+        wallet = _wallet(conn, tenant_id, key)
+        balance = rows.select_balances(conn, tenant_id, [wallet.wallet_id], now)[wallet.wallet_id]
+    return wallet, balance
+
+
+def list_wallets(
+    books: Books, tenant_id: int, after: str | None, limit: int, now: datetime, customer: str | None = None
+) -> list[tuple[Wallet, dict[str, Decimal]]]:
+    """Wallets in order of key with their balances, the first after `after`, of one customer where one is named."""
+    assert 1 <= limit <= LIST_LIMIT_MAX
+    with books.read_only(tenant_id) as conn:
+        wallets = rows.select_wallets_after(conn, tenant_id, after, limit, customer)
+        balances = rows.select_balances(conn, tenant_id, [wallet.wallet_id for wallet in wallets], now)
+    return [(wallet, balances[wallet.wallet_id]) for wallet in wallets]
+
+
+# ---- Grants
+
+
+def create_grant(
+    books: Books, tenant_id: int, wallet: str, raw: object, now: datetime
+) -> tuple[Grant | Recurring, Outcome]:
+    """Put a grant into a wallet, or promise one in each period; what stands already is left as it is.
+
+    A paid grant is booked as what the customer owes for it: the payment is another matter. A promise is kept from
+    the next upkeep on, for every period that has begun by then.
+
+    Raises InvalidInput; NotFound `wallet_not_found`; Conflict `grant_exists` (the key stands for another grant),
+    InvalidInput `grant_expired` where it would have expired before it is made.
+    """
+    with books.transaction(tenant_id) as conn:
+        into = _wallet(conn, tenant_id, wallet, hold=True)
+        assert into.currency is not None
+        content = parse_grant(raw, into.currency)
+        if isinstance(content, RecurringContent):
+            return _promise(conn, tenant_id, into, content, now)
+        return put_grant(conn, tenant_id, into, content, now)
+
+
+def put_grant(
+    conn: BooksConnection, tenant_id: int, wallet: Wallet, content: GrantContent, now: datetime
+) -> tuple[Grant, Outcome]:
+    """A grant in the caller's transaction, which holds the wallet. Raises as `create_grant`."""
+    assert wallet.currency is not None
+    input_hash = _hash_of(wallet, content)
+    effective_at = content.effective_at or now
+    row = rows.grant_row(content, wallet.wallet_id, wallet.customer_id, effective_at, input_hash)
+    standing = rows.select_grant_hash(conn, tenant_id, content.key)
+    if standing is None and content.expires_at is not None and content.expires_at <= max(now, effective_at):
+        complaint = f"has passed: {format_instant(content.expires_at)}"
+        raise InvalidInput.of("grant_expired", [Fault("expires_at", complaint)])
+    made = standing is None and content.key in rows.insert_grants(conn, tenant_id, [row], now)
+    if not made and rows.select_grant_hash(conn, tenant_id, content.key) != input_hash:
+        raise Conflict("grant_exists", f"{shown(content.key)} stands for another grant", path="key")
+    if made:
+        post(conn, tenant_id, [_funded(content, wallet.customer_id, wallet.currency, now)], now)
+        _watch(conn, tenant_id, [wallet.wallet_id], now)
+    grant = rows.select_grant(conn, tenant_id, content.key)
+    assert grant is not None
+    return grant, Outcome.CREATED if made else Outcome.UNCHANGED
+
+
+def _funded(content: GrantContent, customer_id: int, currency: str, now: datetime) -> Transfer:
+    return grant_funded(
+        GrantFunded(content.key, customer_id, currency, content.amount, content.paid, now)
+    )
+
+
+def _promise(
+    conn: BooksConnection, tenant_id: int, wallet: Wallet, content: RecurringContent, now: datetime
+) -> tuple[Recurring, Outcome]:
+    made = rows.insert_recurring(conn, tenant_id, wallet.wallet_id, content, content.start or now, now)
+    standing = rows.select_recurring(conn, tenant_id, content.key)
+    assert standing is not None
+    if not made:
+        # One that was asked for without a beginning began then.
+        asked = content if content.start is not None else replace(content, start=standing.start)
+        if standing.content != asked or standing.wallet_id != wallet.wallet_id:
+            complaint = f"{shown(content.key)} stands for another recurring grant"
+            raise Conflict("grant_exists", complaint, path="key")
+    return standing, Outcome.CREATED if made else Outcome.UNCHANGED
+
+
+def _hash_of(wallet: Wallet, content: GrantContent) -> bytes:
+    said = msgspec.json.encode([wallet.key, grant_terms_json(content)])
+    return blake2b(said, digest_size=_HASH_BYTES).digest()
+
+
+def get_grant(books: Books, tenant_id: int, key: str) -> Grant:
+    """Raises NotFound `grant_not_found`."""
+    with books.read_only(tenant_id) as conn:
+        return _grant(conn, tenant_id, key)
+
+
+def list_grants(books: Books, tenant_id: int, wallet: str, after: int, limit: int) -> list[Grant]:
+    """The grants of a wallet in the order of their making. Raises NotFound `wallet_not_found`."""
+    assert 1 <= limit <= LIST_LIMIT_MAX
+    with books.read_only(tenant_id) as conn:
+        found = _wallet(conn, tenant_id, wallet)
+        return rows.select_grants_after(conn, tenant_id, found.wallet_id, after, limit)
+
+
+def list_recurring(books: Books, tenant_id: int, wallet: str) -> list[Recurring]:
+    """What is promised to a wallet. Raises NotFound `wallet_not_found`."""
+    with books.read_only(tenant_id) as conn:
+        return rows.select_recurring_of(conn, tenant_id, _wallet(conn, tenant_id, wallet).wallet_id)
+
+
+def void_grant(books: Books, tenant_id: int, key: str, note: str, now: datetime) -> tuple[Grant, Decimal]:
+    """Call off what of a grant is neither drawn nor held nor settled; how much that was. Again, it changes nothing.
+
+    What was paid for it stands to the customer's credit, in whole minor units; what lies below one is breakage.
+    What is held meanwhile and then released can be voided afterwards.
+
+    Raises NotFound `grant_not_found`.
+    """
+    with books.transaction(tenant_id) as conn:
+        grant = _grant(conn, tenant_id, key, hold=True)
+        with exact():
+            left = grant.left
+        if left > ZERO:
+            place = rows.count_endings(conn, tenant_id, grant.grant_id) + 1
+            ending = (grant.grant_id, place, Ending.VOIDED, left, note)
+            rows.insert_endings(conn, tenant_id, [ending], now)
+            wallet = _wallet(conn, tenant_id, grant.wallet)
+            post(conn, tenant_id, [_voided(grant, wallet, place, left, now)], now)
+            _watch(conn, tenant_id, [grant.wallet_id], now)
+        return _grant(conn, tenant_id, key), left
+
+
+def _voided(grant: Grant, wallet: Wallet, place: int, left: Decimal, now: datetime) -> Transfer:
+    assert wallet.currency is not None
+    named = ending_name(grant.key, place)
+    if not grant.paid:
+        return grant_expired(
+            GrantExpired(named, wallet.customer_id, wallet.currency, left, paid=False, expired_at=now)
+        )
+    credited = round_count(left, MINOR_UNITS[wallet.currency], Direction.DOWN)
+    with exact():
+        rest = left - credited
+    return grant_voided(GrantVoided(named, wallet.customer_id, wallet.currency, credited, rest, now))
+
+
+def ending_name(grant: str, place: int) -> str:
+    """What the ledger calls the end of a part of a grant: nearly always there is one."""
+    return grant if place == 1 else f"{grant}:{place}"
+
+
+def wallet_history(
+    books: Books, tenant_id: int, wallet: str, before: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """What moved in a wallet and why, the latest first: what was granted, drawn (above zero: back), ended.
+
+    before: the `place` of a movement; those earlier than it. Amounts are signed as the wallet sees them.
+
+    Raises NotFound `wallet_not_found`; InvalidInput `invalid_cursor`.
+    """
+    assert 1 <= limit <= LIST_LIMIT_MAX
+    place = None if before is None else _read_place(before)
+    with books.read_only(tenant_id) as conn:
+        found = _wallet(conn, tenant_id, wallet)
+        moved = history_rows.select_history(conn, tenant_id, found.wallet_id, place, limit)
+    return [_movement(row) for row in moved]
+
+
+def _movement(row: Mapping[str, Any]) -> dict[str, Any]:
+    at = format_instant(row["moved_at"])
+    said = {
+        "place": f"{at}|{row['movement']}|{row['id']}|{row['place']}",
+        "at": at,
+        "movement": row["movement"],
+        "grant": row["grant"],
+        "amount": trimmed(row["amount"]),
+        "because": row["because"],
+    }
+    if row["subscription"] is not None:
+        said |= {
+            "subscription": row["subscription"],
+            "period_start": format_instant(row["period_start"]),
+            "rate_card": row["rate_card"],
+        }
+    return said
+
+
+def _read_place(text: str) -> tuple[datetime, str, int, int]:
+    parts = text.split("|")
+    try:
+        at, movement, number, place = parts
+        return parse_instant(at, "cursor"), movement, int(number), int(place)
+    except (ValueError, InvalidInput):
+        complaint = "is not the place of a movement"
+        raise InvalidInput.of("invalid_cursor", [Fault("cursor", complaint)]) from None
+
+
+def _wallet(conn: BooksConnection, tenant_id: int, key: str, *, hold: bool = False) -> Wallet:
+    found = rows.select_wallet(conn, tenant_id, key, hold=hold)
+    if found is None:
+        raise NotFound("wallet_not_found", f"there is no wallet {shown(key)}")
+    return found
+
+
+def _grant(conn: BooksConnection, tenant_id: int, key: str, *, hold: bool = False) -> Grant:
+    found = rows.select_grant(conn, tenant_id, key, hold=hold)
+    if found is None:
+        raise NotFound("grant_not_found", f"there is no grant {shown(key)}")
+    return found
+
+
+def _watch(conn: BooksConnection, tenant_id: int, wallet_ids: Sequence[int], now: datetime) -> None:
+    balances = rows.select_balances(conn, tenant_id, wallet_ids, now)
+    watch_balances(conn, tenant_id, {one: row["available"] for one, row in balances.items()}, now)
+
+
+def grant_document(grant: Grant) -> dict[str, Any]:
+    """A grant as it is shown."""
+    with exact():
+        left = grant.left
+    said: dict[str, Any] = {
+        "key": grant.key,
+        "wallet": grant.wallet,
+        "kind": "paid" if grant.paid else "promotional",
+        "amount": trimmed(grant.amount),
+        "priority": grant.priority,
+        "meters": list(grant.scope.meters),
+        "rate_cards": list(grant.scope.rate_cards),
+        "effective_at": format_instant(grant.effective_at),
+        "expires_at": None if grant.expires_at is None else format_instant(grant.expires_at),
+        "reference": grant.reference,
+        "recurring": grant.recurring,
+        "rolled_from": grant.rolled_from,
+        "created_at": format_instant(grant.created_at),
+        "drawn": trimmed(grant.drawn),
+        "held": trimmed(grant.held),
+        "settled": trimmed(grant.settled),
+        "expired": trimmed(grant.expired),
+        "left": trimmed(left),
+    }
+    return said
