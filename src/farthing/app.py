@@ -248,7 +248,7 @@ class App:
     @cached_property
     def store(self) -> "EventStore":
         """The event store; opened when somebody asks for it."""
-        return open_store(self.settings)
+        return open_store(self.settings, self.books)
 
     def close(self) -> None:
         """Let the event store go, if it was opened."""
@@ -256,11 +256,14 @@ class App:
             self.store.close()
 
 
-def open_store(settings: Settings) -> "EventStore":
-    """The event store of the data directory."""
+def open_store(settings: Settings, books: "Books") -> "EventStore":
+    """The event store of the data directory; whoever seals with it draws from wallets."""
     from farthing.events.store.duckdb import EventStore
+    from farthing.wallets.sealing import WalletDraws
 
-    return EventStore(settings.data_dir, threads=settings.threads, memory_limit=settings.memory_limit)
+    store = EventStore(settings.data_dir, threads=settings.threads, memory_limit=settings.memory_limit)
+    store.beside_sealing = WalletDraws(books, store)
+    return store
 
 
 @contextmanager
@@ -328,7 +331,7 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
     flags = {"data_dir": str(ordered.data_dir), "database_url": ordered.database_url}
     settings = read_settings(os.environ, flags)
     with open_books(settings.data_dir, settings.database_url, now=wall_clock()) as books:
-        store = open_store(settings)
+        store = open_store(settings, books)
 
         def tenant_ids() -> list[int]:
             return [tenant.tenant_id for tenant in list_tenants(books)]

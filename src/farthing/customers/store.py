@@ -236,6 +236,17 @@ def select_subscriptions_begun(conn: BooksConnection, tenant_id: int, until: dat
     return _subscriptions(conn, tenant_id, rows)
 
 
+def select_subscriptions_of(
+    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
+) -> list[Subscription]:
+    """Every subscription of these customers, in order of key."""
+    rows = conn.execute(
+        _SUBSCRIPTIONS + " AND s.customer_id = ANY(%(ids)s) ORDER BY s.key",
+        {"tenant_id": tenant_id, "ids": list(customer_ids)},
+    ).fetchall()
+    return _subscriptions(conn, tenant_id, rows)
+
+
 def select_subscriptions_to(
     conn: BooksConnection, tenant_id: int, plan: str, limit: int
 ) -> list[Subscription]:

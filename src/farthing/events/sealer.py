@@ -171,14 +171,18 @@ class Sealer:
         finally:
             for one in decoded:
                 one.close()
+        beside = self.store.beside_sealing
+        effects = [None if beside is None else beside(batch, now) for batch in batches]
         end = blocks[-1].end
         # Its writer may not have synced it yet, and what is counted must not be missing from the log.
         sync_file(self.log_dir / log_file)
         with self.books.operator_transaction() as conn:
             if not rows.move_cursor(conn, log_file, start, end, now):
                 raise Conflict("sealed_elsewhere", f"{log_file} was sealed from {start} by another process")
-            for batch in batches:
+            for batch, effect in zip(batches, effects, strict=True):
                 _commit_batch(conn, batch, log_file, start, end, now)
+                if effect is not None:
+                    effect(conn)
         assert self._cursors is not None
         self._cursors[log_file] = end
         self._sealed_last = log_file

@@ -46,6 +46,7 @@ from farthing.rating.clock import Clock
 from farthing.rating.models import parse_price
 from farthing.rating.needs import Events, Needs, dimensions_of, needs_of
 from farthing.rating.price import Measure, Price
+from farthing.rating.proportion import in_proportion
 from farthing.rating.rows import rate, rate_rows
 from farthing.rating.runs import Run
 
@@ -62,6 +63,7 @@ __all__ = [
     "Run",
     "UnitCharge",
     "dimensions_of",
+    "in_proportion",
     "needs_of",
     "parse_price",
     "price_json",

@@ -17,13 +17,16 @@ event whose number or text would change by that is found by its spelling and rea
 import hashlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import psycopg
 import pyarrow as pa
 
 from farthing.catalog.event_data import (
@@ -50,6 +53,9 @@ from farthing.events.typed_columns import (
     whole_column,
 )
 from farthing.events.verified import VerifiedFiles
+
+if TYPE_CHECKING:
+    from farthing.events.seal import SealedBatch
 
 _WHOLE_NUMBER = "DECIMAL(18,0)"
 _PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"
@@ -101,8 +107,22 @@ class FaultyEvent:
     received_us: int
 
 
+class BesideSealing(Protocol):
+    """What else becomes true with a sealed batch. Called once the batch is written, before it is committed; what it
+    gives back is called in the transaction that commits the batch, with its tenant bound."""
+
+    def __call__(
+        self, batch: "SealedBatch", now: datetime
+    ) -> "Callable[[psycopg.Connection[dict[str, Any]]], None]":
+        """Reckon what the batch brings about."""
+
+
 class EventStore:
-    """One DuckDB database in memory whose tables are files below the data directory."""
+    """One DuckDB database in memory whose tables are files below the data directory.
+
+    beside_sealing: what else belongs into the transaction that makes a batch count (law 4), whoever seals. The
+        composition root says what; rooms that come later in the journey than this one know.
+    """
 
     def __init__(self, data_dir: Path, *, threads: int, memory_limit: str) -> None:
         self.data_dir = data_dir
@@ -120,6 +140,7 @@ class EventStore:
         for macro in (*MACROS, *HASH_MACROS):
             self._database.execute(macro)
         self._lock = threading.Lock()
+        self.beside_sealing: BesideSealing | None = None
         self.verified = VerifiedFiles(data_dir, threads)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:

@@ -1,0 +1,344 @@
+"""What a sealed batch draws from wallets, in the transaction that makes it count (law 4).
+
+    the batch's segment -> usage by (subscription, period) and dimensions -> what it costs after what came before
+      -> [the sealer's transaction: positions move on, draws, ledger]
+
+Everything that takes time happens before the transaction: one query over the batch for each meter, whoever its
+customers are, and rating. A tenant without wallets pays for one look at the books.
+
+What a price depends on, the quantity before the batch, is a position. One that is not known yet (the first batch of
+a period, the first after a customer got its wallet) is told from everything sealed before.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pyarrow as pa
+
+from farthing.catalog import store as catalog_store
+from farthing.catalog.model import Meter
+from farthing.catalog.service import all_meters
+from farthing.customers.store import select_subscriptions_of
+from farthing.customers.terms.store import select_terms
+from farthing.db import Books
+from farthing.db.pool import BooksConnection
+from farthing.events.seal import SealedBatch
+from farthing.events.store.books import Segment
+from farthing.events.store.duckdb import EventStore, SegmentFile
+from farthing.events.typed_columns import wanted_columns
+from farthing.kernel.errors import Corrupt, FarthingError, Unavailable
+from farthing.kernel.instant import from_unix_microseconds
+from farthing.kernel.quantity import ONE, ZERO, exact
+from farthing.ledger.checking import TRANSFERS_MAX
+from farthing.ledger.service import post
+from farthing.rating import Price, Row, rate_rows
+from farthing.usage.billing_store import usage_by_span
+from farthing.usage.model import Detail, Span, UsageRow
+from farthing.usage.service import billable_usage, prepare_usage
+from farthing.wallets import draw_store as rows
+from farthing.wallets.draws import draw_charges
+from farthing.wallets.model import Cause, ChargeKey, SettledHold, UsageCharge
+from farthing.wallets.schedule import DrawnPeriod, Schedule, SealedCard
+
+MARGIN = timedelta(days=1)
+"""How far the schedule reaches beyond the events it is made for, so that it serves the next batches as well."""
+UNIT_AMOUNTS_MAX = 10_000
+"""Amounts for one unit that are remembered of a rate card, by dimensions."""
+_MOMENT = timedelta(microseconds=1)
+
+SettledHolds = Mapping[tuple[int, str], Sequence[SettledHold]]
+"""What settled holds had set aside, by subscription and rate card."""
+SettledHoldsOf = Callable[[BooksConnection, SealedBatch, datetime], SettledHolds]
+"""Asked in the sealer's transaction: which settled holds the events of this batch take up. Each is told once."""
+
+
+def no_settled_holds(_conn: BooksConnection, _batch: SealedBatch, _now: datetime) -> SettledHolds:
+    """Where nothing was authorised."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Reckoned:
+    """What a batch draws: charges before it is known which periods are invoiced, and how far positions move."""
+
+    charges: list[UsageCharge]
+    positions: dict[tuple[ChargeKey, str], Decimal]
+
+
+@dataclass(slots=True)
+class WalletDraws:
+    """Beside the sealer: reckons a batch up, and draws it when it is committed."""
+
+    books: Books
+    store: EventStore
+    settled_holds: SettledHoldsOf = no_settled_holds
+    _schedules: dict[int, tuple[tuple[object, ...], Schedule]] = field(default_factory=dict)
+
+    def __call__(self, batch: SealedBatch, now: datetime) -> Callable[[BooksConnection], None]:
+        """Reckon a batch up that is written and not yet committed; what is to be done when it is."""
+        reckoned = self._reckoned(batch, now)
+
+        def commit(conn: BooksConnection) -> None:
+            self._commit(conn, batch, reckoned, now)
+
+        return commit
+
+    def _commit(self, conn: BooksConnection, batch: SealedBatch, reckoned: Reckoned, now: datetime) -> None:
+        charges = reckoned.charges
+        if batch.segment is not None and (settled := self.settled_holds(conn, batch, now)):
+            charges = with_settled(charges, settled)
+        if reckoned.positions:
+            rows.put_positions(conn, batch.tenant_id, reckoned.positions)
+        if not charges:
+            return
+        transfers = draw_charges(conn, batch.tenant_id, charges, Cause.SEALED, batch.seal_id, now)
+        for begin in range(0, len(transfers), TRANSFERS_MAX):
+            post(conn, batch.tenant_id, transfers[begin : begin + TRANSFERS_MAX], now)
+
+    def _reckoned(self, batch: SealedBatch, now: datetime) -> Reckoned:
+        file = batch.segment
+        if file is None:
+            return Reckoned([], {})
+        first, last = from_unix_microseconds(file.min_time_us), from_unix_microseconds(file.max_time_us)
+        with self.books.read_only(batch.tenant_id) as conn:
+            version = rows.select_version(conn, batch.tenant_id)
+            if version[0] is None:  # no wallets at all
+                return Reckoned([], {})
+            subjects = _subjects_table(rows.select_subjects(conn, batch.tenant_id))
+        schedule = self._schedule(batch.tenant_id, version, first, last)
+        meters = {meter.key: meter for meter in all_meters(self.books, batch.tenant_id)}
+        segment = _segment_of(batch, file)
+        found: list[tuple[DrawnPeriod, SealedCard, list[UsageRow]]] = []
+        for (meter_key, detail), places in _asked(schedule.periods, first, last).items():
+            meter = meters[meter_key]
+            if meter.event_type not in segment.event_types:
+                continue
+            if any(name not in segment.columns for name in wanted_columns([meter]).names()):
+                continue  # The meter is younger than this batch: its usage is reckoned up later.
+            spans = [_span(place, schedule.periods[place]) for place in places]
+            usage = usage_by_span(self.store, [segment], subjects, meter, detail, spans)
+            for place, some in _by_span(usage):
+                period = schedule.periods[place]
+                found += [
+                    (period, card, some)
+                    for card in period.cards
+                    if card.meter == meter_key and card.detail == detail
+                ]
+        return self._charged(batch.tenant_id, meters, found, now)
+
+    def _schedule(
+        self, tenant_id: int, version: tuple[object, ...], first: datetime, last: datetime
+    ) -> Schedule:
+        known = self._schedules.get(tenant_id)
+        if known is not None and known[0] == version and known[1].holds_for(first, last):
+            return known[1]
+        with self.books.read_only(tenant_id) as conn:
+            timezones = rows.select_holders(conn, tenant_id)
+            subscriptions = select_subscriptions_of(conn, tenant_id, timezones)
+            ids = [one.subscription_id for one in subscriptions]
+            versions = {one.plan_version_id for one in subscriptions}
+            versions |= {
+                fact.plan_version_id
+                for one in subscriptions
+                for fact in one.facts
+                if fact.plan_version_id is not None
+            }
+            published = catalog_store.select_plan_versions(conn, tenant_id, versions)
+            terms = select_terms(conn, tenant_id, ids)
+        schedule = Schedule(
+            subscriptions,
+            timezones,
+            {number: one.plan for number, one in published.items()},
+            terms,
+            {meter.key: meter for meter in all_meters(self.books, tenant_id)},
+            first - MARGIN,
+            last + MARGIN,
+        )
+        self._schedules[tenant_id] = (version, schedule)
+        return schedule
+
+    def _charged(
+        self,
+        tenant_id: int,
+        meters: Mapping[str, Meter],
+        found: Sequence[tuple[DrawnPeriod, SealedCard, list[UsageRow]]],
+        now: datetime,
+    ) -> Reckoned:
+        """What the usage of a batch costs, by (subscription, period, rate card)."""
+        climbing = {
+            _key(period, card): (period, card) for period, card, _ in found if not card.in_proportion
+        }
+        positions = self._positions(tenant_id, meters, climbing, now) if climbing else {}
+        moved: dict[tuple[ChargeKey, str], Decimal] = {}
+        charges: list[UsageCharge] = []
+        for period, card, some in found:
+            key = _key(period, card)
+            if not card.in_proportion:
+                if key not in positions:
+                    continue
+                with exact():
+                    for row in some:
+                        place = _dimensions_text(row.dimensions)
+                        moved[key, place] = positions[key].get(place, ZERO) + row.quantity
+            amount = _amount(card, positions.get(key, {}), some)
+            if amount:
+                as_of = min(now, period.period.end - _MOMENT)
+                meters_of = card.card.meters
+                charges.append(
+                    UsageCharge(key, period.customer_id, period.currency, meters_of, amount, as_of)
+                )
+        return Reckoned(charges, moved)
+
+    def _positions(
+        self,
+        tenant_id: int,
+        meters: Mapping[str, Meter],
+        climbing: Mapping[ChargeKey, tuple[DrawnPeriod, SealedCard]],
+        now: datetime,
+    ) -> dict[ChargeKey, dict[str, Decimal]]:
+        """How much each of these had used before, by dimensions; of those that nothing can be told of, nothing."""
+        with self.books.read_only(tenant_id) as conn:
+            known = rows.select_positions(conn, tenant_id, climbing)
+        unknown = {key: value for key, value in climbing.items() if key not in known}
+        try:
+            return known | self._told(tenant_id, meters, unknown, now)
+        except Corrupt:
+            return known  # Sealing goes on; whoever bills is told.
+
+    def _told(
+        self,
+        tenant_id: int,
+        meters: Mapping[str, Meter],
+        unknown: Mapping[ChargeKey, tuple[DrawnPeriod, SealedCard]],
+        now: datetime,
+    ) -> dict[ChargeKey, dict[str, Decimal]]:
+        """The same from everything that was sealed before."""
+        keys = list(unknown)
+        asked: dict[tuple[str, Detail], list[Span]] = {}
+        for place, (period, card) in enumerate(unknown.values()):
+            asked.setdefault((card.meter, card.detail), []).append(_span(place, period))
+        told: dict[ChargeKey, dict[str, Decimal]] = {key: {} for key in keys}
+        for (meter, detail), spans in asked.items():
+            for row in self._sealed_before(tenant_id, meters[meter], detail, spans, now):
+                told[keys[row.span_id]][_dimensions_text(row.dimensions)] = row.quantity
+        return told
+
+    def _sealed_before(
+        self, tenant_id: int, meter: Meter, detail: Detail, spans: Sequence[Span], now: datetime
+    ) -> list[UsageRow]:
+        try:
+            with self.books.read_only(tenant_id) as conn:
+                return list(billable_usage(self.store, conn, tenant_id, meter, detail, spans))
+        except Unavailable:
+            prepare_usage(self.books, self.store, tenant_id, now)
+        with self.books.read_only(tenant_id) as conn:
+            return list(billable_usage(self.store, conn, tenant_id, meter, detail, spans))
+
+
+def _amount(card: SealedCard, before: Mapping[str, Decimal], some: Sequence[UsageRow]) -> Decimal:
+    """What more the usage of a period costs. Nothing where it cannot be rated: its invoice will say so."""
+    try:
+        return _in_proportion(card, some) if card.in_proportion else _climbed(card.card.price, before, some)
+    except FarthingError:
+        return ZERO
+
+
+def _in_proportion(card: SealedCard, some: Sequence[UsageRow]) -> Decimal:
+    total = ZERO
+    with exact():
+        for row in some:
+            dimensions = tuple(sorted(row.dimensions.items()))
+            each = card.unit_amounts.get(dimensions)
+            if each is None:
+                one = rate_rows(card.card.price, [Row(row.dimensions, ONE)], final=False)
+                each = sum((line.amount for line in one), ZERO)
+                if len(card.unit_amounts) >= UNIT_AMOUNTS_MAX:
+                    card.unit_amounts.clear()
+                card.unit_amounts[dimensions] = each
+            total += row.quantity * each
+    return total
+
+
+def with_settled(charges: Sequence[UsageCharge], settled: SettledHolds) -> list[UsageCharge]:
+    """The charges, each with the settled holds of its subscription and rate card; each hold once."""
+    left = dict(settled)
+    found = []
+    for charge in charges:
+        holds = left.pop((charge.key.subscription_id, charge.key.rate_card), ())
+        found.append(replace(charge, settled=tuple(holds)) if holds else charge)
+    return found
+
+
+def _climbed(price: Price, before: Mapping[str, Decimal], some: Sequence[UsageRow]) -> Decimal:
+    """What more the usage of a period costs, after what was used before."""
+    more = {_dimensions_text(row.dimensions): row for row in some}
+    told = [Row(row.dimensions, row.quantity, before.get(text, ZERO)) for text, row in more.items()]
+    told += [Row(_dimensions_of(text), ZERO, used) for text, used in before.items() if text not in more]
+    with exact():
+        return sum((line.amount for line in rate_rows(price, told, final=False)), ZERO)
+
+
+def _dimensions_text(dimensions: Mapping[str, str]) -> str:
+    return json.dumps(dimensions, sort_keys=True, ensure_ascii=True) if dimensions else ""
+
+
+def _dimensions_of(text: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(text) if text else {}
+    return found
+
+
+def _key(period: DrawnPeriod, card: SealedCard) -> ChargeKey:
+    return ChargeKey(period.subscription_id, period.period.start, card.card.key)
+
+
+def _span(place: int, period: DrawnPeriod) -> Span:
+    return Span(place, period.customer_id, period.period.start, period.period.end)
+
+
+def _asked(
+    periods: Sequence[DrawnPeriod], first: datetime, last: datetime
+) -> dict[tuple[str, Detail], list[int]]:
+    """For each meter and detail the periods, by their places, that events from `first` to `last` may lie in."""
+    asked: dict[tuple[str, Detail], list[int]] = {}
+    for place, one in enumerate(periods):
+        if one.period.start <= last and first < one.period.end:
+            for query in dict.fromkeys((card.meter, card.detail) for card in one.cards):
+                asked.setdefault(query, []).append(place)
+    return asked
+
+
+def _by_span(usage: Iterator[UsageRow]) -> Iterator[tuple[int, list[UsageRow]]]:
+    """Rows, which come in the order of their spans, span by span."""
+    place, some = -1, list[UsageRow]()
+    for row in usage:
+        if row.span_id != place:
+            if some:
+                yield place, some
+            place, some = row.span_id, []
+        some.append(row)
+    if some:
+        yield place, some
+
+
+def _segment_of(batch: SealedBatch, file: SegmentFile) -> Segment:
+    return Segment(
+        batch.seal_id,
+        batch.segment_path,
+        file.events,
+        file.size_bytes,
+        file.checksum,
+        tuple(file.event_types),
+        file.columns,
+    )
+
+
+def _subjects_table(subjects: Sequence[tuple[str, int]]) -> pa.Table:
+    return pa.table(
+        {
+            "subject": pa.array([subject for subject, _ in subjects], pa.string()),
+            "customer_id": pa.array([customer_id for _, customer_id in subjects], pa.int64()),
+        }
+    )
