@@ -9,6 +9,7 @@ from typing import Any
 
 from farthing.db import Books
 from farthing.db.outbox import facts_after
+from farthing.kernel.quantity import trimmed
 from farthing.ledger.service import trial_balance
 from farthing.wallets.model import Grant
 from farthing.wallets.sealing import WalletDraws
@@ -49,7 +50,7 @@ class WalletWorld(World):
     def trial_balance(self) -> dict[str, str]:
         """Each code of the chart that is not at zero, in its debit less credit."""
         rows = trial_balance(self.books, self.tenant_id).rows
-        return {row.code.value: str(row.debit - row.credit) for row in rows if row.debit != row.credit}
+        return {row.code.value: trimmed(row.debit - row.credit) for row in rows if row.debit != row.credit}
 
     def told(self, kind: str = "wallet.*") -> list[tuple[str, str]]:
         """What the outbox holds: kind and subject, in order."""

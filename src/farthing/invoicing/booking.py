@@ -1,7 +1,8 @@
 """How issued invoices are told to the ledger. Pure.
 
 A line whose service period is over on the day of issue is earned; one whose service is still to come is deferred,
-whole. The amounts are those that the invoice shows.
+whole. The amounts are those that the invoice shows. What wallets paid became revenue when it was drawn, and is not
+booked again.
 """
 
 from collections.abc import Iterable, Mapping

@@ -8,7 +8,7 @@ from farthing.db.pool import BooksConnection
 
 _ISSUED = """
     SELECT i.invoice_id, i.number, i.customer_id, i.currency, i.tax, i.issued_at,
-           coalesce(sum(l.amount) FILTER (WHERE l.service_end <= i.issued_at), 0) AS earned,
+           coalesce(sum(l.amount) FILTER (WHERE l.service_end <= i.issued_at), 0) - i.paid_from_wallets AS earned,
            coalesce(sum(l.amount) FILTER (WHERE l.service_end > i.issued_at), 0) AS deferred
       FROM invoices i
       JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id

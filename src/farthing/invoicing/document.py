@@ -17,7 +17,7 @@ from farthing.customers.model import Customer
 from farthing.invoicing.model import Adjustment, Draft, Line
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period
-from farthing.kernel.quantity import plain, trimmed
+from farthing.kernel.quantity import exact, plain, trimmed
 from farthing.rating import Charge, Measure, UnitCharge, price_json
 
 NET_TERMS = timedelta(days=30)
@@ -50,6 +50,7 @@ def document_of(draft: Draft, number: str, seller: Mapping[str, Any], issued_at:
         "tax": plain(totals.tax),
         "total_exact": trimmed(totals.total_exact),
         "total": plain(totals.total),
+        **_paid(draft),
         "reason": bill.reason.value,
         "issued_at": format_instant(issued_at),
         "due_at": format_instant(issued_at + NET_TERMS),
@@ -59,6 +60,15 @@ def document_of(draft: Draft, number: str, seller: Mapping[str, Any], issued_at:
         "bill_to": _party(bill.customer),
         "seller": dict(seller),
     }
+
+
+def _paid(draft: Draft) -> dict[str, Any]:
+    """What most invoices have no need to say: what wallets paid, and what is left to pay."""
+    if not draft.paid:
+        return {}
+    with exact():
+        due = draft.totals.total - draft.paid
+    return {"paid_from_wallets": plain(draft.paid), "amount_due": plain(due)}
 
 
 def document_text(document: Mapping[str, Any]) -> str:

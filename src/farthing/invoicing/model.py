@@ -276,12 +276,16 @@ NO_BASIS = Basis()
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An invoice that lacks only its number."""
+    """An invoice that lacks only its number.
+
+    paid: what of it wallets pay, in whole minor units; known once it is about to be issued.
+    """
 
     bill: Bill
     lines: tuple[Line, ...]
     totals: Totals
     basis: Basis = NO_BASIS
+    paid: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ from farthing.invoicing.run import (
 from farthing.invoicing.seller import parse_seller, seller_on_document
 from farthing.invoicing.terms_state import commitment_state, redemption_state
 from farthing.invoicing.usage_lines import MeterQuery, UsageOfBills
+from farthing.invoicing.wallets import paid_from_wallets
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import format_instant, parse_instant
 from farthing.kernel.quantity import plain, trimmed
@@ -266,11 +267,12 @@ def _issue(
             return [], skipped
         tenant_name, seller = rows.select_seller(conn, tenant_id)
         first = rows.take_numbers(conn, tenant_id, len(kept))
+        kept, draws = paid_from_wallets(conn, tenant_id, kept, now)
         invoices = numbered(kept, first, seller_on_document(seller, tenant_name), now)
         rows.insert_invoices(conn, tenant_id, invoices, now)
         numbers = [invoice.number for invoice in invoices]
         issued_now = booking_rows.select_issued_of(conn, tenant_id, numbers)
-        post(conn, tenant_id, issued_transfers(issued_now), now)
+        post(conn, tenant_id, [*draws, *issued_transfers(issued_now)], now)
         announce(conn, tenant_id, issued_facts(invoices, now))
     return numbers, skipped
 

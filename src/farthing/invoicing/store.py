@@ -29,19 +29,19 @@ _SUMMARIES_AFTER = """
 _INSERT_INVOICES = """
     WITH new AS (
         INSERT INTO invoices (tenant_id, number, customer_id, subscription_id, plan_version_id, status, reason,
-                              currency, period_start, period_end, subtotal, tax, total, total_exact, issued_at,
-                              document)
+                              currency, period_start, period_end, subtotal, tax, total, total_exact,
+                              paid_from_wallets, issued_at, document)
         SELECT %(tenant_id)s, given.number, given.customer_id, given.subscription_id, given.plan_version_id,
                'issued', given.reason, given.currency, given.period_start, given.period_end, given.subtotal,
-               given.tax, given.total, given.total_exact, %(issued_at)s, given.document
+               given.tax, given.total, given.total_exact, given.paid, %(issued_at)s, given.document
           FROM unnest(%(numbers)b::text[], %(customers)b::bigint[], %(subscriptions)b::bigint[],
                       %(plan_versions)b::bigint[], %(reasons)b::text[], %(currencies)b::text[],
                       %(starts)b::timestamptz[], %(ends)b::timestamptz[], %(subtotals)b::text[]::numeric[],
                       %(taxes)b::text[]::numeric[], %(totals)b::text[]::numeric[],
-                      %(totals_exact)b::text[]::numeric[], %(documents)b::text[])
+                      %(totals_exact)b::text[]::numeric[], %(paid)b::text[]::numeric[], %(documents)b::text[])
                WITH ORDINALITY AS given (number, customer_id, subscription_id, plan_version_id, reason, currency,
-                                         period_start, period_end, subtotal, tax, total, total_exact, document,
-                                         place)
+                                         period_start, period_end, subtotal, tax, total, total_exact, paid,
+                                         document, place)
          ORDER BY given.place
         RETURNING invoice_id, document)
     INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
@@ -210,6 +210,7 @@ def insert_invoices(
             "taxes": [plain(total.tax) for total in totals],
             "totals": [plain(total.total) for total in totals],
             "totals_exact": [plain(total.total_exact) for total in totals],
+            "paid": [plain(invoice.draft.paid) for invoice in invoices],
             "documents": [invoice.document for invoice in invoices],
         },
     )

@@ -285,6 +285,17 @@ def select_holders(conn: BooksConnection, tenant_id: int) -> dict[int, str]:
     return dict(rows.fetchall())
 
 
+def select_holders_among(
+    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
+) -> set[int]:
+    """Those of these customers that have a wallet."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT DISTINCT customer_id FROM wallets WHERE tenant_id = %s AND customer_id = ANY(%s)",
+        [tenant_id, list(customer_ids)],
+    )
+    return {customer_id for (customer_id,) in rows}
+
+
 def select_subjects(conn: BooksConnection, tenant_id: int) -> list[tuple[str, int]]:
     """Every subject that means a customer with a wallet."""
     rows = conn.cursor(row_factory=tuple_row).execute(

@@ -84,7 +84,7 @@ class Drawing:
         if paid > drawn and self._round_up(settlement, paid - drawn) < paid - drawn:
             drawn = self._drawn(settlement)
             paid = round_count(drawn, settlement.minor_units, Direction.DOWN)
-        self._round_down(settlement, self._drawn(settlement) - paid)
+        self._round_down(settlement, self._drawn(settlement) - paid, still_owed=not covered)
         return paid
 
     def _charge_of(
@@ -128,8 +128,11 @@ class Drawing:
                 self._add(DrawPart(charge, grant_id, part))
         return found
 
-    def _round_down(self, settlement: Settlement, excess: Decimal) -> None:
-        """Give back what lies beyond the minor unit, from the rate cards that were charged last."""
+    def _round_down(self, settlement: Settlement, excess: Decimal, *, still_owed: bool) -> None:
+        """Give back what lies beyond the minor unit, from the rate cards that were charged last.
+
+        still_owed: whether the invoice asks for it; else it is what rounding takes away.
+        """
         for key in reversed(self._keys(settlement)):
             if excess <= ZERO:
                 return
@@ -137,7 +140,10 @@ class Drawing:
             part = min(paid, excess)
             if part > ZERO:
                 excess -= part
-                self._give_back(replace(self._charge_of(settlement, key.rate_card), amount=-part))
+                charge = self._charge_of(settlement, key.rate_card)
+                rest = self._return(charge, part)
+                if still_owed:
+                    self._owe(key, part - rest)
 
     def _give_back(self, charge: UsageCharge) -> Decimal:
         """A charge below zero: what is owed shrinks first, then whoever paid last gets it back."""
@@ -150,6 +156,13 @@ class Drawing:
         for hold in charge.settled:
             self._funds_give(charge.customer_id, hold.grant_id, hold.amount)
             self._add(DrawPart(charge, hold.grant_id, ZERO, hold.amount))
+        back = self._return(charge, back)
+        if back:
+            self._owe(charge.key, -back)
+        return charge.amount + back
+
+    def _return(self, charge: UsageCharge, back: Decimal) -> Decimal:
+        """So much goes back to the grants that paid for a charge, the last first; what none of them had paid."""
         for grant_id, paid in reversed(list(self._standing.get(charge.key, ()))):
             part = min(paid, back)
             if grant_id == OWED or part <= ZERO:
@@ -157,9 +170,7 @@ class Drawing:
             back -= part
             self._funds_give(charge.customer_id, grant_id, part)
             self._add(DrawPart(charge, grant_id, -part))
-        if back:
-            self._owe(charge.key, -back)
-        return charge.amount + back
+        return back
 
     def _funds_give(self, customer_id: int, grant_id: int, amount: Decimal) -> None:
         if amount and customer_id in self.funds:
