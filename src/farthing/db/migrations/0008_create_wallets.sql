@@ -168,8 +168,7 @@ CREATE TABLE charge_funding (
     last_draw_id    bigint NOT NULL,                    -- who paid last gives back first
     PRIMARY KEY (tenant_id, subscription_id, period_start, rate_card, grant_id),
     FOREIGN KEY (tenant_id, subscription_id) REFERENCES subscriptions,
-    FOREIGN KEY (tenant_id, customer_id) REFERENCES customers,
-    CHECK (grant_id = 0 OR amount >= 0)
+    FOREIGN KEY (tenant_id, customer_id) REFERENCES customers
 ) WITH (fillfactor = 50);
 
 -- A wish for a paid grant: whoever collects the money says what came of it, once.
