@@ -359,9 +359,15 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
 def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Duty]":
     """What the engine does by itself beside sealing."""
     from farthing.finance.service import recognise_revenue
+    from farthing.invoicing.accruing import accrue
+    from farthing.wallets.upkeep import keep_up
     from farthing.workflows.duties import Duty
 
-    return [Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now))]
+    return [
+        Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
+        Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
+        Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
+    ]
 
 
 def wall_clock() -> datetime:

@@ -1,7 +1,6 @@
 """What sealing draws from wallets."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -58,7 +57,11 @@ def test_what_funds_do_not_cover_is_due(world: WalletWorld) -> None:
     world.now = instant("2026-02-01T06:00:00Z")
     (number,) = world.bill("2026-02-01").issued
     invoice = get_invoice(world.books, world.tenant_id, number)
-    assert (invoice["total"], invoice["paid_from_wallets"], invoice["amount_due"]) == ("12.35", "5.00", "7.35")
+    assert (invoice["total"], invoice["paid_from_wallets"], invoice["amount_due"]) == (
+        "12.35",
+        "5.00",
+        "7.35",
+    )
     assert world.available() == D("0.005")
     assert world.trial_balance() == {
         "receivable": "12.35", "promotional_credit": "-0.005", "promotions": "0.005", "revenue": "-12.35",

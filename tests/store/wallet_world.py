@@ -27,9 +27,7 @@ class WalletWorld(World):
         raw = {"key": key, "customer": customer, "currency": "USD", **more}
         create_wallet(self.books, self.tenant_id, raw, self.now)
 
-    def grant(
-        self, key: str, amount: str, wallet: str = "acme-usd", kind: str = "paid", **more: Any
-    ) -> None:
+    def grant(self, key: str, amount: str, wallet: str = "acme-usd", kind: str = "paid", **more: Any) -> None:
         raw = {"key": key, "kind": kind, "amount": amount, **more}
         create_grant(self.books, self.tenant_id, wallet, raw, self.now)
 

@@ -156,6 +156,8 @@ class InvoiceSummary(BaseModel):
 class InvoiceDocument(InvoiceSummary):
     """An invoice as it was issued. It never changes."""
 
+    paid_from_wallets: Exact | None = Field(None, description="What wallets paid of it; absent: nothing.")
+    amount_due: Exact | None = Field(None, description="The total less that; absent: the total.")
     lines: list[LineDocument]
     due_at: Instant
 

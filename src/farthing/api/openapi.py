@@ -43,6 +43,14 @@ from farthing.api.terms_documents import (
     EstimateBody,
     RedemptionBody,
 )
+from farthing.api.wallet_documents import (
+    GrantBody,
+    TopUpBody,
+    TopUpSettlement,
+    VoidBody,
+    WalletBody,
+    WalletPatch,
+)
 from farthing.api.web import problems, reference
 from farthing.events.formats import BODY_BYTES_MAX, EVENTS_PER_REQUEST_MAX, TABLE_TYPES
 
@@ -69,6 +77,12 @@ BODIES: tuple[type[BaseModel], ...] = (
     ApiKeyBody,
     ClosingBody,
     RecognitionBody,
+    WalletBody,
+    WalletPatch,
+    GrantBody,
+    VoidBody,
+    TopUpBody,
+    TopUpSettlement,
 )
 """What is sent, and so stands in no route's answer."""
 

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "estimate": "What usage would cost before it happens.",
     "coupons": "Coupons: create, list, redeem, redeemed.",
     "commitments": "Commitments of subscriptions: add, list.",
+    "wallets": "Wallets: create, grant, list, show, void, history.",
     "ledger": "The ledger: trial-balance, accounts, entries, export.",
     "report": "Reports that tie to the ledger: receivables, revenue, deferred revenue, tax, cash, ...",
     "books": "The books: close a month, reopen it, recognise revenue.",

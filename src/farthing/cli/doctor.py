@@ -34,6 +34,7 @@ from farthing.kernel.checked import Checked
 from farthing.kernel.errors import Corrupt
 from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
+from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
 
 UNCLAIMED_SHOWN = 20
 
@@ -116,6 +117,9 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
     yield _Check("documents say what was issued", key, lambda told: check_documents(books, tenant_id, told))
     yield _Check("every transfer balances", key, lambda _: check_transfers_balance(books, tenant_id))
     yield _Check("balances are the sum of entries", key, lambda _: check_balances(books, tenant_id))
+    yield _Check("no grant is overspent", key, lambda _: check_overspent(books, tenant_id))
+    yield _Check("grants say what was drawn", key, lambda _: check_counters(books, tenant_id))
+    yield _Check("prepaid is what is undrawn", key, lambda _: check_prepaid(books, tenant_id))
     yield _Check("every invoice is in the ledger", key, lambda told: check_booked(books, tenant_id, told))
 
 

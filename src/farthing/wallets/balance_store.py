@@ -82,7 +82,8 @@ def select_automatic(
         """
         SELECT w.wallet_id, count(t.top_up_id) AS count,
                count(*) FILTER (WHERE t.status = 'requested') AS pending, max(t.requested_at) AS latest,
-               coalesce(sum(t.amount) FILTER (WHERE t.requested_at >= %(month)s AND t.status <> 'failed'), 0) AS of_month
+               coalesce(sum(t.amount) FILTER (WHERE t.requested_at >= %(month)s AND t.status <> 'failed'), 0)
+                   AS of_month
           FROM wallets w
           LEFT JOIN top_ups t ON t.tenant_id = w.tenant_id AND t.wallet_id = w.wallet_id AND t.automatic
          WHERE w.tenant_id = %(tenant_id)s AND w.wallet_id = ANY(%(ids)s)
@@ -132,9 +133,7 @@ _TOP_UPS = """
 """
 
 
-def select_top_up(
-    conn: BooksConnection, tenant_id: int, key: str, *, hold: bool = False
-) -> DictRow | None:
+def select_top_up(conn: BooksConnection, tenant_id: int, key: str, *, hold: bool = False) -> DictRow | None:
     """A top-up by its key; with `hold` nobody else settles it until the transaction ends."""
     return conn.execute(
         _TOP_UPS + " AND t.key = %(key)s" + (" FOR NO KEY UPDATE OF t" if hold else ""),

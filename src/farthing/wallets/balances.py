@@ -105,4 +105,3 @@ def may_top_up(
 
 def _month_of(now: datetime) -> datetime:
     return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-

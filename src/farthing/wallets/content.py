@@ -66,15 +66,11 @@ def parse_wallet(raw: object, path: str = "") -> WalletContent:
     return WalletContent(key, customer, name or key, currency, None, priority, low_balance, top_up)
 
 
-def _settings(
-    fields: Fields, currency: str, faults: Faults
-) -> tuple[int, Decimal | None, AutoTopUp | None]:
+def _settings(fields: Fields, currency: str, faults: Faults) -> tuple[int, Decimal | None, AutoTopUp | None]:
     """What may change of a wallet while it stands."""
     priority = fields.optional("priority", _parse_priority, PRIORITY_DEFAULT)
     low_balance = fields.optional("low_balance", _parse_balance, None)
-    top_up = fields.optional(
-        "top_up", lambda value, at: parse_auto_top_up(value, at, currency), None
-    )
+    top_up = fields.optional("top_up", lambda value, at: parse_auto_top_up(value, at, currency), None)
     return priority, low_balance, top_up
 
 
@@ -104,7 +100,9 @@ def parse_grant(raw: object, currency: str, path: str = "") -> GrantContent | Re
     paid = fields.required("kind", _parse_kind) == PAID
     fields.optional("currency", lambda value, at: _parse_same_currency(value, at, currency), None)
     if paid:
-        amount = fields.required("amount", lambda value, at: parse_payable(value, at, currency, INVALID_GRANT))
+        amount = fields.required(
+            "amount", lambda value, at: parse_payable(value, at, currency, INVALID_GRANT)
+        )
     else:
         amount = fields.required("amount", _parse_amount)
     priority = fields.optional("priority", _parse_priority, PRIORITY_DEFAULT)
@@ -231,7 +229,10 @@ def grant_terms_json(content: GrantContent | RecurringContent) -> dict[str, Any]
         **scope_json(content.scope),
     }
     if isinstance(content, RecurringContent):
-        return said | {"effective_at": content.start and format_instant(content.start), "every": every_json(content)}
+        return said | {
+            "effective_at": content.start and format_instant(content.start),
+            "every": every_json(content),
+        }
     return said | {
         "effective_at": content.effective_at and format_instant(content.effective_at),
         "expires_at": content.expires_at and format_instant(content.expires_at),

@@ -23,6 +23,11 @@ def hold_invoicing(conn: BooksConnection, tenant_id: int) -> None:
     )
 
 
+def hold_accruing(conn: BooksConnection, tenant_id: int) -> None:
+    """Let one transaction at a time bring draws of a tenant to what usage comes to so far."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('farthing.accruing', %s))", [tenant_id])
+
+
 def lock_open_grants(
     conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
 ) -> dict[int, list[OpenGrant]]:
@@ -285,9 +290,7 @@ def select_holders(conn: BooksConnection, tenant_id: int) -> dict[int, str]:
     return dict(rows.fetchall())
 
 
-def select_holders_among(
-    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
-) -> set[int]:
+def select_holders_among(conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]) -> set[int]:
     """Those of these customers that have a wallet."""
     rows = conn.cursor(row_factory=tuple_row).execute(
         "SELECT DISTINCT customer_id FROM wallets WHERE tenant_id = %s AND customer_id = ANY(%s)",

@@ -58,9 +58,7 @@ class Drawing:
         own = self.funds.get(charge.customer_id)
         if own is not None and left > ZERO:
             key = charge.key
-            for grant_id, part in own.take(
-                left, charge.as_of, charge.meters, key.rate_card, charge.currency
-            ):
+            for grant_id, part in own.take(left, charge.as_of, charge.meters, key.rate_card, charge.currency):
                 left -= part
                 self._add(DrawPart(charge, grant_id, part))
         if left:
@@ -87,13 +85,9 @@ class Drawing:
         self._round_down(settlement, self._drawn(settlement) - paid, still_owed=not covered)
         return paid
 
-    def _charge_of(
-        self, settlement: Settlement, rate_card: str, meters: tuple[str, ...] = ()
-    ) -> UsageCharge:
+    def _charge_of(self, settlement: Settlement, rate_card: str, meters: tuple[str, ...] = ()) -> UsageCharge:
         key = ChargeKey(settlement.subscription_id, settlement.period_start, rate_card)
-        return UsageCharge(
-            key, settlement.customer_id, settlement.currency, meters, ZERO, settlement.as_of
-        )
+        return UsageCharge(key, settlement.customer_id, settlement.currency, meters, ZERO, settlement.as_of)
 
     def _keys(self, settlement: Settlement) -> list[ChargeKey]:
         return list(self._of_period.get((settlement.subscription_id, settlement.period_start), ()))

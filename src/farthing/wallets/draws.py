@@ -7,7 +7,7 @@ transaction books at once, last.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -64,6 +64,24 @@ def draw_charges(
             drawing.charge(charge)
         owners = {charge.key: charge.customer_id for charge in charges}
         return _written(conn, tenant_id, drawing, grants, owners, cause, reference, now)
+
+
+def draw_to(
+    conn: BooksConnection, tenant_id: int, totals: Sequence[UsageCharge], now: datetime
+) -> list[Transfer]:
+    """Bring what was charged to these totals, drawing or giving back the difference; the transfers to post."""
+    rows.hold_accruing(conn, tenant_id)
+    periods = {(total.key.subscription_id, total.key.period_start) for total in totals}
+    standing = rows.select_funding(conn, tenant_id, periods)
+    with exact():
+        moved = [
+            replace(
+                total, amount=total.amount - sum((amount for _, amount in standing.get(total.key, ())), ZERO)
+            )
+            for total in totals
+        ]
+    moved = [charge for charge in moved if charge.amount]
+    return draw_charges(conn, tenant_id, moved, Cause.ACCRUED, "", now) if moved else []
 
 
 def settle_periods(

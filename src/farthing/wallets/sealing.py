@@ -168,9 +168,7 @@ class WalletDraws:
         now: datetime,
     ) -> Reckoned:
         """What the usage of a batch costs, by (subscription, period, rate card)."""
-        climbing = {
-            _key(period, card): (period, card) for period, card, _ in found if not card.in_proportion
-        }
+        climbing = {_key(period, card): (period, card) for period, card, _ in found if not card.in_proportion}
         positions = self._positions(tenant_id, meters, climbing, now) if climbing else {}
         moved: dict[tuple[ChargeKey, str], Decimal] = {}
         charges: list[UsageCharge] = []

@@ -66,7 +66,9 @@ def create_wallet(books: Books, tenant_id: int, raw: object, now: datetime) -> t
     return wallet, Outcome.CREATED if made else Outcome.UNCHANGED
 
 
-def update_wallet(books: Books, tenant_id: int, key: str, raw: object, now: datetime) -> tuple[Wallet, Outcome]:
+def update_wallet(
+    books: Books, tenant_id: int, key: str, raw: object, now: datetime
+) -> tuple[Wallet, Outcome]:
     """The wallet with the given fields changed: its name, priority, low balance, top-up; null clears one.
 
     Raises InvalidInput; NotFound `wallet_not_found`.
@@ -167,9 +169,7 @@ def put_grant(
 
 
 def _funded(content: GrantContent, customer_id: int, currency: str, now: datetime) -> Transfer:
-    return grant_funded(
-        GrantFunded(content.key, customer_id, currency, content.amount, content.paid, now)
-    )
+    return grant_funded(GrantFunded(content.key, customer_id, currency, content.amount, content.paid, now))
 
 
 def _promise(
@@ -198,11 +198,18 @@ def get_grant(books: Books, tenant_id: int, key: str) -> Grant:
         return _grant(conn, tenant_id, key)
 
 
-def list_grants(books: Books, tenant_id: int, wallet: str, after: int, limit: int) -> list[Grant]:
-    """The grants of a wallet in the order of their making. Raises NotFound `wallet_not_found`."""
+def list_grants(
+    books: Books, tenant_id: int, wallet: str, after: int, limit: int, *, latest: bool = False
+) -> list[Grant]:
+    """The grants of a wallet in the order of their making; with `latest` the last so many.
+
+    Raises NotFound `wallet_not_found`.
+    """
     assert 1 <= limit <= LIST_LIMIT_MAX
     with books.read_only(tenant_id) as conn:
         found = _wallet(conn, tenant_id, wallet)
+        if latest:
+            return rows.select_latest_grants(conn, tenant_id, found.wallet_id, limit)
         return rows.select_grants_after(conn, tenant_id, found.wallet_id, after, limit)
 
 
@@ -212,24 +219,28 @@ def list_recurring(books: Books, tenant_id: int, wallet: str) -> list[Recurring]
         return rows.select_recurring_of(conn, tenant_id, _wallet(conn, tenant_id, wallet).wallet_id)
 
 
-def void_grant(books: Books, tenant_id: int, key: str, note: str, now: datetime) -> tuple[Grant, Decimal]:
+def void_grant(
+    books: Books, tenant_id: int, key: str, note: str, now: datetime, *, wallet: str | None = None
+) -> tuple[Grant, Decimal]:
     """Call off what of a grant is neither drawn nor held nor settled; how much that was. Again, it changes nothing.
 
     What was paid for it stands to the customer's credit, in whole minor units; what lies below one is breakage.
-    What is held meanwhile and then released can be voided afterwards.
+    What is held meanwhile and then released can be voided afterwards. wallet: which one it must be in.
 
     Raises NotFound `grant_not_found`.
     """
     with books.transaction(tenant_id) as conn:
         grant = _grant(conn, tenant_id, key, hold=True)
+        if wallet is not None and grant.wallet != wallet:
+            raise NotFound("grant_not_found", f"there is no grant {shown(key)} in the wallet {shown(wallet)}")
         with exact():
             left = grant.left
         if left > ZERO:
             place = rows.count_endings(conn, tenant_id, grant.grant_id) + 1
             ending = (grant.grant_id, place, Ending.VOIDED, left, note)
             rows.insert_endings(conn, tenant_id, [ending], now)
-            wallet = _wallet(conn, tenant_id, grant.wallet)
-            post(conn, tenant_id, [_voided(grant, wallet, place, left, now)], now)
+            of = _wallet(conn, tenant_id, grant.wallet)
+            post(conn, tenant_id, [_voided(grant, of, place, left, now)], now)
             _watch(conn, tenant_id, [grant.wallet_id], now)
         return _grant(conn, tenant_id, key), left
 
@@ -315,30 +326,3 @@ def _grant(conn: BooksConnection, tenant_id: int, key: str, *, hold: bool = Fals
 def _watch(conn: BooksConnection, tenant_id: int, wallet_ids: Sequence[int], now: datetime) -> None:
     balances = rows.select_balances(conn, tenant_id, wallet_ids, now)
     watch_balances(conn, tenant_id, {one: row["available"] for one, row in balances.items()}, now)
-
-
-def grant_document(grant: Grant) -> dict[str, Any]:
-    """A grant as it is shown."""
-    with exact():
-        left = grant.left
-    said: dict[str, Any] = {
-        "key": grant.key,
-        "wallet": grant.wallet,
-        "kind": "paid" if grant.paid else "promotional",
-        "amount": trimmed(grant.amount),
-        "priority": grant.priority,
-        "meters": list(grant.scope.meters),
-        "rate_cards": list(grant.scope.rate_cards),
-        "effective_at": format_instant(grant.effective_at),
-        "expires_at": None if grant.expires_at is None else format_instant(grant.expires_at),
-        "reference": grant.reference,
-        "recurring": grant.recurring,
-        "rolled_from": grant.rolled_from,
-        "created_at": format_instant(grant.created_at),
-        "drawn": trimmed(grant.drawn),
-        "held": trimmed(grant.held),
-        "settled": trimmed(grant.settled),
-        "expired": trimmed(grant.expired),
-        "left": trimmed(left),
-    }
-    return said

@@ -100,9 +100,7 @@ def _json(top_up: AutoTopUp | None) -> Jsonb | None:
     return None if top_up is None else Jsonb(auto_top_up_json(top_up))
 
 
-def select_wallet(
-    conn: BooksConnection, tenant_id: int, key: str, *, hold: bool = False
-) -> Wallet | None:
+def select_wallet(conn: BooksConnection, tenant_id: int, key: str, *, hold: bool = False) -> Wallet | None:
     """A wallet by its key; with `hold` nobody else changes it until the transaction ends."""
     row = conn.execute(
         _WALLETS + " AND w.key = %(key)s" + (" FOR NO KEY UPDATE OF w" if hold else ""),
@@ -151,7 +149,8 @@ def select_balances(
     rows = conn.execute(
         """
         SELECT w.wallet_id,
-               coalesce(sum(g.amount - g.drawn - g.held - g.settled - g.expired) FILTER (WHERE in_force), 0) AS available,
+               coalesce(sum(g.amount - g.drawn - g.held - g.settled - g.expired)
+                        FILTER (WHERE in_force), 0) AS available,
                coalesce(sum(g.amount - g.drawn - g.held - g.settled - g.expired)
                         FILTER (WHERE in_force AND g.paid), 0) AS available_paid,
                coalesce(sum(g.held), 0) AS held, coalesce(sum(g.settled), 0) AS settled,
@@ -255,9 +254,7 @@ def grant_row(
     }
 
 
-def select_grant(
-    conn: BooksConnection, tenant_id: int, key: str, *, hold: bool = False
-) -> Grant | None:
+def select_grant(conn: BooksConnection, tenant_id: int, key: str, *, hold: bool = False) -> Grant | None:
     """A grant by its key; with `hold` its counters stand still until the transaction ends."""
     row = conn.execute(
         _GRANTS + " AND g.key = %(key)s" + (" FOR NO KEY UPDATE OF g" if hold else ""),
@@ -279,10 +276,20 @@ def select_grants_after(
 ) -> list[Grant]:
     """The grants of a wallet in the order of their making, those behind the id `after`."""
     rows = conn.execute(
-        _GRANTS + " AND g.wallet_id = %(wallet_id)s AND g.grant_id > %(after)s ORDER BY g.grant_id LIMIT %(limit)s",
+        _GRANTS
+        + " AND g.wallet_id = %(wallet_id)s AND g.grant_id > %(after)s ORDER BY g.grant_id LIMIT %(limit)s",
         {"tenant_id": tenant_id, "wallet_id": wallet_id, "after": after, "limit": limit},
     )
     return [_grant(row) for row in rows]
+
+
+def select_latest_grants(conn: BooksConnection, tenant_id: int, wallet_id: int, limit: int) -> list[Grant]:
+    """The last so many grants of a wallet, in the order of their making."""
+    rows = conn.execute(
+        _GRANTS + " AND g.wallet_id = %(wallet_id)s ORDER BY g.grant_id DESC LIMIT %(limit)s",
+        {"tenant_id": tenant_id, "wallet_id": wallet_id, "limit": limit},
+    ).fetchall()
+    return [_grant(row) for row in reversed(rows)]
 
 
 def _grant(row: Mapping[str, Any]) -> Grant:
@@ -291,9 +298,7 @@ def _grant(row: Mapping[str, Any]) -> Grant:
     return Grant(**values, scope=scope)
 
 
-def lock_ending_grants(
-    conn: BooksConnection, tenant_id: int, until: datetime, limit: int
-) -> list[DictRow]:
+def lock_ending_grants(conn: BooksConnection, tenant_id: int, until: datetime, limit: int) -> list[DictRow]:
     """Grants that had expired by then and have something left, with what recurring ones leave to the next.
 
     They stand still until the transaction ends; in the order of their ids.
@@ -381,7 +386,12 @@ def close_used_up(conn: BooksConnection, tenant_id: int, now: datetime, limit: i
 
 
 def insert_recurring(
-    conn: BooksConnection, tenant_id: int, wallet_id: int, content: RecurringContent, start: datetime, now: datetime
+    conn: BooksConnection,
+    tenant_id: int,
+    wallet_id: int,
+    content: RecurringContent,
+    start: datetime,
+    now: datetime,
 ) -> bool:
     """A new promise. False where its key is taken."""
     made = conn.execute(
@@ -443,9 +453,7 @@ def lock_due_recurring(conn: BooksConnection, tenant_id: int, now: datetime, lim
     return [_recurring(row) for row in rows]
 
 
-def move_recurring(
-    conn: BooksConnection, tenant_id: int, next_starts: Mapping[int, datetime]
-) -> None:
+def move_recurring(conn: BooksConnection, tenant_id: int, next_starts: Mapping[int, datetime]) -> None:
     """Up to where promises have been kept."""
     conn.execute(
         """

@@ -18,7 +18,7 @@ from farthing.db.pool import BooksConnection
 from farthing.kernel.errors import Conflict, NotFound
 from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import trimmed
-from farthing.kernel.reading import Faults, Fields, shown
+from farthing.kernel.reading import Faults, Fields, parse_choice, parse_text, shown
 from farthing.wallets import balance_store as rows
 from farthing.wallets import store as wallet_rows
 from farthing.wallets.balances import TOP_UP_REQUESTED
@@ -42,9 +42,7 @@ def request_top_up(
         if into is None or into.currency is None:
             raise NotFound("wallet_not_found", f"there is no wallet {shown(wallet)}")
         key, amount = _read(raw, into.currency)
-        made = rows.insert_top_ups(
-            conn, tenant_id, [(key, into.wallet_id, amount)], now, automatic=False
-        )
+        made = rows.insert_top_ups(conn, tenant_id, [(key, into.wallet_id, amount)], now, automatic=False)
         row = _top_up(conn, tenant_id, key)
         if not made and (row["wallet_id"], row["amount"], row["automatic"]) != (
             into.wallet_id,
@@ -99,7 +97,9 @@ def fund_top_up(
     return top_up_document(_top_up(conn, tenant_id, key))
 
 
-def fail_top_up(conn: BooksConnection, tenant_id: int, key: str, failure: str, now: datetime) -> dict[str, Any]:
+def fail_top_up(
+    conn: BooksConnection, tenant_id: int, key: str, failure: str, now: datetime
+) -> dict[str, Any]:
     """The money will not come, in the caller's transaction. failure: why, for people.
 
     Raises NotFound `top_up_not_found`; Conflict `top_up_settled` where it was funded.
@@ -111,6 +111,34 @@ def fail_top_up(conn: BooksConnection, tenant_id: int, key: str, failure: str, n
     rows.settle_top_up(conn, tenant_id, row["top_up_id"], now, failure=failure)
     announce(conn, tenant_id, [Fact(TOP_UP_FAILED, row["wallet"], _body(row) | {"failure": failure}, now)])
     return top_up_document(_top_up(conn, tenant_id, key))
+
+
+def settle_top_up(
+    books: Books, tenant_id: int, wallet: str, key: str, raw: object, now: datetime
+) -> dict[str, Any]:
+    """What came of money that was collected elsewhere: `{"status": "funded", "reference": "transfer 4711"}`.
+
+    A payment that comes with it is booked by whoever has it.
+
+    Raises InvalidInput; NotFound `top_up_not_found`; Conflict `top_up_settled`.
+    """
+    faults = Faults("invalid_top_up")
+    fields = Fields(raw, "", faults)
+    status = fields.required("status", _parse_settled)
+    reference = fields.optional("reference", parse_text, "")
+    fields.refuse_unknown()
+    faults.refuse()
+    with books.transaction(tenant_id) as conn:
+        if _top_up(conn, tenant_id, key)["wallet"] != wallet:
+            said = f"there is no top-up {shown(key)} of the wallet {shown(wallet)}"
+            raise NotFound("top_up_not_found", said)
+        if status == "funded":
+            return fund_top_up(conn, tenant_id, key, now, reference=reference)
+        return fail_top_up(conn, tenant_id, key, reference or "not collected", now)
+
+
+def _parse_settled(raw: object, path: str) -> str:
+    return parse_choice(raw, path, ("funded", "failed"), code="invalid_top_up")
 
 
 def get_top_up(books: Books, tenant_id: int, key: str) -> dict[str, Any]:

@@ -162,9 +162,7 @@ def _next_of(row: Mapping[str, Any], amount: Decimal) -> dict[str, Any]:
 
 def _lapse(row: Mapping[str, Any], place: int, amount: Decimal, now: datetime) -> Any:
     named = ending_name(row["key"], place)
-    return grant_expired(
-        GrantExpired(named, row["customer_id"], row["currency"], amount, row["paid"], now)
-    )
+    return grant_expired(GrantExpired(named, row["customer_id"], row["currency"], amount, row["paid"], now))
 
 
 def _lapsed_fact(row: Mapping[str, Any], amount: Decimal, now: datetime) -> Fact:

@@ -19,6 +19,7 @@ from farthing.api.resources import (
     subscriptions,
     terms,
     usage,
+    wallets,
 )
 
 ROUTERS = (
@@ -33,6 +34,7 @@ ROUTERS = (
     terms.router,
     billing_runs.router,
     invoices.router,
+    wallets.router,
     ledger.router,
     reports.router,
     facts.router,

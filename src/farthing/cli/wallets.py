@@ -1,0 +1,270 @@
+"""`farthing wallets`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from farthing.catalog.model import Outcome
+from farthing.cli.commands import new_app
+from farthing.cli.documents import read_document
+from farthing.cli.options import AsJson, Data, Tenant, opened
+from farthing.cli.output import Column, number, print_facts, print_json, print_table, printable
+from farthing.wallets.model import Grant
+from farthing.wallets.service import (
+    create_grant,
+    create_wallet,
+    get_wallet,
+    list_grants,
+    list_recurring,
+    list_wallets,
+    void_grant,
+    wallet_history,
+)
+from farthing.wallets.upkeep import recur_grants
+from farthing.wallets.wire import grant_document, granted_document, recurring_document, wallet_document
+
+LIMIT_MAX = 100
+
+app = new_app(help="Wallets: what customers paid in advance or were given.", no_args_is_help=True)
+
+Wallet = Annotated[str, typer.Argument(metavar="WALLET", help="The key of the wallet.")]
+Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")]
+
+_CREATE = """\b
+Example:
+  $ echo '{key: acme-usd, customer: acme, currency: USD, low_balance: "5"}' | farthing wallets create -
+
+\b
+Fields: optional name, priority (0 first), low_balance, and
+top_up: {below, amount, cooldown_seconds, monthly_maximum}."""
+
+_GRANT = """\b
+Example:
+  $ echo '{key: order-17, kind: paid, amount: "100"}' | farthing wallets grant acme-usd -
+  $ echo '{key: free, kind: promotional, amount: "10", every: {interval: month}}' \\
+      | farthing wallets grant acme-usd -
+
+\b
+Fields: kind paid or promotional; optional effective_at, expires_at, priority, meters, rate_cards,
+reference; every: {interval, interval_count, end, expires, rollover_percent, rollover_maximum}."""
+
+
+@app.command(epilog=_CREATE)
+def create(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")],
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Create a wallet. It is empty: money comes in grants."""
+    document = read_document(file)
+    with opened(data, tenant, make=False) as house:
+        wallet, outcome = create_wallet(house.books, house.tenant_id, document, house.clock())
+        made = get_wallet(house.books, house.tenant_id, wallet.key, house.clock())
+    if as_json:
+        print_json(wallet_document(made) | {"outcome": str(outcome)})
+        return
+    said = "is there" if outcome is Outcome.CREATED else "was there already"
+    print(f"The wallet {printable(wallet.key)} of {printable(wallet.customer)} {said}.")
+
+
+@app.command("list", epilog="\b\nExample:\n  $ farthing wallets list --customer acme")
+def list_some(
+    customer: Annotated[str | None, typer.Option(metavar="KEY", help="Only this customer's.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="KEY", help="Begin behind this one.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """List wallets in the order of their keys, with what can be drawn now."""
+    with opened(data, tenant, make=False) as house:
+        now = house.clock()
+        found = list_wallets(house.books, house.tenant_id, after, limit + 1, now, customer)
+    page, more = [wallet_document(one) for one in found[:limit]], len(found) > limit
+    if as_json:
+        print_json({"wallets": page, "more": more})
+        return
+    if not page:
+        print("No wallets.")
+        return
+    print_table(
+        [
+            Column("Wallet"),
+            Column("Customer"),
+            Column("Available", "right"),
+            Column("Held", "right"),
+            Column("Scheduled", "right"),
+            Column("", whole=True),
+            Column("State", whole=True),
+        ],
+        [
+            [
+                one["key"],
+                one["customer"],
+                number(one["balance"]["available"]),
+                number(one["balance"]["held"]),
+                number(one["balance"]["scheduled"]),
+                one["currency"],
+                one["balance_state"],
+            ]
+            for one in page
+        ],
+    )
+    if more:
+        print(f"There are more: --after {printable(page[-1]['key'])}")
+
+
+@app.command(epilog="\b\nExample:\n  $ farthing wallets show acme-usd")
+def show(wallet: Wallet, as_json: AsJson = False, data: Data = None, tenant: Tenant = None) -> None:
+    """Show a wallet, its balance and its grants, the latest hundred of them."""
+    with opened(data, tenant, make=False) as house:
+        found = wallet_document(get_wallet(house.books, house.tenant_id, wallet, house.clock()))
+        grants = list_grants(house.books, house.tenant_id, wallet, 0, LIMIT_MAX, latest=True)
+        promises = list_recurring(house.books, house.tenant_id, wallet)
+    if as_json:
+        recurring = [recurring_document(one) for one in promises]
+        print_json(found | {"grants": [grant_document(one) for one in grants], "recurring": recurring})
+        return
+    currency = found["currency"]
+    balance = found["balance"]
+    facts = {
+        "Wallet": found["key"],
+        "Customer": found["customer"],
+        "Available": f"{number(balance['available'])} {currency} ({found['balance_state']})",
+        "Paid for": f"{number(balance['available_paid'])} {currency}",
+        "Held": f"{number(balance['held'])} {currency}",
+        "Scheduled": f"{number(balance['scheduled'])} {currency}",
+        "Priority": str(found["priority"]),
+    }
+    if found["low_balance"] is not None:
+        facts["Low at"] = f"{number(found['low_balance'])} {currency}"
+    if found["top_up"] is not None:
+        top_up = found["top_up"]
+        facts["Top-up"] = f"{number(top_up['amount'])} {currency} below {number(top_up['below'])}"
+    for promise in promises:
+        said = recurring_document(promise)
+        every = f"{said['every']['interval_count']} {said['every']['interval']}"
+        facts["Recurring"] = f"{said['key']}: {number(said['amount'])} {currency} every {every}"
+    print_facts(facts)
+    if grants:
+        print()
+        _print_grants(grants)
+
+
+def _print_grants(grants: list[Grant]) -> None:
+    print_table(
+        [
+            Column("Grant"),
+            Column("Kind", whole=True),
+            Column("Expires"),
+            Column("Amount", "right"),
+            Column("Drawn", "right"),
+            Column("Ended", "right"),
+            Column("Left", "right"),
+        ],
+        [
+            [
+                one["key"],
+                one["kind"],
+                (one["expires_at"] or "-")[:10],
+                number(one["amount"]),
+                number(one["drawn"]),
+                number(one["expired"]),
+                number(one["left"]),
+            ]
+            for one in map(grant_document, grants)
+        ],
+    )
+
+
+@app.command(epilog=_GRANT)
+def grant(
+    wallet: Wallet,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")],
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Put a grant into a wallet, or with `every` promise one in each period. Again, it changes nothing."""
+    document = read_document(file)
+    with opened(data, tenant, make=False) as house:
+        granted, outcome = create_grant(house.books, house.tenant_id, wallet, document, house.clock())
+        if not isinstance(granted, Grant):
+            recur_grants(house.books, house.tenant_id, house.clock())
+    said = granted_document(granted)
+    if as_json:
+        print_json(said | {"outcome": str(outcome)})
+        return
+    standing = "has" if outcome is Outcome.CREATED else "had already"
+    print(f"{printable(wallet)} {standing} the {said['kind']} grant {printable(said['key'])}: ", end="")
+    print(f"{number(said['amount'])}{_how_often(said)}.")
+
+
+def _how_often(said: dict[str, Any]) -> str:
+    if "every" not in said:
+        return ""
+    every = said["every"]
+    count = every["interval_count"]
+    return f" every {every['interval'] if count == 1 else f'{count} {every["interval"]}s'}"
+
+
+@app.command(epilog="\b\nExample:\n  $ farthing wallets void order-17 --note 'order was cancelled'")
+def void(
+    grant: Annotated[str, typer.Argument(metavar="GRANT", help="The key of the grant.")],
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for people.")] = "",
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Call off what of a grant is neither drawn nor held."""
+    with opened(data, tenant, make=False) as house:
+        voided, left = void_grant(house.books, house.tenant_id, grant, note, house.clock())
+    if as_json:
+        print_json(grant_document(voided) | {"voided": left})
+        return
+    print(f"{number(left)} of {printable(grant)} were called off.")
+
+
+@app.command(epilog="\b\nExample:\n  $ farthing wallets history acme-usd")
+def history(
+    wallet: Wallet,
+    limit: Limit = 50,
+    before: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="Begin before this movement (its place in --json).")
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """List what moved in a wallet and why, the latest first."""
+    with opened(data, tenant, make=False) as house:
+        found = wallet_history(house.books, house.tenant_id, wallet, before, limit + 1)
+    page, more = found[:limit], len(found) > limit
+    if as_json:
+        print_json({"movements": page, "more": more})
+        return
+    if not page:
+        print("Nothing has moved yet.")
+        return
+    print_table(
+        [
+            Column("When", whole=True),
+            Column("What", whole=True),
+            Column("Grant"),
+            Column("Amount", "right"),
+            Column("For"),
+        ],
+        [
+            [f"{one['at'][:19]}Z", one["movement"], one["grant"], number(one["amount"]), _because(one)]
+            for one in page
+        ],
+    )
+    if more:
+        print(f"There are more: --before '{printable(page[-1]['place'])}'")
+
+
+def _because(one: dict[str, Any]) -> str:
+    if "subscription" not in one:
+        return str(one["because"])
+    return f"{one['subscription']} {one['rate_card']} of {one['period_start'][:10]}, {one['because'].split(' ')[0]}"

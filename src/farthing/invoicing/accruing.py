@@ -1,0 +1,103 @@
+"""Usage that cannot be drawn as it is sealed is reckoned up now and then, by the code that would bill it.
+
+A price that looks at single events, a meter of maxima, a subscription that changed within its period, a coupon, a
+commitment: what such usage comes to is known when the whole period so far is rated. So the open period is drafted as
+a preview drafts it, and what was drawn is brought to what the draft says. What a price owes only because its period
+ends (a minimum) is not drawn before that.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from farthing.catalog.model import Meter
+from farthing.catalog.service import all_meters
+from farthing.customers.model import Subscription
+from farthing.customers.timeline import lives_of
+from farthing.db import Books
+from farthing.events.store.duckdb import EventStore
+from farthing.invoicing.model import Bill, Draft
+from farthing.invoicing.preview import is_open, pending
+from farthing.invoicing.service import Subscribed, draft_batches, subscribed_by
+from farthing.invoicing.wallets import card_totals, drawn_as_of
+from farthing.ledger.checking import TRANSFERS_MAX
+from farthing.ledger.service import post
+from farthing.usage.service import prepare_usage
+from farthing.wallets.draw_store import select_holders
+from farthing.wallets.draws import draw_to
+from farthing.wallets.model import ChargeKey, UsageCharge
+from farthing.wallets.schedule import drawn_when_sealed, of_one_stretch
+
+
+def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> int:
+    """Draw the usage of open periods that sealing leaves to this. How many charges it looked at.
+
+    Safe to run at any time, several at once, and to kill: it draws the difference to what was drawn so far.
+    """
+    with books.read_only(tenant_id) as conn:
+        holders = select_holders(conn, tenant_id)
+    if not holders:
+        return 0
+    billed = _of_holders(subscribed_by(books, tenant_id, now), holders)
+    meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
+    left_to_this = {
+        one.subscription_id: one
+        for one in billed.subscriptions
+        if billed.terms.get(one.subscription_id) or len(one.facts) or _has_others(billed, one, meters)
+    }
+    if not left_to_this:
+        return 0
+    billed = Subscribed(list(left_to_this.values()), billed.customers, billed.plans, billed.terms)
+    prepare_usage(books, store, tenant_id, now)
+    bills = pending(books, tenant_id, billed, now)
+    charges: list[UsageCharge] = []
+    for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
+        for draft in batch.drafts:
+            if is_open(draft.bill, now):
+                charges += _charges(draft, billed, meters, now)
+    if charges:
+        with books.transaction(tenant_id) as conn:
+            transfers = draw_to(conn, tenant_id, charges, now)
+            for begin in range(0, len(transfers), TRANSFERS_MAX):
+                post(conn, tenant_id, transfers[begin : begin + TRANSFERS_MAX], now)
+    return len(charges)
+
+
+def _of_holders(billed: Subscribed, holders: Mapping[int, str]) -> Subscribed:
+    kept = [one for one in billed.subscriptions if one.customer_id in holders]
+    return Subscribed(kept, billed.customers, billed.plans, billed.terms)
+
+
+def _has_others(billed: Subscribed, subscription: Subscription, meters: Mapping[str, Meter]) -> bool:
+    """Whether a subscription without a history has a rate card whose usage is not drawn when it is sealed."""
+    cards = billed.plans[subscription.plan_version_id].rate_cards
+    return any(card.meters and not drawn_when_sealed(card, meters) for card in cards)
+
+
+def _charges(
+    draft: Draft, billed: Subscribed, meters: Mapping[str, Meter], now: datetime
+) -> list[UsageCharge]:
+    """What the usage of an open period comes to, by rate card, but for what sealing draws."""
+    bill = draft.bill
+    sealed = _sealed_cards(bill, billed, meters)
+    return [
+        UsageCharge(
+            ChargeKey(bill.subscription.subscription_id, bill.period.start, total.rate_card),
+            bill.customer.customer_id,
+            bill.plan.currency,
+            total.meters,
+            total.amount,
+            drawn_as_of(bill, now),
+        )
+        for total in card_totals(draft.lines, final=False)
+        if total.rate_card not in sealed
+    ]
+
+
+def _sealed_cards(bill: Bill, billed: Subscribed, meters: Mapping[str, Meter]) -> set[str]:
+    if billed.terms.get(bill.subscription.subscription_id):
+        return set()
+    stretch = of_one_stretch(lives_of(bill.subscription), bill.period)
+    if stretch is None:
+        return set()
+    cards = stretch.rate_cards(bill.plans[stretch.plan_version_id])
+    return {card.key for card in cards if drawn_when_sealed(card, meters)}
