@@ -50,6 +50,8 @@ COMMITMENT = {
     "interval": "year",
 }
 ESTIMATE = {"plan": "payg", "usage": [{"meter": "calls", "quantity": "5"}]}
+WALLET = {"key": "acme-usd", "customer": "acme", "currency": "USD"}
+GRANT = {"key": "order-1", "kind": "paid", "amount": "50"}
 BODIES = {
     ("POST", "/v1/events"): {"id": "1", "source": "s", "type": "call", "subject": "acme"},
     ("POST", "/v1/meters"): METER,
@@ -74,6 +76,12 @@ BODIES = {
     ("POST", "/v1/coupons"): COUPON,
     ("POST", "/v1/subscriptions/{key}/coupons"): {"coupon": "launch"},
     ("POST", "/v1/subscriptions/{key}/commitments"): COMMITMENT,
+    ("POST", "/v1/wallets"): WALLET,
+    ("PATCH", "/v1/wallets/{key}"): {"name": "Funds"},
+    ("POST", "/v1/wallets/{key}/grants"): GRANT,
+    ("POST", "/v1/wallets/{key}/grants/{grant}/void"): {"note": "cancelled"},
+    ("POST", "/v1/wallets/{key}/top-ups"): {"key": "order-2", "amount": "20"},
+    ("POST", "/v1/wallets/{key}/top-ups/{top_up}/settle"): {"status": "funded"},
     ("POST", "/v1/estimates"): ESTIMATE,
     ("POST", "/v1/billing-runs"): {"until": "2026-11-01T00:00:00Z"},
     ("POST", "/v1/ledger/closings"): {"until": "2000-01-01T00:00:00Z", "reason": "before our time"},
@@ -104,8 +112,11 @@ def check_problem(response, status):
 @pytest.fixture
 def furnished(client, services, books, tenant_id, now):
     """A tenant with one of everything: the addresses of its things, by route."""
-    for path in ("meters", "plans", "customers", "subscriptions", "coupons"):
+    for path in ("meters", "plans", "customers", "subscriptions", "coupons", "wallets"):
         assert send(client, ("POST", f"/v1/{path}")).status_code == 201
+    for what in ("grants", "top-ups"):
+        route = ("POST", f"/v1/wallets/{{key}}/{what}")
+        assert send(client, route, f"/v1/wallets/acme-usd/{what}").status_code == 201
     assert send(client, ("POST", "/v1/billing-runs")).json()["issued"] == ["INV-000001"]
     assert send(client, ("POST", "/v1/ledger/closings")).status_code == 201
     nap = made_for("acme-payg", client, "changes")
@@ -116,6 +127,7 @@ def furnished(client, services, books, tenant_id, now):
         "/v1/customers": {"key": "acme", "alias": "key-7"},
         "/v1/subscriptions": {"key": "acme-payg", "change_id": str(nap["change_id"])},
         "/v1/coupons": {"key": "launch"},
+        "/v1/wallets": {"key": "acme-usd", "grant": "order-1", "top_up": "order-2"},
         "/v1/invoices": {"number": "INV-000001", "line": "1"},
         "/v1/ledger": {"account_id": str(list_accounts(books, tenant_id, 0, 1)[0].account_id)},
         "/v1/api-keys": {"api_key_id": list_keys(books, tenant_id, "", 1)[0].api_key_id},
@@ -217,7 +229,7 @@ def test_lists_of_another_tenant_are_empty(client, other_client, furnished):
 
 
 def test_another_tenant_may_use_the_same_keys_for_its_own(client, other_client, furnished):
-    for path in ("meters", "plans", "customers", "subscriptions", "coupons"):
+    for path in ("meters", "plans", "customers", "subscriptions", "coupons", "wallets"):
         assert send(other_client, ("POST", f"/v1/{path}")).status_code == 201
     assert send(other_client, ("POST", "/v1/billing-runs")).json()["issued"] == ["INV-000001"]
     account = send(other_client, ("GET", "/v1/account")).json()

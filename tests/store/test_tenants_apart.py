@@ -103,6 +103,38 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
         "outbox": {"fact_id": 1, "kind": "k", "subject": "s", "body": definition, "occurred_at": now},
         "period_closings": {"closing_id": 1, "reason": "r", "closed_at": now},
         "recognition_runs": {"run_id": 1, "until": now, "booked": 0, "ran_at": now},
+        "wallets": {
+            "wallet_id": 1, "key": "w", "customer_id": 1, "name": "n", "currency": "USD", "priority": 1,
+            "balance_state": "funded", "created_at": now,
+        },
+        "recurring_grants": {
+            "recurring_grant_id": 1, "key": "r", "wallet_id": 1, "paid": True, "amount": 5, "priority": 1,
+            "meters": [], "rate_cards": [], "schedule_interval": "month", "interval_count": 1, "expires": True,
+            "rollover_percent": 0, "start_at": now, "next_start": later, "created_at": now,
+        },
+        "grants": {
+            "grant_id": 1, "key": "g", "wallet_id": 1, "customer_id": 1, "paid": True, "amount": 50, "priority": 1,
+            "meters": [], "rate_cards": [], "effective_at": now, "reference": "", "input_hash": b"h",
+            "created_at": now,
+        },
+        "grant_endings": {
+            "grant_id": 1, "place": 1, "reason": "voided", "amount": 5, "note": "", "ended_at": now,
+        },
+        "wallet_draws": {
+            "draw_id": 1, "cause": "sealed", "reference": "s", "drawn_at": now, "customer_ids": [1],
+            "subscription_ids": [1], "period_starts": [now], "rate_cards": ["r"], "grant_ids": [1],
+            "amounts": [5], "settled": [0],
+        },
+        "usage_positions": {
+            "subscription_id": 1, "period_start": now, "rate_card": "r", "dimensions": "", "quantity": 5,
+        },
+        "charge_funding": {
+            "subscription_id": 1, "period_start": now, "rate_card": "r", "grant_id": 1, "customer_id": 1,
+            "amount": 5, "last_draw_id": 1,
+        },
+        "top_ups": {
+            "top_up_id": 1, "key": "t", "wallet_id": 1, "amount": 5, "automatic": True, "requested_at": now,
+        },
     }  # fmt: skip
 
 

@@ -139,10 +139,11 @@ class RecurringGrantDocument(BaseModel):
     next_start: Instant = Field(description="The first period without its grant.")
 
 
-class RecurringGrantList(BaseModel):
-    """What is promised to a wallet."""
+class RecurringGrantPage(BaseModel):
+    """A page of what is promised to a wallet."""
 
     items: list[RecurringGrantDocument]
+    next_cursor: str | None
 
 
 class VoidBody(Body):

@@ -32,7 +32,8 @@ Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.
 
 _CREATE = """\b
 Example:
-  $ echo '{key: acme-usd, customer: acme, currency: USD, low_balance: "5"}' | farthing wallets create -
+  $ echo '{key: acme-usd, customer: acme, currency: USD, low_balance: "5"}' \\
+      | farthing wallets create -
 
 \b
 Fields: optional name, priority (0 first), low_balance, and
@@ -121,7 +122,7 @@ def show(wallet: Wallet, as_json: AsJson = False, data: Data = None, tenant: Ten
     with opened(data, tenant, make=False) as house:
         found = wallet_document(get_wallet(house.books, house.tenant_id, wallet, house.clock()))
         grants = list_grants(house.books, house.tenant_id, wallet, 0, LIMIT_MAX, latest=True)
-        promises = list_recurring(house.books, house.tenant_id, wallet)
+        promises = list_recurring(house.books, house.tenant_id, wallet, 0, LIMIT_MAX)
     if as_json:
         recurring = [recurring_document(one) for one in promises]
         print_json(found | {"grants": [grant_document(one) for one in grants], "recurring": recurring})
@@ -206,7 +207,7 @@ def _how_often(said: dict[str, Any]) -> str:
         return ""
     every = said["every"]
     count = every["interval_count"]
-    return f" every {every['interval'] if count == 1 else f'{count} {every["interval"]}s'}"
+    return f" every {every['interval']}" if count == 1 else f" every {count} {every['interval']}s"
 
 
 @app.command(epilog="\b\nExample:\n  $ farthing wallets void order-17 --note 'order was cancelled'")

@@ -17,7 +17,8 @@ def select_overspent(conn: BooksConnection, tenant_id: int, limit: int) -> list[
     return conn.execute(
         """
         SELECT key, amount, drawn, held, settled, expired FROM grants
-         WHERE tenant_id = %s AND (drawn + held + settled + expired > amount OR least(drawn, held, settled, expired) < 0)
+         WHERE tenant_id = %s
+           AND (drawn + held + settled + expired > amount OR least(drawn, held, settled, expired) < 0)
          ORDER BY grant_id LIMIT %s
         """,
         [tenant_id, limit],
@@ -65,7 +66,8 @@ def select_unlike_ledger(conn: BooksConnection, tenant_id: int, limit: int) -> l
                        SELECT sum(e.amount) FROM transfers t CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e
                               (account_id, amount)
                         WHERE t.tenant_id = a.tenant_id AND t.account_ids @> ARRAY[a.account_id]
-                          AND e.account_id = a.account_id AND t.kind IN ('opening_balance', 'refund_paid')), 0) AS undrawn
+                          AND e.account_id = a.account_id AND t.kind IN ('opening_balance', 'refund_paid')), 0)
+                       AS undrawn
               FROM accounts a
               JOIN account_balances b ON b.tenant_id = a.tenant_id AND b.account_id = a.account_id
              WHERE a.tenant_id = %(tenant_id)s AND a.code IN ('prepaid', 'promotional_credit'))

@@ -213,10 +213,12 @@ def list_grants(
         return rows.select_grants_after(conn, tenant_id, found.wallet_id, after, limit)
 
 
-def list_recurring(books: Books, tenant_id: int, wallet: str) -> list[Recurring]:
-    """What is promised to a wallet. Raises NotFound `wallet_not_found`."""
+def list_recurring(books: Books, tenant_id: int, wallet: str, after: int, limit: int) -> list[Recurring]:
+    """What is promised to a wallet, in the order of the promises. Raises NotFound `wallet_not_found`."""
+    assert 1 <= limit <= LIST_LIMIT_MAX
     with books.read_only(tenant_id) as conn:
-        return rows.select_recurring_of(conn, tenant_id, _wallet(conn, tenant_id, wallet).wallet_id)
+        found = _wallet(conn, tenant_id, wallet)
+        return rows.select_recurring_of(conn, tenant_id, found.wallet_id, after, limit)
 
 
 def void_grant(

@@ -431,11 +431,15 @@ def select_recurring(conn: BooksConnection, tenant_id: int, key: str) -> Recurri
     return None if row is None else _recurring(row)
 
 
-def select_recurring_of(conn: BooksConnection, tenant_id: int, wallet_id: int) -> list[Recurring]:
-    """The promises of a wallet, in the order of their making."""
+def select_recurring_of(
+    conn: BooksConnection, tenant_id: int, wallet_id: int, after: int, limit: int
+) -> list[Recurring]:
+    """The promises of a wallet, in the order of their making, those behind the id `after`."""
     rows = conn.execute(
-        _RECURRING + " AND r.wallet_id = %(wallet_id)s ORDER BY r.recurring_grant_id",
-        {"tenant_id": tenant_id, "wallet_id": wallet_id},
+        _RECURRING
+        + " AND r.wallet_id = %(wallet_id)s AND r.recurring_grant_id > %(after)s"
+        + " ORDER BY r.recurring_grant_id LIMIT %(limit)s",
+        {"tenant_id": tenant_id, "wallet_id": wallet_id, "after": after, "limit": limit},
     )
     return [_recurring(row) for row in rows]
 

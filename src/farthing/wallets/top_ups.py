@@ -155,9 +155,14 @@ def list_top_ups(
     wallet: str | None = None,
     status: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Top-ups in the order of their requests, the first behind the number `after`."""
+    """Top-ups in the order of their requests, the first behind the number `after`; of one wallet, if it is named.
+
+    Raises NotFound `wallet_not_found`.
+    """
     assert 1 <= limit <= LIST_LIMIT_MAX
     with books.read_only(tenant_id) as conn:
+        if wallet is not None and wallet_rows.select_wallet(conn, tenant_id, wallet) is None:
+            raise NotFound("wallet_not_found", f"there is no wallet {shown(wallet)}")
         found = rows.select_top_ups_after(conn, tenant_id, after, limit, wallet, status)
     return [top_up_document(row) for row in found]
 

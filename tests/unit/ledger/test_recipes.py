@@ -14,6 +14,7 @@ from farthing.ledger.facts import (
     CreditNoteIssued,
     GrantExpired,
     GrantFunded,
+    GrantVoided,
     InvoiceIssued,
     InvoiceVoided,
     OpeningBalance,
@@ -120,6 +121,18 @@ CASES = [
         {"revenue": "0.0000325"},
     ),
     (
+        recipes.wallet_drawn(WalletDrawn("d-2", ACME, "USD", D("-0.004"), D("0.01"), AT)),
+        "draw:d-2",
+        {"promotional_credit": "0.01"},
+        {"prepaid": "0.004", "revenue": "0.006"},
+    ),
+    (
+        recipes.grant_voided(GrantVoided("g-1", ACME, "USD", D("3.12"), D("0.0034565"), AT)),
+        "grant_void:g-1",
+        {"prepaid": "3.1234565"},
+        {"receivable": "3.12", "breakage": "0.0034565"},
+    ),
+    (
         recipes.grant_expired(GrantExpired("g-1", ACME, "USD", D("12.50"), paid=True, expired_at=AT)),
         "grant_expiry:g-1",
         {"prepaid": "12.50"},
@@ -197,13 +210,18 @@ def test_an_invoice_over_nothing_books_nothing() -> None:
         lambda amount: recipes.payment_received(PaymentReceived("p", ACME, "USD", amount, AT)),
         lambda amount: recipes.grant_funded(GrantFunded("g", ACME, "USD", amount, True, AT)),
         lambda amount: recipes.refund_paid(RefundPaid("r", ACME, "USD", amount, AT)),
-        lambda amount: recipes.wallet_drawn(WalletDrawn("d", ACME, "USD", amount, D(0), AT)),
     ],
 )
 def test_a_fact_with_an_amount_that_is_not_above_zero_is_refused(recipe, amount: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         check_transfers([recipe(D(amount))])
     assert caught.value.code in ("invalid_amount", "invalid_transfers", "unbalanced_transfer")
+
+
+def test_a_draw_that_goes_back_whole_is_booked_the_other_way() -> None:
+    transfer = recipes.wallet_drawn(WalletDrawn("d", ACME, "USD", D("-5.00"), D(0), AT))
+    assert side(transfer, Side.DEBIT) == {"revenue": "5.00"}
+    assert side(transfer, Side.CREDIT) == {"prepaid": "5.00"}
 
 
 def test_a_year_of_a_customer_ends_in_the_trial_balance_written_by_hand() -> None:

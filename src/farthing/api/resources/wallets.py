@@ -12,7 +12,7 @@ from farthing.api.wallet_documents import (
     GrantPage,
     HistoryPage,
     RecurringGrantDocument,
-    RecurringGrantList,
+    RecurringGrantPage,
     TopUpDocument,
     TopUpPage,
     VoidedDocument,
@@ -22,7 +22,6 @@ from farthing.api.wallet_documents import (
 from farthing.api.web import (
     READ,
     READ_ONE,
-    WRITE,
     WRITE_ONE,
     House,
     JsonWrite,
@@ -165,13 +164,18 @@ def list_wallet_grants(
 @router.get(
     "/{key}/recurring-grants",
     response_model=None,
-    responses={200: {"model": RecurringGrantList}, **READ_ONE},
+    responses={200: {"model": RecurringGrantPage}, **READ_ONE},
     summary="List recurring grants",
 )
-def list_wallet_recurring(key: PathText, tenant_id: TenantId, services: House) -> Response:
+def list_wallet_recurring(
+    key: PathText, tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]
+) -> Response:
     """What is promised to a wallet in each period."""
-    promises = list_recurring(services.books, tenant_id, key)
-    return found({"items": [recurring_document(promise) for promise in promises]})
+    after = read_cursor(query.cursor, "recurring-grants", numeric=True)
+    items = list_recurring(services.books, tenant_id, key, int(after or "0"), query.limit + 1)
+    return found_page(
+        items, query.limit, "recurring-grants", lambda one: str(one.recurring_grant_id), recurring_document
+    )
 
 
 @router.post(
@@ -250,7 +254,7 @@ class TopUpQuery(PageQuery):
 @router.get(
     "/{key}/top-ups",
     response_model=None,
-    responses={200: {"model": TopUpPage}, **READ},
+    responses={200: {"model": TopUpPage}, **READ_ONE},
     summary="List top-ups",
 )
 def list_wallet_top_ups(
@@ -265,7 +269,7 @@ def list_wallet_top_ups(
 @router.post(
     "/{key}/top-ups/{top_up}/settle",
     response_model=None,
-    responses={200: {"model": TopUpDocument}, **WRITE},
+    responses={200: {"model": TopUpDocument}, **WRITE_ONE},
     openapi_extra=body("TopUpSettlement"),
     summary="Settle a top-up",
 )
