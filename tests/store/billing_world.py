@@ -98,23 +98,30 @@ class World:
         self.use_all([(customer, time, tokens, data)])
 
     def use_all(self, uses: list[tuple[str, str, str, dict[str, str]]]) -> None:
-        self.send(
-            [
-                {
-                    "specversion": "1.0",
-                    "id": str(next(self._ids)),
-                    "source": "test",
-                    "type": "llm.completion",
-                    "subject": customer,
-                    "time": time if "T" in time else f"{time}T12:00:00Z",
-                    "data": {"tokens": tokens, **data},
-                }
-                for customer, time, tokens, data in uses
-            ]
-        )
+        self.send(self.events(uses))
+
+    def events(self, uses: list[tuple[str, str, str, dict[str, str]]]) -> list[dict[str, Any]]:
+        """These uses as events."""
+        return [
+            {
+                "specversion": "1.0",
+                "id": str(next(self._ids)),
+                "source": "test",
+                "type": "llm.completion",
+                "subject": customer,
+                "time": time if "T" in time else f"{time}T12:00:00Z",
+                "data": {"tokens": tokens, **data},
+            }
+            for customer, time, tokens, data in uses
+        ]
 
     def send(self, events: list[dict[str, Any]]) -> None:
         """Events that are counted, through the log and the sealer."""
+        self.log(events)
+        self.seal()
+
+    def log(self, events: list[dict[str, Any]]) -> None:
+        """Events that stand in the log and are not sealed."""
         batch = parse_lines(b"".join(json.dumps(event).encode() + b"\n" for event in events))
         assert not batch.rejected
         header = BlockHeader(
@@ -130,12 +137,11 @@ class World:
         writer = LogWriter(self.store.data_dir / "log", f"test-{uuid.uuid4().hex}")
         writer.append(encode_block(header, batch.lines)).result()
         writer.close()
-        self._seal()
 
     def bill(self, until: str, now: datetime | None = None) -> BillingResult:
         return run_billing(self.books, self.store, self.tenant_id, instant(until), now or self.now)
 
-    def _seal(self) -> None:
+    def seal(self) -> None:
         with only_sealer(self.store.data_dir) as alone:
             assert alone
             sealer = Sealer(self.books, self.store, self.store.data_dir / "log", LATENESS)

@@ -22,6 +22,7 @@ from farthing.db import open_books
 from farthing.events.ingest import ingest_file
 from farthing.events.sealer import Sealer, only_sealer
 from farthing.events.store.duckdb import EventStore, Lateness
+from farthing.wallets.sealing import WalletDraws
 
 def live(order):
     now = datetime.fromisoformat(order["now"])
@@ -29,6 +30,7 @@ def live(order):
     data_dir = Path(order["data_dir"])
     with open_books(Path(order["books_dir"]), None, now=now, pool_size=2) as books:
         store = EventStore(data_dir, threads=1, memory_limit="500MB")
+        store.beside_sealing = WalletDraws(books, store)
         print("begins", flush=True)
         if order["path"]:
             ingest_file(books, store, order["tenant_id"], Path(order["path"]), mapping=order["mapping"],

@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from billing_world import PER_TOKEN, instant, plan
+from wallet_world import WalletWorld, wallet_world
 
 from farthing.db import Books
 from farthing.kernel.errors import Conflict, FarthingError, InvalidInput, NotFound
@@ -23,8 +25,6 @@ from farthing.wallets.service import (
 )
 from farthing.wallets.top_ups import fail_top_up, fund_top_up, list_top_ups, request_top_up
 from farthing.wallets.upkeep import keep_up
-from tests.store.billing_world import PER_TOKEN, instant, plan
-from tests.store.wallet_world import WalletWorld, wallet_world
 
 D = Decimal
 ACME = {"customer": "acme", "plan": "payg"}
@@ -174,6 +174,7 @@ def test_a_promise_is_kept_once_in_each_period_and_rolls_over(world: WalletWorld
         if day == "2026-01-02":
             world.use("acme", "2026-01-02", "2800000")  # 7.00 of January: 3 left, 1.50 go on
     grants = {one.key: one for one in list_grants(world.books, world.tenant_id, "acme-usd", 0, 100)}
+    rolled = next(key for key in grants if key.startswith("monthly@2026-02-01T00:00:00Z:"))
     assert [(key, one.amount, one.expired) for key, one in sorted(grants.items())] == [
         ("monthly@2026-01-01T00:00:00Z", 10, 3),
         ("monthly@2026-02-01T00:00:00Z", 10, 10),
@@ -184,12 +185,7 @@ def test_a_promise_is_kept_once_in_each_period_and_rolls_over(world: WalletWorld
         ),
         ("monthly@2026-03-01T00:00:00Z", 10, 10),
         (f"monthly@2026-03-01T00:00:00Z:from_{grants['monthly@2026-02-01T00:00:00Z'].grant_id}", 4, 4),
-        (
-            "monthly@2026-03-01T00:00:00Z:from_"
-            f"{grants[next(key for key in grants if key.startswith('monthly@2026-02-01T00:00:00Z:'))].grant_id}",
-            D("0.75"),
-            D("0.75"),
-        ),
+        (f"monthly@2026-03-01T00:00:00Z:from_{grants[rolled].grant_id}", D("0.75"), D("0.75")),
     ]
     assert world.trial_balance() == {"promotions": "7", "revenue": "-7"}
     error = refused(world, {"key": "monthly", "kind": "paid", "amount": "10", "every": {"interval": "month"}})

@@ -7,6 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from billing_world import World, open_store
+
 from farthing.db import Books
 from farthing.db.outbox import facts_after
 from farthing.kernel.quantity import trimmed
@@ -14,7 +16,6 @@ from farthing.ledger.service import trial_balance
 from farthing.wallets.model import Grant
 from farthing.wallets.sealing import WalletDraws
 from farthing.wallets.service import create_grant, create_wallet, get_grant, get_wallet, wallet_history
-from tests.store.billing_world import World, open_store
 
 D = Decimal
 
@@ -49,6 +50,16 @@ class WalletWorld(World):
         """Each code of the chart that is not at zero, in its debit less credit."""
         rows = trial_balance(self.books, self.tenant_id).rows
         return {row.code.value: trimmed(row.debit - row.credit) for row in rows if row.debit != row.credit}
+
+    def quiet(self) -> bool:
+        """Whether no transaction of a process that was killed is still under way."""
+        with self.books.operator_transaction() as conn:
+            row = conn.execute(
+                "SELECT count(*) AS busy FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND datname = current_database() AND state <> 'idle'"
+            ).fetchone()
+        assert row is not None
+        return not row["busy"]
 
     def told(self, kind: str = "wallet.*") -> list[tuple[str, str]]:
         """What the outbox holds: kind and subject, in order."""

@@ -23,7 +23,8 @@ _HISTORY = """
                 < (%(at)s, %(movement)s::text, %(id)s::bigint, %(place)s::bigint))
          ORDER BY 1 DESC, 2 DESC, 3 DESC, 4 DESC LIMIT %(limit)s),
     ended AS (
-        SELECT e.ended_at, e.reason, e.grant_id, e.place::bigint, o.key, -e.amount, e.note, NULL::text, NULL::timestamptz, NULL::text
+        SELECT e.ended_at, e.reason, e.grant_id, e.place::bigint, o.key, -e.amount, e.note,
+               NULL::text, NULL::timestamptz, NULL::text
           FROM own o JOIN grant_endings e ON e.tenant_id = %(tenant_id)s AND e.grant_id = o.grant_id
          WHERE %(at)s::timestamptz IS NULL OR (e.ended_at, e.reason, e.grant_id, e.place::bigint)
                < (%(at)s, %(movement)s::text, %(id)s::bigint, %(place)s::bigint)
