@@ -25,6 +25,7 @@ from benchmarks import (
     report,
     start,
     usage_query,
+    wallet_draws,
 )
 from benchmarks.bench import EVENTS, QUICK_EVENTS, Bench, Sizes, sizes_for
 from farthing.cli.demo_traffic import SEED
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "usage_query": usage_query,
     "billing": billing,
     "ledger": ledger,
+    "wallet_draws": wallet_draws,
     "rating": rating,
     "pdf": pdf,
     "start": start,

@@ -30,10 +30,10 @@ Money that comes in is always a payment on the receivable, whatever it was for; 
 there to prepaid. So cash has one way in, and a payment for nothing yet stands to the customer's credit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from farthing.kernel.quantity import exact
+from farthing.kernel.quantity import ZERO, exact
 from farthing.ledger.chart import OF_A_CUSTOMER, Code
 from farthing.ledger.facts import (
     Chargeback,
@@ -55,6 +55,8 @@ from farthing.ledger.facts import (
 from farthing.ledger.model import Account, Entry, Side, Transfer, TransferKind
 
 INVOICE_KEY_PREFIX = "invoice:"
+WALLETS_AT_ONCE = 49
+"""Customers in one transfer of draws: two entries each at most, and one of revenue."""
 
 # ---- Invoices
 
@@ -338,6 +340,33 @@ def wallet_drawn(fact: WalletDrawn) -> Transfer:
             if amount
         ),
     )
+
+
+def wallets_drawn(draw: str, facts: Sequence[WalletDrawn]) -> Transfer:
+    """Many customers' draws of one moment and currency as one transfer: each has its own entries, revenue has one.
+
+    So that a sealed batch of twenty thousand customers is a few hundred transfers. At most `WALLETS_AT_ONCE`.
+
+        Dr prepaid of acme      0.0000225
+        Dr prepaid of bolt      0.0000125
+        Cr revenue              0.000035
+    """
+    first = facts[0]
+    entries: list[Entry] = []
+    revenue = ZERO
+    with exact():
+        for fact in facts:
+            for code, amount in ((Code.PREPAID, fact.paid), (Code.PROMOTIONAL_CREDIT, fact.promotional)):
+                if amount:
+                    revenue += amount
+                    side = Side.DEBIT if amount > 0 else Side.CREDIT
+                    entries.append(
+                        Entry(Account(code, first.currency, fact.customer_id), side, amount.copy_abs())
+                    )
+    if revenue:
+        side = Side.CREDIT if revenue > 0 else Side.DEBIT
+        entries.append(Entry(Account(Code.REVENUE, first.currency), side, revenue.copy_abs()))
+    return Transfer(f"draw:{draw}", TransferKind.WALLET_DRAW, first.drawn_at, tuple(entries))
 
 
 def grant_expired(fact: GrantExpired) -> Transfer:

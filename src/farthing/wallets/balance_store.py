@@ -22,7 +22,8 @@ def lock_moved_wallets(
         """
         SELECT w.wallet_id, w.key, c.key AS customer, w.currency, w.low_balance, w.top_up, w.balance_state AS before,
                m.after, m.asks
-          FROM unnest(%(ids)s::bigint[], %(available)s::text[]::numeric[]) AS given (wallet_id, available)
+          FROM unnest(string_to_array(%(ids)s, E'\\n')::bigint[],
+                      string_to_array(%(available)s, E'\\n')::numeric[]) AS given (wallet_id, available)
           JOIN wallets w ON w.tenant_id = %(tenant_id)s AND w.wallet_id = given.wallet_id
           JOIN customers c ON c.tenant_id = w.tenant_id AND c.customer_id = w.customer_id
          CROSS JOIN LATERAL (
@@ -34,8 +35,8 @@ def lock_moved_wallets(
         """,
         {
             "tenant_id": tenant_id,
-            "ids": list(available),
-            "available": [plain(amount) for amount in available.values()],
+            "ids": "\n".join(map(str, available)),
+            "available": "\n".join(map(plain, available.values())),
         },
     ).fetchall()
 

@@ -60,16 +60,16 @@ def select_unlike_ledger(conn: BooksConnection, tenant_id: int, limit: int) -> l
               FROM grants g JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
              WHERE g.tenant_id = %(tenant_id)s AND w.currency IS NOT NULL
              GROUP BY 1, 2, 3),
+        aside AS (
+            SELECT e.account_id, sum(e.amount) AS amount
+              FROM transfers t CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
+             WHERE t.tenant_id = %(tenant_id)s AND t.kind IN ('opening_balance', 'refund_paid')
+             GROUP BY e.account_id),
         ledger_says AS (
-            SELECT a.customer_id, a.currency, a.code,
-                   -b.balance + coalesce((
-                       SELECT sum(e.amount) FROM transfers t CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e
-                              (account_id, amount)
-                        WHERE t.tenant_id = a.tenant_id AND t.account_ids @> ARRAY[a.account_id]
-                          AND e.account_id = a.account_id AND t.kind IN ('opening_balance', 'refund_paid')), 0)
-                       AS undrawn
+            SELECT a.customer_id, a.currency, a.code, coalesce(s.amount, 0) - b.balance AS undrawn
               FROM accounts a
               JOIN account_balances b ON b.tenant_id = a.tenant_id AND b.account_id = a.account_id
+              LEFT JOIN aside s ON s.account_id = a.account_id
              WHERE a.tenant_id = %(tenant_id)s AND a.code IN ('prepaid', 'promotional_credit'))
         SELECT c.key AS customer, coalesce(g.code, l.code) AS code, coalesce(g.currency, l.currency) AS currency,
                coalesce(g.undrawn, 0) AS grants_say, coalesce(l.undrawn, 0) AS ledger_says

@@ -1,7 +1,11 @@
-"""SQL of draws: open grants, what was drawn, how far usage has been charged. Columns in, columns out."""
+"""SQL of draws: open grants, what was drawn, how far usage has been charged. Columns in, columns out.
+
+Lines of text are the quickest way of thousands of rows into one statement, and no value holds a line break: keys
+of catalogs have none, and dimensions are written as JSON.
+"""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -71,6 +75,10 @@ def lock_open_grants(
     return dict(found)
 
 
+def _lines(values: Iterable[object]) -> str:
+    return "\n".join(map(str, values))
+
+
 def insert_draws(
     conn: BooksConnection,
     tenant_id: int,
@@ -90,7 +98,10 @@ def insert_draws(
                 """
                 INSERT INTO wallet_draws (tenant_id, cause, reference, drawn_at, customer_ids, subscription_ids,
                                           period_starts, rate_cards, grant_ids, amounts, settled)
-                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::text[]::numeric[], %s::text[]::numeric[])
+                VALUES (%s, %s, %s, %s, string_to_array(%s, E'\\n')::bigint[], string_to_array(%s, E'\\n')::bigint[],
+                        string_to_array(%s, E'\\n')::timestamptz[], string_to_array(%s, E'\\n'),
+                        string_to_array(%s, E'\\n')::bigint[], string_to_array(%s, E'\\n')::numeric[],
+                        string_to_array(%s, E'\\n')::numeric[])
                 RETURNING draw_id
                 """,
                 [
@@ -98,13 +109,13 @@ def insert_draws(
                     cause.value,
                     reference,
                     now,
-                    [part.charge.customer_id for part in some],
-                    [key.subscription_id for key in keys],
-                    [key.period_start for key in keys],
-                    [key.rate_card for key in keys],
-                    [part.grant_id for part in some],
-                    [plain(part.amount) for part in some],
-                    [plain(part.settled) for part in some],
+                    _lines(part.charge.customer_id for part in some),
+                    _lines(key.subscription_id for key in keys),
+                    _lines(key.period_start for key in keys),
+                    _lines(key.rate_card for key in keys),
+                    _lines(part.grant_id for part in some),
+                    _lines(plain(part.amount) for part in some),
+                    _lines(plain(part.settled) for part in some),
                 ],
             )
             .fetchone()
@@ -136,8 +147,11 @@ def add_funding(
         INSERT INTO charge_funding AS f (tenant_id, subscription_id, period_start, rate_card, grant_id, customer_id,
                                          amount, last_draw_id)
         SELECT %(tenant_id)s, given.*, %(draw_id)s
-          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[], %(cards)s::text[], %(grants)s::bigint[],
-                      %(customers)s::bigint[], %(amounts)s::text[]::numeric[])
+          FROM unnest(string_to_array(%(subscriptions)s, E'\\n')::bigint[],
+                      string_to_array(%(starts)s, E'\\n')::timestamptz[], string_to_array(%(cards)s, E'\\n'),
+                      string_to_array(%(grants)s, E'\\n')::bigint[],
+                      string_to_array(%(customers)s, E'\\n')::bigint[],
+                      string_to_array(%(amounts)s, E'\\n')::numeric[])
                AS given (subscription_id, period_start, rate_card, grant_id, customer_id, amount)
         ON CONFLICT (tenant_id, subscription_id, period_start, rate_card, grant_id)
         DO UPDATE SET amount = f.amount + excluded.amount, last_draw_id = excluded.last_draw_id
@@ -145,12 +159,12 @@ def add_funding(
         {
             "tenant_id": tenant_id,
             "draw_id": draw_id,
-            "subscriptions": [key.subscription_id for key, *_ in funding],
-            "starts": [key.period_start for key, *_ in funding],
-            "cards": [key.rate_card for key, *_ in funding],
-            "grants": [grant_id for _, grant_id, *_ in funding],
-            "customers": [customer_id for *_, customer_id, _ in funding],
-            "amounts": [plain(amount) for *_, amount in funding],
+            "subscriptions": _lines(key.subscription_id for key, *_ in funding),
+            "starts": _lines(key.period_start for key, *_ in funding),
+            "cards": _lines(key.rate_card for key, *_ in funding),
+            "grants": _lines(grant_id for _, grant_id, *_ in funding),
+            "customers": _lines(customer_id for *_, customer_id, _ in funding),
+            "amounts": _lines(plain(amount) for *_, amount in funding),
         },
     )
 
@@ -163,7 +177,8 @@ def select_funding(
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
         SELECT f.subscription_id, f.period_start, f.rate_card, f.grant_id, f.amount
-          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[]) AS given (subscription_id, period_start)
+          FROM unnest(string_to_array(%(subscriptions)s, E'\\n')::bigint[],
+                      string_to_array(%(starts)s, E'\\n')::timestamptz[]) AS given (subscription_id, period_start)
           JOIN charge_funding f ON f.tenant_id = %(tenant_id)s AND f.subscription_id = given.subscription_id
                                AND f.period_start = given.period_start
          ORDER BY f.last_draw_id, f.grant_id
@@ -183,7 +198,8 @@ def select_invoiced(
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
         SELECT i.subscription_id, i.period_start
-          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[]) AS given (subscription_id, period_start)
+          FROM unnest(string_to_array(%(subscriptions)s, E'\\n')::bigint[],
+                      string_to_array(%(starts)s, E'\\n')::timestamptz[]) AS given (subscription_id, period_start)
           JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = given.subscription_id
                          AND i.period_start = given.period_start AND i.reason = 'period'
         """,
@@ -195,8 +211,8 @@ def select_invoiced(
 def _periods(tenant_id: int, periods: Collection[tuple[int, datetime]]) -> dict[str, Any]:
     return {
         "tenant_id": tenant_id,
-        "subscriptions": [subscription_id for subscription_id, _ in periods],
-        "starts": [start for _, start in periods],
+        "subscriptions": _lines(subscription_id for subscription_id, _ in periods),
+        "starts": _lines(start for _, start in periods),
     }
 
 
@@ -210,16 +226,17 @@ def select_positions(
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
         SELECT u.subscription_id, u.period_start, u.rate_card, u.dimensions, u.quantity
-          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[], %(cards)s::text[])
+          FROM unnest(string_to_array(%(subscriptions)s, E'\\n')::bigint[],
+                      string_to_array(%(starts)s, E'\\n')::timestamptz[], string_to_array(%(cards)s, E'\\n'))
                AS given (subscription_id, period_start, rate_card)
           JOIN usage_positions u ON u.tenant_id = %(tenant_id)s AND u.subscription_id = given.subscription_id
                                 AND u.period_start = given.period_start AND u.rate_card = given.rate_card
         """,
         {
             "tenant_id": tenant_id,
-            "subscriptions": [key.subscription_id for key in keys],
-            "starts": [key.period_start for key in keys],
-            "cards": [key.rate_card for key in keys],
+            "subscriptions": _lines(key.subscription_id for key in keys),
+            "starts": _lines(key.period_start for key in keys),
+            "cards": _lines(key.rate_card for key in keys),
         },
     )
     found: dict[ChargeKey, dict[str, Decimal]] = {}
@@ -235,19 +252,22 @@ def put_positions(
     conn.execute(
         """
         INSERT INTO usage_positions (tenant_id, subscription_id, period_start, rate_card, dimensions, quantity)
-        SELECT %(tenant_id)s, given.*
-          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[], %(cards)s::text[],
-                      %(dimensions)s::text[], %(quantities)s::text[]::numeric[]) AS given
+        SELECT %(tenant_id)s, given.subscription_id, given.period_start, given.rate_card,
+               coalesce(given.dimensions, ''), given.quantity
+          FROM unnest(string_to_array(%(subscriptions)s, E'\\n')::bigint[],
+                      string_to_array(%(starts)s, E'\\n')::timestamptz[], string_to_array(%(cards)s, E'\\n'),
+                      string_to_array(%(dimensions)s, E'\\n'), string_to_array(%(quantities)s, E'\\n')::numeric[])
+               AS given (subscription_id, period_start, rate_card, dimensions, quantity)
         ON CONFLICT (tenant_id, subscription_id, period_start, rate_card, dimensions)
         DO UPDATE SET quantity = excluded.quantity
         """,
         {
             "tenant_id": tenant_id,
-            "subscriptions": [key.subscription_id for key, _ in positions],
-            "starts": [key.period_start for key, _ in positions],
-            "cards": [key.rate_card for key, _ in positions],
-            "dimensions": [dimensions for _, dimensions in positions],
-            "quantities": [plain(quantity) for quantity in positions.values()],
+            "subscriptions": _lines(key.subscription_id for key, _ in positions),
+            "starts": _lines(key.period_start for key, _ in positions),
+            "cards": _lines(key.rate_card for key, _ in positions),
+            "dimensions": _lines(dimensions for _, dimensions in positions),
+            "quantities": _lines(plain(quantity) for quantity in positions.values()),
         },
     )
 

@@ -15,7 +15,7 @@ from farthing.db.pool import BooksConnection
 from farthing.kernel.quantity import ZERO, exact
 from farthing.ledger.facts import WalletDrawn
 from farthing.ledger.model import Transfer
-from farthing.ledger.recipes import wallet_drawn
+from farthing.ledger.recipes import WALLETS_AT_ONCE, wallets_drawn
 from farthing.wallets import draw_store as rows
 from farthing.wallets.balances import watch_balances
 from farthing.wallets.drawing import OWED, Drawing
@@ -149,14 +149,21 @@ def _available(drawing: Drawing, customer_ids: Iterable[int], now: datetime) -> 
 def _transfers(
     drawing: Drawing, paid_grants: Mapping[int, bool], draw_id: int, now: datetime
 ) -> list[Transfer]:
-    """One for each customer and currency: how much of prepaid and of promotional funds became revenue."""
+    """How much of prepaid and of promotional funds became revenue, of each customer; many of them in one transfer."""
     sums: dict[tuple[int, str], list[Decimal]] = {}
     for part in drawing.parts:
         charge = part.charge
         both = sums.setdefault((charge.customer_id, charge.currency), [ZERO, ZERO])
         both[not paid_grants[part.grant_id]] += part.amount
+    facts: dict[str, list[WalletDrawn]] = {}
+    for (customer_id, currency), (paid, promotional) in sums.items():
+        if paid or promotional:
+            named = f"{draw_id}:{customer_id}"
+            fact = WalletDrawn(named, customer_id, currency, paid, promotional, now)
+            facts.setdefault(currency, []).append(fact)
     return [
-        wallet_drawn(WalletDrawn(f"{draw_id}:{customer_id}", customer_id, currency, paid, promotional, now))
-        for (customer_id, currency), (paid, promotional) in sums.items()
-        if paid or promotional
+        wallets_drawn(some[0].draw, some)
+        for of_currency in facts.values()
+        for begin in range(0, len(of_currency), WALLETS_AT_ONCE)
+        if (some := of_currency[begin : begin + WALLETS_AT_ONCE])
     ]
