@@ -141,6 +141,8 @@ def _print_lines(invoice: dict[str, Any]) -> None:
     print_table(columns, [row for line in invoice["lines"] for row in _line_rows(line)])
     print()
     totals = {"Subtotal": invoice["subtotal"], "Tax": invoice["tax"], "Total": invoice["total"]}
+    if "paid_from_wallets" in invoice:
+        totals |= {"Paid from wallets": f"-{invoice['paid_from_wallets']}", "Amount due": invoice["amount_due"]}
     width = max(len(money(amount, currency)) for amount in totals.values())
     print_facts({name: money(amount, currency).rjust(width) for name, amount in totals.items()})
 

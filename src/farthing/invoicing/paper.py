@@ -76,7 +76,7 @@ def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, A
             ["Plan", printable(document["plan"]["name"])],
         ],
         "headline": {
-            "amount": f"{currency} {money(document['total'], currency)}",
+            "amount": f"{currency} {money(document.get('amount_due', document['total']), currency)}",
             "due": f"due {day(document['due_at'], zone)}",
         },
         "table": _table(document, zone),
@@ -84,9 +84,20 @@ def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, A
             ["Subtotal", money(document["subtotal"], currency)],
             ["Tax", money(document["tax"], currency)],
             ["Total", f"{currency} {money(document['total'], currency)}"],
+            *_paid_rows(document, currency),
         ],
         "notes": _notes(document),
     }
+
+
+def _paid_rows(document: Mapping[str, Any], currency: str) -> list[list[str]]:
+    """What wallets paid, and what is left to pay, where they paid something."""
+    if "paid_from_wallets" not in document:
+        return []
+    return [
+        ["Paid from wallets", f"-{money(document['paid_from_wallets'], currency)}"],
+        ["Amount due", f"{currency} {money(document['amount_due'], currency)}"],
+    ]
 
 
 def _party(party: Mapping[str, Any]) -> dict[str, Any]:
