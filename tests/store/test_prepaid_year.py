@@ -29,6 +29,8 @@ from billing_world import PER_TOKEN, instant, plan
 from wallet_world import WalletWorld, wallet_world
 
 from farthing.db import Books
+from farthing.finance.model import ReportName
+from farthing.finance.service import make_report
 from farthing.invoicing.service import get_invoice
 from farthing.ledger.export import Format, journal_lines
 from farthing.ledger.facts import PaymentReceived
@@ -132,6 +134,12 @@ def test_a_year_of_a_prepaid_customer(books: Books, tenant_id: int, tmp_path: Pa
         ("wallet.exhausted", "acme-usd"),  # January: December's has expired
     ]
     _other_tools_agree(world, tmp_path)
+    revenue = make_report(books, tenant_id, ReportName.REVENUE, None, None, world.now)
+    assert [row[:4] for row in revenue.rows] == [("tokens", "acme", "USD", Decimal("143.83"))]
+    for name in (ReportName.REVENUE, ReportName.WALLETS, ReportName.INCOME):
+        report = make_report(books, tenant_id, name, None, None, world.now)
+        assert report.ties
+        assert all(tie.holds for tie in report.ties)
     world.store.close()
 
 

@@ -142,7 +142,10 @@ def _print_lines(invoice: dict[str, Any]) -> None:
     print()
     totals = {"Subtotal": invoice["subtotal"], "Tax": invoice["tax"], "Total": invoice["total"]}
     if "paid_from_wallets" in invoice:
-        totals |= {"Paid from wallets": f"-{invoice['paid_from_wallets']}", "Amount due": invoice["amount_due"]}
+        totals |= {
+            "Paid from wallets": f"-{invoice['paid_from_wallets']}",
+            "Amount due": invoice["amount_due"],
+        }
     width = max(len(money(amount, currency)) for amount in totals.values())
     print_facts({name: money(amount, currency).rjust(width) for name, amount in totals.items()})
 

@@ -59,8 +59,32 @@ _REVENUE = """
                               AND l.line = split_part(e.key, ':', 3)::integer
          WHERE e.kind = 'revenue_recognised'
         UNION ALL
+        -- An invoice that wallets paid whole books no revenue itself; its lines are of products all the same.
+        SELECT i.customer_id, i.currency, coalesce(l.rate_card, l.adjustment), l.amount
+          FROM invoices i
+          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+                              AND l.service_end <= i.issued_at
+         WHERE i.tenant_id = %(tenant)s AND i.paid_from_wallets > 0
+           AND i.issued_at >= %(start)s AND i.issued_at < %(end)s
+           AND i.number NOT IN (SELECT reference FROM earned WHERE kind = 'invoice_issued')
+        UNION ALL
+        -- What wallets paid became revenue when it was drawn, of each customer by itself; what of that stands on
+        -- invoices is counted by their lines.
+        SELECT a.customer_id, a.currency, '(wallet draw)', e.amount
+          FROM transfers t
+         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
+          JOIN accounts a ON a.tenant_id = t.tenant_id AND a.account_id = e.account_id
+                         AND a.code IN ('prepaid', 'promotional_credit')
+         WHERE t.tenant_id = %(tenant)s AND t.kind = 'wallet_draw'
+           AND t.effective_at >= %(start)s AND t.effective_at < %(end)s
+        UNION ALL
+        SELECT i.customer_id, i.currency, '(wallet draw)', -i.paid_from_wallets
+          FROM invoices i
+         WHERE i.tenant_id = %(tenant)s AND i.paid_from_wallets > 0
+           AND i.issued_at >= %(start)s AND i.issued_at < %(end)s
+        UNION ALL
         SELECT e.customer_id, e.currency, '(' || replace(e.kind, '_', ' ') || ')', e.amount
-          FROM earned e WHERE e.kind NOT IN ('invoice_issued', 'revenue_recognised')
+          FROM earned e WHERE e.kind NOT IN ('invoice_issued', 'revenue_recognised', 'wallet_draw')
     )
     SELECT b.product, c.key AS customer, b.currency, sum(b.amount) AS amount
       FROM by_line b LEFT JOIN customers c ON c.tenant_id = %(tenant)s AND c.customer_id = b.customer_id

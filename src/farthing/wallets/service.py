@@ -1,4 +1,7 @@
-"""Use cases of wallets and grants, one at a time. `upkeep.py` does what time brings, `draws.py` what usage does."""
+"""Use cases of wallets and grants, one at a time. `upkeep.py` does what time brings, `draws.py` what usage does.
+
+What is locked is locked in one order, here and there: grants by their ids, then wallets, then accounts of the ledger.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -161,8 +164,8 @@ def put_grant(
     if not made and rows.select_grant_hash(conn, tenant_id, content.key) != input_hash:
         raise Conflict("grant_exists", f"{shown(content.key)} stands for another grant", path="key")
     if made:
-        post(conn, tenant_id, [_funded(content, wallet.customer_id, wallet.currency, now)], now)
         _watch(conn, tenant_id, [wallet.wallet_id], now)
+        post(conn, tenant_id, [_funded(content, wallet.customer_id, wallet.currency, now)], now)
     grant = rows.select_grant(conn, tenant_id, content.key)
     assert grant is not None
     return grant, Outcome.CREATED if made else Outcome.UNCHANGED
@@ -242,8 +245,8 @@ def void_grant(
             ending = (grant.grant_id, place, Ending.VOIDED, left, note)
             rows.insert_endings(conn, tenant_id, [ending], now)
             of = _wallet(conn, tenant_id, grant.wallet)
-            post(conn, tenant_id, [_voided(grant, of, place, left, now)], now)
             _watch(conn, tenant_id, [grant.wallet_id], now)
+            post(conn, tenant_id, [_voided(grant, of, place, left, now)], now)
         return _grant(conn, tenant_id, key), left
 
 

@@ -77,7 +77,8 @@ def fund_top_up(
 ) -> dict[str, Any]:
     """The money is there: the wallet gets its grant, in the caller's transaction.
 
-    The payment itself is booked by whoever took it, on the receivable that the grant is owed on.
+    The payment itself is booked by whoever took it, on the receivable that the grant is owed on; after this, since
+    accounts are locked last.
 
     Raises NotFound `top_up_not_found`; Conflict `top_up_settled` where it had failed.
     """

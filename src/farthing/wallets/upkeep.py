@@ -69,8 +69,8 @@ def _recurred(books: Books, tenant_id: int, now: datetime) -> tuple[int, bool]:
             rows.move_recurring(conn, tenant_id, moved)
         new = [row for row in wanted if row["key"] in made]
         if new:
-            _fund(conn, tenant_id, new, now)
             _watch(conn, tenant_id, [row["wallet_id"] for row in new], now)
+            _fund(conn, tenant_id, new, now)
     return len(made), bool(promises)
 
 
@@ -125,9 +125,9 @@ def _expired(books: Books, tenant_id: int, now: datetime) -> tuple[int, bool]:
             for grant_id, place, reason, amount, _ in endings
             if reason is Ending.EXPIRED
         ]
-        post(conn, tenant_id, [_lapse(row, place, amount, now) for row, place, amount in lapsed], now)
         announce(conn, tenant_id, [_lapsed_fact(row, amount, now) for row, _, amount in lapsed])
         _watch(conn, tenant_id, {row["wallet_id"] for row in ending}, now)
+        post(conn, tenant_id, [_lapse(row, place, amount, now) for row, place, amount in lapsed], now)
     return len(ending), True
 
 
