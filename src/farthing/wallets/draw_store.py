@@ -276,7 +276,10 @@ def put_positions(
 
 
 def select_version(conn: BooksConnection, tenant_id: int) -> tuple[Any, ...]:
-    """What changes whenever anything changes that says whose usage is drawn as it is sealed, and by which price."""
+    """What changes whenever anything changes that says whose usage is drawn as it is sealed, and by which price.
+
+    The first says whether there are wallets at all, the last from when on something can be drawn.
+    """
     row = (
         conn.cursor(row_factory=tuple_row)
         .execute(
@@ -286,7 +289,8 @@ def select_version(conn: BooksConnection, tenant_id: int) -> tuple[Any, ...]:
                    (SELECT max(change_id) FROM subscription_changes WHERE tenant_id = %(tenant_id)s),
                    (SELECT max(meter_id) FROM meters WHERE tenant_id = %(tenant_id)s),
                    (SELECT count(*) FROM commitments WHERE tenant_id = %(tenant_id)s),
-                   (SELECT count(*) FROM coupon_redemptions WHERE tenant_id = %(tenant_id)s)
+                   (SELECT count(*) FROM coupon_redemptions WHERE tenant_id = %(tenant_id)s),
+                   (SELECT min(effective_at) FROM grants WHERE tenant_id = %(tenant_id)s)
             """,
             {"tenant_id": tenant_id},
         )

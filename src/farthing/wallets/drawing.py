@@ -29,7 +29,8 @@ OWED = 0
 class Drawing:
     """The funds of customers while charges are paid from them, and all that comes of it.
 
-    parts: what grants pay or get back, in order. owed: how much more is owed, by charge.
+    standing: where the money for the charges of these periods came from so far; None where all charges are above
+        zero. parts: what grants pay or get back, in order. owed: how much more is owed, by charge.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class Drawing:
         self.funds = {customer_id: Funds(own) for customer_id, own in grants.items()}
         self.parts: list[DrawPart] = []
         self.owed: dict[ChargeKey, Decimal] = {}
+        # Where nothing goes back, it does not matter what stands.
+        self._keeps_standing = standing is not None
         self._standing = {key: list(some) for key, some in (standing or {}).items()}
         self._of_period: dict[tuple[int, datetime], dict[ChargeKey, None]] = {}
         for key in self._standing:
@@ -190,6 +193,8 @@ class Drawing:
         self._stand(part.charge.key, part.grant_id, part.amount)
 
     def _stand(self, key: ChargeKey, grant_id: int, amount: Decimal) -> None:
+        if not self._keeps_standing:
+            return
         some = self._standing.get(key)
         if some is None:
             some = self._standing[key] = []

@@ -56,7 +56,7 @@ def draw_charges(
     falling = {
         (charge.key.subscription_id, charge.key.period_start) for charge in charges if charge.amount < 0
     }
-    standing = rows.select_funding(conn, tenant_id, falling) if falling else {}
+    standing = rows.select_funding(conn, tenant_id, falling) if falling else None
     grants = rows.lock_open_grants(conn, tenant_id, {charge.customer_id for charge in charges})
     with exact():
         drawing = Drawing(grants, standing)

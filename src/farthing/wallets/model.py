@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from farthing.kernel.period import Interval
 from farthing.kernel.quantity import ZERO
@@ -209,9 +210,11 @@ class OpenGrant:
     unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeKey:
-    """Whose usage, of which period, by which rate card: what is drawn together, and stands in `usage_charges`."""
+class ChargeKey(NamedTuple):
+    """Whose usage, of which period, by which rate card: what is drawn together, and stands in `charge_funding`.
+
+    A tuple, because a sealed batch looks tens of thousands of them up.
+    """
 
     subscription_id: int
     period_start: datetime

@@ -45,6 +45,9 @@ from farthing.wallets.schedule import DrawnPeriod, Schedule, SealedCard
 
 MARGIN = timedelta(days=1)
 """How far the schedule reaches beyond the events it is made for, so that it serves the next batches as well."""
+LONGEST_PERIOD = timedelta(days=366)
+"""Usage that is further than this before the first grant is not looked at: an import of years that nothing was
+prepaid in. Of a period that is longer, its invoice puts right what that leaves out."""
 UNIT_AMOUNTS_MAX = 10_000
 """Amounts for one unit that are remembered of a rate card, by dimensions."""
 _MOMENT = timedelta(microseconds=1)
@@ -105,7 +108,10 @@ class WalletDraws:
         first, last = from_unix_microseconds(file.min_time_us), from_unix_microseconds(file.max_time_us)
         with self.books.read_only(batch.tenant_id) as conn:
             version = rows.select_version(conn, batch.tenant_id)
-            if version[0] is None:  # no wallets at all
+            if version[0] is None or version[-1] is None:  # no wallets, or nothing in them
+                return Reckoned([], {})
+            first = max(first, version[-1] - LONGEST_PERIOD)
+            if last < first:
                 return Reckoned([], {})
             subjects = _subjects_table(rows.select_subjects(conn, batch.tenant_id))
         schedule = self._schedule(batch.tenant_id, version, first, last)

@@ -178,7 +178,8 @@ def _funded(content: GrantContent, customer_id: int, currency: str, now: datetim
 def _promise(
     conn: BooksConnection, tenant_id: int, wallet: Wallet, content: RecurringContent, now: datetime
 ) -> tuple[Recurring, Outcome]:
-    made = rows.insert_recurring(conn, tenant_id, wallet.wallet_id, content, content.start or now, now)
+    start = content.start or now.replace(microsecond=0)
+    made = rows.insert_recurring(conn, tenant_id, wallet.wallet_id, content, start, now)
     standing = rows.select_recurring(conn, tenant_id, content.key)
     assert standing is not None
     if not made:

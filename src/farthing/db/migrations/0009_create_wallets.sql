@@ -91,6 +91,7 @@ CREATE TABLE grants (
 ) WITH (fillfactor = 50);                               -- room for the next versions of a row in its own page
 -- No index has a counter in it, so that moving one touches no index.
 CREATE INDEX grants_open ON grants (tenant_id, customer_id) WHERE closed_at IS NULL;
+CREATE INDEX grants_effective ON grants (tenant_id, effective_at);
 CREATE INDEX grants_wallet ON grants (tenant_id, wallet_id, grant_id);
 CREATE INDEX grants_expiring ON grants (tenant_id, expires_at) WHERE closed_at IS NULL AND expires_at IS NOT NULL;
 CREATE UNIQUE INDEX grants_recurring ON grants (tenant_id, recurring_grant_id, effective_at) WHERE rolled_from IS NULL;
