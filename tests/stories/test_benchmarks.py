@@ -55,6 +55,7 @@ ROWS = {
         "  CPU per thousand invoices",
     ],
     "ledger": ["Ledger transfers, batches of 1,000", "  CPU per thousand transfers"],
+    "wallet_draws": ["Sealing for 10 wallets", "  CPU per million events"],
     "rating": ["Rating: graduated, 5 tiers, one core"],
     "pdf": ["PDF of an invoice of 40 lines", "  size"],
     "start": [
