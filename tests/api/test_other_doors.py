@@ -148,7 +148,8 @@ LAGO = {
 
 
 def test_an_event_for_lago(client, services, now):
-    body = b'{"event":{"transaction_id":"tx_1","external_subscription_id":"sub_1","code":"storage",' + (
+    body = (
+        b'{"event":{"transaction_id":"tx_1","external_subscription_id":"sub_1","code":"storage",'
         b'"timestamp":1704067200.123456789,"properties":{"gb":10.10000000000000000001}}}'
     )
     answer = client.post("/api/v1/events", content=body, headers={"content-type": "application/json"})

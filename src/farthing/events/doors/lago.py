@@ -148,7 +148,7 @@ def _text(raw: msgspec.Raw) -> str | None:
     return text.decode() if _NUMBER.fullmatch(text) else None
 
 
-def _moment(raw: bytes) -> datetime | None | Untranslatable:
+def _moment(raw: bytes) -> datetime | Untranslatable | None:
     digits = raw[1:-1] if raw.startswith(b'"') else raw
     if digits in (_NULL, b""):
         return None

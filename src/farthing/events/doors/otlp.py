@@ -86,12 +86,22 @@ class Origin:
 
 def read_logs_request(body: bytes, content_type: str) -> ExportLogsServiceRequest:
     """The message of an unpacked body. Raises InvalidInput `unsupported_media_type`, `malformed_message`."""
-    return _read(body, content_type, ExportLogsServiceRequest())
+    request = ExportLogsServiceRequest()
+    _read_into(request, body, content_type)
+    if is_json(content_type):
+        for of_resource in request.resource_logs:
+            for of_scope in of_resource.scope_logs:
+                for record in of_scope.log_records:
+                    record.trace_id = _from_hexadecimal(record.trace_id)
+                    record.span_id = _from_hexadecimal(record.span_id)
+    return request
 
 
 def read_metrics_request(body: bytes, content_type: str) -> ExportMetricsServiceRequest:
     """The message of an unpacked body. Raises InvalidInput `unsupported_media_type`, `malformed_message`."""
-    return _read(body, content_type, ExportMetricsServiceRequest())
+    request = ExportMetricsServiceRequest()
+    _read_into(request, body, content_type)
+    return request
 
 
 def logs_answer(rejected: int, message: str, content_type: str) -> bytes:
@@ -117,9 +127,11 @@ def is_json(content_type: str) -> bool:
     return media_type_of(content_type) == JSON
 
 
-def _read(body: bytes, content_type: str, message: Any) -> Any:
+def _read_into(message: Message, body: bytes, content_type: str) -> None:
     try:
         if is_json(content_type):
+            if not body.lstrip().startswith(b"{"):
+                raise ValueError("it is no JSON object")
             json_format.Parse(
                 body, message, ignore_unknown_fields=True, max_recursion_depth=4 * DATA_DEPTH_MAX
             )
@@ -129,13 +141,20 @@ def _read(body: bytes, content_type: str, message: Any) -> Any:
             raise InvalidInput("unsupported_media_type", f"the content-type must be {PROTOBUF} or {JSON}")
     except (DecodeError, json_format.ParseError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise InvalidInput("malformed_message", f"the body is no OTLP request: {str(error)[:300]}") from None
-    return message
+
+
+def _from_hexadecimal(misread: bytes) -> bytes:
+    """An id that OTLP's JSON spells in hexadecimal and protobuf's reader took for base64; empty if it is neither."""
+    try:
+        return bytes.fromhex(base64.b64encode(misread).decode())
+    except ValueError:
+        return b""
 
 
 def _written(answer: Message, content_type: str) -> bytes:
     if is_json(content_type):
-        return json_format.MessageToJson(answer, indent=None).encode()
-    return answer.SerializeToString()
+        return str(json_format.MessageToJson(answer, indent=None)).encode()
+    return bytes(answer.SerializeToString())
 
 
 def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, object]:
