@@ -3,8 +3,10 @@
 import base64
 import gzip
 import json
+from random import Random
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from farthing.events.log.files import list_log_files, read_blocks
 
@@ -364,3 +366,100 @@ def test_what_is_no_form_is_a_bad_request_to_stripe(client, services, content, m
 def test_values_keep_their_digits_and_their_sign(client, services):
     client.post("/v1/billing/meter_events", data={**FORM, "payload[value]": "-0.10"})
     assert logged(services)[0]["data"]["value"] == "-0.10"
+
+
+# -------------------------------------------------------------------------------------------------
+# Garbage
+
+DOORS = {
+    "/api/v1/events": "application/json",
+    "/api/v3/openmeter/events": "application/cloudevents+json",
+    "/api/v1/events/batch": "application/json",
+    "/v1/billing/meter_events": "application/x-www-form-urlencoded",
+    "/otlp/v1/logs": "application/json",
+    "/otlp/v1/metrics": "application/x-protobuf",
+}
+WELL = {
+    "/api/v1/events": json.dumps({"event": LAGO}).encode(),
+    "/api/v3/openmeter/events": json.dumps([LITELLM]).encode(),
+    "/api/v1/events/batch": json.dumps({"events": [LAGO]}).encode(),
+    "/v1/billing/meter_events": b"event_name=x&payload[stripe_customer_id]=c&payload[value]=1&identifier=i&timestamp=1",
+    "/otlp/v1/logs": json.dumps(
+        {
+            "resourceLogs": [
+                {"scopeLogs": [{"logRecords": [{"timeUnixNano": "1", "body": {"intValue": "1"}}]}]}
+            ]
+        }
+    ).encode(),
+    "/otlp/v1/metrics": ExportMetricsServiceRequest(
+        resource_metrics=[
+            {
+                "scope_metrics": [
+                    {
+                        "metrics": [
+                            {
+                                "name": "m",
+                                "sum": {
+                                    "aggregation_temporality": 2,
+                                    "is_monotonic": True,
+                                    "data_points": [
+                                        {"time_unix_nano": 2, "start_time_unix_nano": 1, "as_int": 5}
+                                    ],
+                                },
+                            }
+                        ]
+                    }
+                ]
+            }
+        ]
+    ).SerializeToString(),
+}
+
+
+PUT_IN = [b"{", b"[", b'"', b"\xff", b"\x00", b"1e999", b"\\ud800", b"null"]
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_bytes_that_were_changed_on_the_way_are_never_our_fault(client, path):
+    random = Random(path)
+    headers = {"content-type": DOORS[path]}
+    for _ in range(150):
+        body = bytearray(WELL[path])
+        for _ in range(random.randrange(1, 6)):
+            place = random.randrange(len(body))
+            match random.randrange(3):
+                case 0:
+                    body[place] = random.randrange(256)
+                case 1:
+                    del body[place : place + random.randrange(1, 4)]
+                case _:
+                    body[place:place] = random.choice(
+                        [b"{", b"[", b'"', b"\xff", b"\x00", b"1e999", b"\\ud800", b"null"]
+                    )
+        answer = client.post(path, content=bytes(body), headers=headers)
+        assert answer.status_code < 500, bytes(body)
+
+
+@pytest.mark.parametrize("value", ["\\ud800", "\\u0000", "1" * 300])
+def test_texts_that_are_none_are_refused_or_kept_whole(client, services, value):
+    for path, body in {
+        "/api/v1/events": f'{{"event":{{"transaction_id":"{value}","external_subscription_id":"s","code":"c"}}}}',
+        "/api/v3/openmeter/events": f'{{"specversion":"1.0","id":"{value}","source":"s","type":"t","subject":"s"}}',
+    }.items():
+        assert client.post(path, content=body, headers={"content-type": "application/json"}).status_code < 500
+    for event in logged(services):
+        assert event["id"] == json.loads(f'"{value}"')
+
+
+def test_a_body_that_is_too_large_is_refused_in_each_shape(client):
+    for path, media_type in DOORS.items():
+        answer = client.post(path, content=b" " * (8 * 1024 * 1024 + 1), headers={"content-type": media_type})
+        assert answer.status_code in (400, 413)
+        assert answer.headers["connection"] == "close"
+
+
+def test_a_bomb_is_refused_in_each_shape(client):
+    bomb = gzip.compress(b" " * (33 * 1024 * 1024))
+    for path, media_type in DOORS.items():
+        headers = {"content-type": media_type, "content-encoding": "gzip"}
+        assert client.post(path, content=bomb, headers=headers).status_code in (400, 413)
