@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -186,8 +187,8 @@ def _json(line: str) -> Fields | None:
 
 def _at(fields: Mapping[str, object], name: str) -> object:
     """A field by its name, else by its path through objects: a name may itself hold dots."""
-    if name in fields:
-        return fields[name]
+    if (found := fields.get(name)) is not None or "." not in name:
+        return found
     head, _, tail = name.partition(".")
     inner = fields.get(head)
     return _at(inner, tail) if tail and isinstance(inner, Mapping) else None
@@ -202,7 +203,8 @@ def _text(found: object) -> str | None:
 
 def _first(fields: Fields, names: tuple[str, ...]) -> str | None:
     for name in names:
-        if (text := _text(_at(fields, name))) is not None:
+        found = _at(fields, name)
+        if found is not None and (text := _text(found)) is not None:
             return text
     return None
 
@@ -249,8 +251,8 @@ def _moment(fields: Fields) -> datetime | None:
             continue
         if _NUMBER.match(text):
             return _of_number(Decimal(text))
-        if parts := _CLF_TIME.match(text):
-            return _of_clf(parts)
+        if "/" in text:
+            return _of_clf(text)
         try:
             return parse_instant(text, "time")
         except InvalidInput:
@@ -265,21 +267,17 @@ def _of_number(number: Decimal) -> datetime | None:
     return from_unix_seconds(number)
 
 
-def _of_clf(parts: "re.Match[str]") -> datetime | None:
-    """`17/May/2015:10:05:03 +0200`."""
+@lru_cache(maxsize=256)
+def _of_clf(text: str) -> datetime | None:
+    """`17/May/2015:10:05:03 +0200`. Many lines of a log are of one second."""
+    parts = _CLF_TIME.match(text)
+    if parts is None:
+        return None
     day, month, year, hour, minute, second, sign, hours, minutes = parts.groups()
     offset = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
+    numbers = (int(year), _MONTHS.index(month) // 3 + 1 if month in _MONTHS else 0, int(day))
     try:
-        zone = timezone(offset)
-        local = datetime(
-            int(year),
-            _MONTHS.index(month) // 3 + 1,
-            int(day),
-            int(hour),
-            int(minute),
-            int(second),
-            tzinfo=zone,
-        )
+        local = datetime(*numbers, int(hour), int(minute), int(second), tzinfo=timezone(offset))
         return local.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
