@@ -261,8 +261,8 @@ def test_gauges_and_histograms(client, services):
             },
         },
         {
-            "name": "late",
-            "histogram": {"aggregationTemporality": CUMULATIVE, "dataPoints": [{**point, "count": "2"}]},
+            "name": "odd",
+            "histogram": {"dataPoints": [{**point, "count": "2"}]},
         },
         {"name": "old", "summary": {"dataPoints": [{**point, "count": "2"}]}},
         {"name": "nan", "gauge": {"dataPoints": [{**point, "asDouble": "NaN"}]}},
@@ -271,7 +271,7 @@ def test_gauges_and_histograms(client, services):
     )
     partial = send(client, document, as_json=True).json()["partialSuccess"]
     assert partial["rejectedDataPoints"] == "5"
-    for word in ("late: a histogram must be delta", "old: summaries", "nan: ", "none: ", "timeless: "):
+    for word in ("odd: a histogram must be", "old: summaries", "nan: ", "none: ", "timeless: "):
         assert word in partial["errorMessage"]
     found = {event["type"]: event["data"] for event in logged(services)}
     assert found["seats"]["value"] == 2.5
@@ -292,6 +292,39 @@ def test_a_running_total_adds_the_difference_and_a_restart_begins_at_zero(client
     send(client, metrics(total("20", 4)), as_json=False)  # The last of the first run comes late.
     assert [event["data"]["value"] for event in logged(services)] == [5, 7, 4, 8]
     assert logged(services)[1]["data"]["start"] == "2024-01-01T00:02:00Z"
+
+
+def histogram(count, total, minute, *, kind="histogram", **more):
+    """A histogram with one point."""
+    point = {
+        "count": count,
+        "startTimeUnixNano": str(START_NS),
+        "timeUnixNano": str(START_NS + minute * MINUTE_NS),
+    }
+    if total is not None:
+        point["sum"] = total
+    return {"name": "tokens", kind: {"aggregationTemporality": CUMULATIVE, "dataPoints": [{**point, **more}]}}
+
+
+@pytest.mark.parametrize("kind", ["histogram", "exponentialHistogram"])
+def test_a_histogram_that_runs_on_adds_its_count_and_its_sum(client, services, kind):
+    for count, value, minute in (
+        ("2", 30.5, 1),
+        ("2", 30.5, 2),
+        ("5", 31.25, 3),
+        ("1", 4, 4),
+        ("2", None, 5),
+        ("3", 9, 6),
+    ):
+        send(client, metrics(histogram(count, value, minute, kind=kind)), as_json=False)
+    data = [event["data"] for event in logged(services)]
+    assert [(one["count"], one.get("sum")) for one in data] == [
+        (2, 30.5),
+        (3, 0.75),
+        (1, 4),
+        (1, None),
+        (1, 5),
+    ]
 
 
 def test_doubles_add_up_to_what_they_were_meant_for(client, services):

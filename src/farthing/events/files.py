@@ -78,7 +78,7 @@ def guess_format(path: Path) -> str:
         return formats.get(suffix, "ndjson")
     raise InvalidInput(
         "unknown_file_format",
-        f"{path.name}: say --format ndjson, csv or parquet; the name does not tell",
+        f"{path.name}: say --format ndjson, csv or parquet, or whose access log it is; the name does not tell",
         path=str(path),
     )
 

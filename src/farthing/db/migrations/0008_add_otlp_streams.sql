@@ -7,7 +7,8 @@ CREATE TABLE otlp_streams (
     tenant_id   bigint NOT NULL REFERENCES tenants,
     stream      bytea NOT NULL CHECK (length(stream) = 16),  -- a hash of what the stream is and when it began
     time_ns     numeric(20) CHECK (time_ns > 0),             -- of the last point that is counted; none: no point yet
-    value       numeric NOT NULL,                            -- the running total at that point
+    value       numeric NOT NULL,                            -- the running total at that point; of a histogram, its count
+    total       numeric,                                     -- of a histogram, its sum
     advanced    bigint NOT NULL,                             -- how often it was moved on
     unconfirmed bytea NOT NULL,                              -- event lines that the log may lack
     PRIMARY KEY (tenant_id, stream)

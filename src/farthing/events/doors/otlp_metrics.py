@@ -5,8 +5,8 @@
 | sum, delta | `data.value`, what was added between `data.start` and the event's time |
 | sum, cumulative and monotonic | the same, by the difference to the stream's point before (`otlp_streams.py`) |
 | sum, cumulative and not monotonic; gauge | `data.value`, the level at the event's time |
-| histogram, exponential histogram; delta | `data.count` and `data.sum` |
-| cumulative histograms, summaries | not taken, and the answer says so |
+| histogram, exponential histogram | `data.count` and `data.sum`, delta and cumulative as for sums |
+| summary | not taken, and the answer says so |
 
 Every event has `data.attributes`, `data.resource`, `data.scope` and `data.unit`, each where there is one. Identity
 is the stream (resource, scope, metric, attributes) and the point's own start and time, not its value: the same
@@ -46,8 +46,6 @@ _NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 
 _DIGITS_MAX = 30
 """Before and after the point, of a running total."""
-
-_SEND_DELTA = "set OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta"
 
 
 def read_metrics(body: bytes, content_type: str) -> list[Event | Reading | Untranslatable]:
@@ -92,11 +90,11 @@ def _points(metric: Metric) -> Iterator[_Point]:
                 yield _Point(point, _value(point))
         case "histogram" | "exponential_histogram" as kind:
             histogram = getattr(metric, kind)
-            complaint = None
-            if histogram.aggregation_temporality != _DELTA:
-                complaint = f"a histogram must be delta: {_SEND_DELTA}"
+            cumulative = histogram.aggregation_temporality == _CUMULATIVE
+            known = cumulative or histogram.aggregation_temporality == _DELTA
             for point in histogram.data_points:
-                yield _Point(point, _counted(point), complaint=complaint)
+                found = _Point(point, _counted(point), accumulates=cumulative)
+                yield found if known else replace(found, complaint="a histogram must be delta or cumulative")
         case "summary":
             for point in metric.summary.data_points:
                 yield _Point(
@@ -158,14 +156,17 @@ def _event(metric: Metric, point: _Point, origin: Origin) -> Event | Reading:
     )
     if not point.accumulates:
         return event
-    value = point.measured["value"]
-    if not _fits(value):
-        raise Unusable(f"a running total of {value} cannot be counted on exactly")
+    for name, number in point.measured.items():
+        if not _fits(number):
+            raise Unusable(f"a running total of {number} ({name}) cannot be counted on exactly")
+    of_value, of_total = ("count", "sum") if "count" in point.measured else ("value", "sum")
     return Reading(
         stream=digest(stream, message.start_time_unix_nano),
         begun_known=begun is not None,
         time_ns=message.time_unix_nano,
-        value=value,
+        value=point.measured[of_value],
+        total=point.measured.get(of_total),
+        names=(of_value, of_total),
         event=event,
         data=data,
     )

@@ -1,12 +1,12 @@
-"""Counters that only grow: how much each of their points adds.
+"""Counters and histograms that only grow: how much each of their points adds.
 
 A cumulative point says how much there was since its stream began. What it adds is the difference to the point
 before it, so the last point of every stream is kept in the books. A stream begins anew when its process does, with
 another start; each run is a stream of its own here, so that a last point which comes late still counts.
 
 A run whose start is known counts from zero. One whose start is not known (0) begins with its first point, which adds
-nothing. A value lower than the one before means that the counter began anew unsaid: all of it is added. A point
-that is no later than one that was counted adds nothing: what it says is within what the later one said.
+nothing. A value (of a histogram, its count) lower than the one before means that it began anew unsaid: all of it is
+added. A point that is no later than one that was counted adds nothing: what it says is within what the later one said.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,12 +25,17 @@ from farthing.kernel.quantity import exact
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A point of a counter. `event` is what it becomes, but for the value; `data` are that event's other members."""
+    """A point of a counter, or of a histogram: then `value` is its count, and `total` its sum where it has one.
+
+    `event` is what it becomes, but for what it adds; `data` are that event's other members.
+    """
 
     stream: str
     begun_known: bool
     time_ns: int
     value: Decimal
+    total: Decimal | None
+    names: tuple[str, str]
     event: Event
     data: Mapping[str, Any]
 
@@ -48,18 +53,29 @@ def advance(
         before = after.get(reading.stream, Counted(None, Decimal(0)))
         if before.time_ns is not None and reading.time_ns <= before.time_ns:
             continue
-        after[reading.stream] = Counted(reading.time_ns, reading.value)
+        since = Counted(before.time_ns, Decimal(0)) if reading.value < before.value else before
+        total = since.total if reading.total is None else reading.total
+        after[reading.stream] = Counted(reading.time_ns, reading.value, total)
         if before.time_ns is None and not reading.begun_known:
             continue
-        with exact():
-            added = reading.value - before.value if reading.value >= before.value else reading.value
-        if added:
+        if added := _added(reading, since):
             events.setdefault(reading.stream, []).append(_event(reading, before, added))
     return after, events
 
 
-def _event(reading: Reading, before: Counted, added: Decimal) -> Event:
-    data = {"value": as_number(added), **reading.data}
+def _added(reading: Reading, before: Counted) -> dict[str, Decimal]:
+    """What the reading adds, by name; nothing where it adds nothing at all."""
+    of_value, of_total = reading.names
+    with exact():
+        added = {of_value: reading.value - before.value}
+        if reading.total is not None:
+            added[of_total] = reading.total - (before.total or Decimal(0))
+    return added if any(added.values()) else {}
+
+
+def _event(reading: Reading, before: Counted, added: Mapping[str, Decimal]) -> Event:
+    data: dict[str, Any] = {name: as_number(number) for name, number in added.items()}
+    data |= reading.data
     if before.time_ns is not None:
         data["start"] = format_instant(from_unix_microseconds(before.time_ns // 1000))
     return msgspec.structs.replace(reading.event, data=msgspec.Raw(msgspec.json.encode(data)))

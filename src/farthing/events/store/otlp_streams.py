@@ -30,7 +30,7 @@ def lock_streams(conn: Connection, tenant_id: int, streams: Sequence[bytes]) -> 
     )
     found = conn.execute(
         """
-        SELECT stream, time_ns, value, advanced, unconfirmed FROM otlp_streams
+        SELECT stream, time_ns, value, total, advanced, unconfirmed FROM otlp_streams
          WHERE tenant_id = %s AND stream = ANY(%s) ORDER BY stream FOR UPDATE
         """,
         [tenant_id, list(streams)],
@@ -38,7 +38,7 @@ def lock_streams(conn: Connection, tenant_id: int, streams: Sequence[bytes]) -> 
     return [
         StreamRow(
             row["stream"],
-            Counted(None if row["time_ns"] is None else int(row["time_ns"]), row["value"]),
+            Counted(None if row["time_ns"] is None else int(row["time_ns"]), row["value"], row["total"]),
             row["advanced"],
             row["unconfirmed"],
         )
@@ -51,15 +51,17 @@ def move_on(conn: Connection, tenant_id: int, rows: Sequence[StreamRow]) -> None
     conn.execute(
         """
         UPDATE otlp_streams AS old
-           SET time_ns = new.time_ns, value = new.value, advanced = new.advanced, unconfirmed = new.unconfirmed
-          FROM unnest(%s::bytea[], %s::numeric[], %s::numeric[], %s::bigint[], %s::bytea[])
-               AS new (stream, time_ns, value, advanced, unconfirmed)
+           SET time_ns = new.time_ns, value = new.value, total = new.total,
+               advanced = new.advanced, unconfirmed = new.unconfirmed
+          FROM unnest(%s::bytea[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[],
+                      %s::bytea[]) AS new (stream, time_ns, value, total, advanced, unconfirmed)
          WHERE old.tenant_id = %s AND old.stream = new.stream
         """,
         [
             [row.stream for row in rows],
             [None if row.counted.time_ns is None else Decimal(row.counted.time_ns) for row in rows],
             [row.counted.value for row in rows],
+            [row.counted.total for row in rows],
             [row.advanced for row in rows],
             [row.unconfirmed for row in rows],
             tenant_id,
