@@ -2,6 +2,8 @@
 
 import base64
 import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from random import Random
 
@@ -407,3 +409,34 @@ def test_the_books_count_no_stream_back(client, books, tenant_id):
 
 def test_the_flag_that_says_no_value_is_the_one_of_the_protocol():
     assert metrics_pb2.DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK == 1
+
+
+def test_racing_requests_count_each_difference_once(books, tenant_id):
+    """Retries and late points of many connections at once: whatever order the books see, the sum is the last total."""
+
+    def readings_of(minute):
+        body = metrics_pb.ExportMetricsServiceRequest()
+        json_format.ParseDict(metrics(*(total(str(minute * 3), minute, name=name) for name in "ab")), body)
+        return read_metrics(body.SerializeToString(), PROTOBUF["content-type"])
+
+    lines: list[bytes] = []
+
+    def send_all(seed):
+        minutes = [*range(1, 13), *range(6, 13)]
+        Random(seed).shuffle(minutes)
+        for minute in minutes:
+            moved = service.move_on(books, tenant_id, readings_of(minute))
+            lines.extend(moved.batch.lines.splitlines())  # The log has them.
+            if Random(minute).random() < 0.5:  # Else killed before the books heard of it.
+                service.confirm(books, tenant_id, moved)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(send_all, range(4)))
+    found = {}
+    for line in lines:
+        event = json.loads(line)
+        assert found.setdefault(event["id"], event) == event, "one id, two contents"
+    sums = Counter()
+    for event in found.values():
+        sums[event["type"]] += event["data"]["value"]
+    assert sums == {"a": 36, "b": 36}
