@@ -4,11 +4,13 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from shutil import rmtree
 from wsgiref.util import setup_testing_defaults
 
@@ -22,13 +24,22 @@ NOWHERE = "http://127.0.0.1:9"
 """The port of the discard service: nobody listens there."""
 
 
+def port_of_its_own():
+    """One below those that the system gives away, so that nobody is given it while the server is away."""
+    while True:
+        port = Random().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+
+
 class Home:
     """A server that can go away and come back to the same place."""
 
     def __init__(self, data_dir: Path):
         self.data_dir = data_dir
-        self.server = Server(data_dir, workers=1)
-        self.port = self.server.port
+        self.port = port_of_its_own()
+        self.server = Server(data_dir, workers=1, port=self.port)
         self.key = self.server.read_key()
         self.url = f"http://127.0.0.1:{self.port}"
 
