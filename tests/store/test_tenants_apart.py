@@ -100,6 +100,7 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "subscription_id": 1, "key": "c", "definition": definition, "start_at": now, "end_at": later,
             "created_at": now,
         },
+        "otlp_streams": {"stream": b"s" * 16, "value": 1, "advanced": 1, "unconfirmed": b""},
         "outbox": {"fact_id": 1, "kind": "k", "subject": "s", "body": definition, "occurred_at": now},
         "period_closings": {"closing_id": 1, "reason": "r", "closed_at": now},
         "recognition_runs": {"run_id": 1, "until": now, "booked": 0, "ran_at": now},
