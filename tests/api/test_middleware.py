@@ -14,11 +14,13 @@ from random import Random
 from shutil import rmtree
 from wsgiref.util import setup_testing_defaults
 
+import httpx
 import pytest
+from fastapi import FastAPI, Request
 from serving import PATIENCE_SECONDS, Server, fresh, until
 from test_other_doors import logged
 
-from farthing.middleware import Metering, add_usage, header
+from farthing.middleware import MeteredAsgi, Metering, add_usage, header
 
 NOWHERE = "http://127.0.0.1:9"
 """The port of the discard service: nobody listens there."""
@@ -528,3 +530,28 @@ def test_leaving_is_prompt_while_the_server_is_away(home, source, tmp_path):
     finished(run(home, tmp_path, source, "ask(make().asgi(hello), '/')", url=NOWHERE))
     assert os.times().elapsed - before < PATIENCE_SECONDS / 2
     assert len(list((tmp_path / "buffer").iterdir())) == 1
+
+
+def test_fastapi_tells_the_route_and_its_handlers_add_usage(home, metering, source):
+    app = FastAPI()
+    app.add_middleware(
+        MeteredAsgi, metering=metering(subject=lambda exchange: exchange.scope["state"]["customer"])
+    )
+
+    @app.get("/items/{item_id}")
+    def item(item_id: str, request: Request) -> dict[str, str]:
+        request.state.customer = f"owner of {item_id}"
+        add_usage(request.scope, tokens=7)
+        return {"id": item_id}
+
+    async def get():
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+            return await client.get("/items/9?x=1")
+
+    assert asyncio.run(get()).json() == {"id": "9"}
+    until(lambda: home.events(source))
+    (event,) = home.events(source)
+    data = event["data"]
+    assert event["subject"] == "owner of 9"
+    assert (data["path"], data["route"], data["tokens"]) == ("/items/9", "/items/{item_id}", 7)
