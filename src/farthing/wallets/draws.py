@@ -89,7 +89,8 @@ def settle_periods(
 ) -> Drawn:
     """Bring what was drawn for periods to what their invoices say, and say what wallets pay of each.
 
-    For the transaction that issues the invoices, which holds the issuing of others.
+    For the transaction that issues the invoices, which holds the issuing of others. A settlement without totals, of
+    which nothing is payable, gives back all that was drawn for its period.
     """
     periods = {(one.subscription_id, one.period_start) for one in settlements}
     standing = rows.select_funding(conn, tenant_id, periods)
