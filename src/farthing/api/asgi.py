@@ -7,6 +7,7 @@ from starlette.routing import Match, Route
 
 from farthing import __version__
 from farthing.api.authenticator import Authenticator
+from farthing.api.authorizations_route import AuthorizationsRoute
 from farthing.api.body import ClientGone, Intake
 from farthing.api.events_route import EventsRoute
 from farthing.api.front import Front
@@ -23,7 +24,8 @@ def build_asgi(services: Services) -> Front:
     intake = Intake()
     authenticator = Authenticator(lambda presented: tenant_of_key(services.books, services.pepper, presented))
     events = EventsRoute(services.door, intake, services.now)
-    return Front(authenticator, events, build_resources(services, intake), services.draining)
+    authorizations = AuthorizationsRoute(services.desk, intake, services.now)
+    return Front(authenticator, events, authorizations, build_resources(services, intake), services.draining)
 
 
 def build_resources(services: Services, intake: Intake) -> FastAPI:

@@ -54,6 +54,7 @@ class SealedBatch:
     opened_run: IdRun | None
     imports: list[ImportProgress]
     retried: list[int]
+    identities: Identities  # of every event of the batch, whatever became of it
 
 
 def segment_path(tenant_id: int, segment_id: str) -> str:
@@ -136,6 +137,7 @@ def seal_blocks(
         opened_run=opened,
         imports=_import_progress(blocks),
         retried=[block.header.retried for block in events if block.header.retried],
+        identities=decoded.identities,
     )
 
 

@@ -40,7 +40,7 @@ from farthing.usage.model import Detail, Span, UsageRow
 from farthing.usage.service import billable_usage, prepare_usage
 from farthing.wallets import draw_store as rows
 from farthing.wallets.draws import draw_charges
-from farthing.wallets.model import Cause, ChargeKey, SettledHold, UsageCharge
+from farthing.wallets.model import Cause, ChargeKey, UsageCharge
 from farthing.wallets.schedule import DrawnPeriod, Schedule, SealedCard
 
 MARGIN = timedelta(days=1)
@@ -52,15 +52,14 @@ UNIT_AMOUNTS_MAX = 10_000
 """Amounts for one unit that are remembered of a rate card, by dimensions."""
 _MOMENT = timedelta(microseconds=1)
 
-SettledHolds = Mapping[tuple[int, str], Sequence[SettledHold]]
-"""What settled holds had set aside, by subscription and rate card."""
-SettledHoldsOf = Callable[[BooksConnection, SealedBatch, datetime], SettledHolds]
-"""Asked in the sealer's transaction: which settled holds the events of this batch take up. Each is told once."""
+SettledHoldsOf = Callable[[BooksConnection, SealedBatch, datetime], Sequence[UsageCharge]]
+"""Asked in the sealer's transaction: which settled holds the events of this batch take up, as charges of nothing that
+hold what was set aside. Each is told once."""
 
 
-def no_settled_holds(_conn: BooksConnection, _batch: SealedBatch, _now: datetime) -> SettledHolds:
+def no_settled_holds(_conn: BooksConnection, _batch: SealedBatch, _now: datetime) -> Sequence[UsageCharge]:
     """Where nothing was authorised."""
-    return {}
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class WalletDraws:
 
     def _commit(self, conn: BooksConnection, batch: SealedBatch, reckoned: Reckoned, now: datetime) -> None:
         charges = reckoned.charges
-        if batch.segment is not None and (settled := self.settled_holds(conn, batch, now)):
+        if settled := self.settled_holds(conn, batch, now):
             charges = with_settled(charges, settled)
         if reckoned.positions:
             rows.put_positions(conn, batch.tenant_id, reckoned.positions)
@@ -266,14 +265,14 @@ def _in_proportion(card: SealedCard, some: Sequence[UsageRow]) -> Decimal:
     return total
 
 
-def with_settled(charges: Sequence[UsageCharge], settled: SettledHolds) -> list[UsageCharge]:
-    """The charges, each with the settled holds of its subscription and rate card; each hold once."""
-    left = dict(settled)
+def with_settled(charges: Sequence[UsageCharge], settled: Sequence[UsageCharge]) -> list[UsageCharge]:
+    """The charges, each with the settled holds of its own; those of which nothing is charged stand by themselves."""
+    left = {one.key: one for one in settled}
     found = []
     for charge in charges:
-        holds = left.pop((charge.key.subscription_id, charge.key.rate_card), ())
-        found.append(replace(charge, settled=tuple(holds)) if holds else charge)
-    return found
+        own = left.pop(charge.key, None)
+        found.append(charge if own is None else replace(charge, settled=own.settled))
+    return [*found, *left.values()]
 
 
 def _climbed(price: Price, before: Mapping[str, Decimal], some: Sequence[UsageRow]) -> Decimal:
