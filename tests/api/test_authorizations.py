@@ -5,12 +5,12 @@ import json
 from typing import Any
 
 import pytest
+from serving import logged
 
 from farthing.api.services import Services
 from farthing.customers.apply import apply
 from farthing.wallets.holds.content import parse_authorize
 from farthing.wallets.service import create_grant, create_wallet
-from tests.api.serving import logged
 
 TOKENS = {
     "key": "tokens", "event_type": "llm", "aggregation": "sum", "value": "data.tokens",
@@ -78,7 +78,10 @@ def test_a_call_is_authorised_settled_and_shown(client) -> None:
     }  # fmt: skip
     shown = client("GET", "/v1/authorizations/call-1").json()
     part = {"grant": "g", "rate_card": "tokens", "period_start": "2026-11-01T00:00:00Z"}
-    assert shown == settled.json() | {"held_on": [part | {"amount": "1"}], "settled_on": [part | {"amount": "0.6"}]}
+    assert shown == settled.json() | {
+        "held_on": [part | {"amount": "1"}],
+        "settled_on": [part | {"amount": "0.6"}],
+    }
     assert client("GET", "/v1/authorizations?status=settled").json()["items"] == [settled.json()]
     assert client("GET", "/v1/authorizations?status=held").json()["items"] == []
 
@@ -92,11 +95,17 @@ def test_the_event_of_a_settlement_is_in_the_log(client, services: Services) -> 
 def test_asked_again_it_is_answered_as_the_first_time(client) -> None:
     first = client("POST", "/v1/authorizations", json=wanted(key="k"))
     again = client("POST", "/v1/authorizations", json=wanted(key="k"))
-    assert (again.status_code, again.json(), again.headers["idempotent-replayed"]) == (200, first.json(), "true")
+    assert (again.status_code, again.json(), again.headers["idempotent-replayed"]) == (
+        200,
+        first.json(),
+        "true",
+    )
     other = client("POST", "/v1/authorizations", json=wanted("101", key="k"))
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
     by_header = {"Idempotency-Key": "from-header"}
-    assert client("POST", "/v1/authorizations", json=wanted(), headers=by_header).json()["key"] == "from-header"
+    assert (
+        client("POST", "/v1/authorizations", json=wanted(), headers=by_header).json()["key"] == "from-header"
+    )
     made = client("POST", "/v1/authorizations", json=wanted()).json()["key"]
     assert made.startswith("auth_")
     client("POST", "/v1/authorizations/k/settle", json=happened("e1"))
@@ -172,7 +181,9 @@ def test_limits_of_customer_project_and_key_bound_one_authorisation(client) -> N
     }  # fmt: skip
     chat = {"limits": {"project": "chat"}}
     assert client("POST", "/v1/authorizations", json=wanted("100", key="b", **chat)).status_code == 201
-    assert client("POST", "/v1/authorizations", json=wanted("1", **chat)).json()["limit"]["level"] == "project"
+    assert (
+        client("POST", "/v1/authorizations", json=wanted("1", **chat)).json()["limit"]["level"] == "project"
+    )
     assert client("POST", "/v1/authorizations", json=wanted("300", key="c")).status_code == 201
     assert client("POST", "/v1/authorizations", json=wanted("1")).json()["limit"]["level"] == "customer"
     client("POST", "/v1/authorizations/a/settle", json=happened("e1", 50))
@@ -283,10 +294,15 @@ def test_tenants_do_not_see_each_other(client, other_client) -> None:
     client("POST", "/v1/authorizations", json=wanted(key="k"))
     assert other_client("GET", "/v1/authorizations/k").status_code == 404
     assert other_client("POST", "/v1/authorizations/k/release").status_code == 404
-    assert other_client("POST", "/v1/authorizations", json=wanted(key="k")).json()["code"] == "customer_not_found"
+    assert (
+        other_client("POST", "/v1/authorizations", json=wanted(key="k")).json()["code"]
+        == "customer_not_found"
+    )
 
 
-def test_requests_that_come_together_share_a_transaction(client, app, services: Services, tenant_id: int) -> None:
+def test_requests_that_come_together_share_a_transaction(
+    client, app, services: Services, tenant_id: int
+) -> None:
     async def all_at_once() -> list[Any]:
         asked = [parse_authorize(json.dumps(wanted("100")).encode(), f"c{number}") for number in range(15)]
         return await asyncio.gather(*(services.desk.decide(tenant_id, one) for one in asked))

@@ -14,13 +14,14 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+from serving import until
+from whole_server import Served
+
 from farthing.customers.apply import apply
 from farthing.db import open_books
 from farthing.kernel.quantity import exact
 from farthing.wallets.holds.checks import check_holds
 from farthing.wallets.service import create_grant, create_wallet
-from tests.api.serving import until
-from tests.api.whole_server import Served
 
 CLIENTS = 64
 ROUNDS = 3
@@ -83,7 +84,7 @@ class Clients:
         if status not in (200, 201) or random.random() < 0.05:  # Some forget: it expires.
             return
         if random.random() < 0.2:
-            self._post(connection, f"/v1/authorizations/{name}/release", {})
+            self._post(connection, f"/v1/authorizations/{name}/release", None)
             return
         tokens = random.randint(0, bound)
         event = {
@@ -95,7 +96,7 @@ class Clients:
 
     def _post(self, connection: http.client.HTTPConnection, path: str, body: object) -> int:
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
-        connection.request("POST", path, json.dumps(body), headers)
+        connection.request("POST", path, None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
         text = response.read()
         if response.status not in (200, 201, 402, 503):

@@ -9,6 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from billing_world import open_store
+from wallet_world import WalletWorld
+
 from farthing.db import Books
 from farthing.events.log.files import LogWriter
 from farthing.wallets.holds.checks import check_holds
@@ -18,8 +21,6 @@ from farthing.wallets.holds.model import Asked, Authorize, Done, Hold, Outcome, 
 from farthing.wallets.holds.service import Authorizations, Settled
 from farthing.wallets.holds.upkeep import append_again, expire_holds, settled_block
 from farthing.wallets.sealing import WalletDraws
-from tests.store.billing_world import open_store
-from tests.store.wallet_world import WalletWorld
 
 CLIMBING = {
     "model": "graduated",

@@ -11,6 +11,8 @@ from decimal import Decimal as D
 from pathlib import Path
 
 import pytest
+from billing_world import instant, plan
+from hold_world import CLIMBING, HoldWorld, authorize, hold_world, release, settle
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -18,8 +20,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.wallets.holds.model import Done, Insufficient
-from tests.store.billing_world import instant, plan
-from tests.store.hold_world import CLIMBING, HoldWorld, authorize, hold_world, release, settle
 
 PRICE = {
     "model": "matrix", "dimensions": ["model"],
@@ -134,7 +134,9 @@ class HoldMachine(RuleBasedStateMachine):
         for model, bound in batch:
             self.count += 1
             keys.append(f"a{self.count}")
-            asked.append(authorize(keys[-1], str(bound), dimensions={"model": model}, ttl_seconds=TTL_SECONDS))
+            asked.append(
+                authorize(keys[-1], str(bound), dimensions={"model": model}, ttl_seconds=TTL_SECONDS)
+            )
         outcomes = self.world.ask(*asked)
         for key, (model, bound), outcome in zip(keys, batch, outcomes, strict=True):
             low = self.sealed[model]
@@ -180,7 +182,9 @@ class HoldMachine(RuleBasedStateMachine):
     def pass_time(self, seconds: int) -> None:
         """The clock may go backwards, too."""
         self.world.now += timedelta(seconds=seconds)
-        due = [one for one in self.known.values() if one.status == "held" and one.expires_at <= self.world.now]
+        due = [
+            one for one in self.known.values() if one.status == "held" and one.expires_at <= self.world.now
+        ]
         assert self.world.expire() == len(due)
         for one in due:
             one.status = "expired"
@@ -191,7 +195,9 @@ class HoldMachine(RuleBasedStateMachine):
         reserved, cost = self.settled, D(0)
         free = self.available
         for model in MODELS:
-            more = sum(one.used for one in self.known.values() if (one.model, one.status) == (model, "settled"))
+            more = sum(
+                one.used for one in self.known.values() if (one.model, one.status) == (model, "settled")
+            )
             cost += total(model, self.sealed[model] + more) - total(model, self.sealed[model])
             self.sealed[model] += more
         for one in self.known.values():

@@ -76,6 +76,8 @@ class AuthorizationsRoute:
         """Whether a request is for the desk; the list of authorisations and one of them are resources."""
         if not path.startswith(AUTHORIZATIONS_PATH):
             return False
+        if path == AUTHORIZATIONS_PATH:
+            return method not in ("GET", "HEAD")
         return method == "POST" or path == CHECK_PATH or path.endswith(("/settle", "/release"))
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -83,7 +85,8 @@ class AuthorizationsRoute:
         target = scope["raw_path"].decode("ascii", "replace")
         if scope["method"] != "POST":
             error = InvalidInput("method_not_allowed", "this address takes POST")
-            await send_answer(send, answer_of(problem(error, headers={"allow": "POST"})))
+            allowed = "GET, POST" if target == AUTHORIZATIONS_PATH else "POST"
+            await send_answer(send, answer_of(problem(error, headers={"allow": allowed})))
             return
         with self._intake.place() as place:
             body = await place.read(receive, headers, BODY_BYTES_MAX)
@@ -110,7 +113,7 @@ class AuthorizationsRoute:
         """What a request asks for. `target`: its path as it was sent."""
         if headers.get(b"content-encoding", b"identity") != b"identity":
             raise InvalidInput("unsupported_encoding", "only /v1/events takes a body that is compressed")
-        if body.strip() or not target.endswith("/release"):
+        if not target.endswith("/release"):
             check_media_type(headers.get(b"content-type", b"").decode("latin-1"))
         if target in (AUTHORIZATIONS_PATH, CHECK_PATH):
             return parse_authorize(body, self._key(headers), check=target == CHECK_PATH)

@@ -23,7 +23,11 @@ def total(price: Price, quantity: Decimal) -> Decimal:
 
 def brute(price: Price, low: int, high: int, quantity: int, *, exactly: bool) -> Decimal:
     """The largest difference of totals over every half unit, and the quantities right beside it."""
-    grid = [D(number) / 2 + beside for number in range(2 * (high + quantity) + 1) for beside in (-STEP, ZERO, STEP)]
+    grid = [
+        D(number) / 2 + beside
+        for number in range(2 * (high + quantity) + 1)
+        for beside in (-STEP, ZERO, STEP)
+    ]
     starts = [place for place in grid if low <= place <= high]
     with exact():
         totals = {place: total(price, place) for place in grid if place >= 0}
@@ -47,7 +51,9 @@ def small_price(random: Random) -> dict[str, object]:
     """A price whose bounds lie where the brute force looks: at half units."""
     halves = lambda most: str(D(random.randint(1, most)) / 2)  # noqa: E731
     amounts = ("0", "0.5", "1", "3", "7")
-    model = random.choice(("graduated", "volume", "stair_step", "package", "block", "capacity", "graduated_percentage"))
+    model = random.choice(
+        ("graduated", "volume", "stair_step", "package", "block", "capacity", "graduated_percentage")
+    )
     price: dict[str, object] = {"model": model}
     bounds = sorted({D(random.randint(1, 30)) / 2 for _ in range(random.randint(0, 3))})
     tiers: list[dict[str, object]] = [{"up_to": str(bound)} for bound in bounds] + [{}]
@@ -88,7 +94,11 @@ def small_price(random: Random) -> dict[str, object]:
     if random.random() < 0.3:
         price["discount_percent"] = random.choice(("10", "50"))
     if random.random() < 0.2:
-        price["convert"] = {"operation": "multiply", "factor": "0.5", "round": random.choice(("up", "down", "none"))}
+        price["convert"] = {
+            "operation": "multiply",
+            "factor": "0.5",
+            "round": random.choice(("up", "down", "none")),
+        }
     return price
 
 
@@ -108,7 +118,11 @@ def test_it_is_what_trying_every_place_finds(
 
 
 @given(
-    st.randoms(use_true_random=False), st.integers(0, 300), st.integers(0, 300), st.integers(1, 400), st.data()
+    st.randoms(use_true_random=False),
+    st.integers(0, 300),
+    st.integers(0, 300),
+    st.integers(1, 400),
+    st.data(),
 )
 def test_no_place_costs_more(random: Random, low: int, wide: int, quantity: int, data: st.DataObject) -> None:
     """Any price of one quantity, with any modifiers, at any place within the range."""
@@ -123,7 +137,11 @@ def test_no_place_costs_more(random: Random, low: int, wide: int, quantity: int,
     assert owed <= most + D("1e-17"), raw
 
 
-@given(st.randoms(use_true_random=False), st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 30))
+@given(
+    st.randoms(use_true_random=False),
+    st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    st.integers(0, 30),
+)
 def test_holds_that_are_open_together_sum_to_enough(random: Random, bounds: list[int], sealed: int) -> None:
     """Each is priced behind those before it; whichever are settled, and for how much, they cover the total."""
     raw = random_price(random, tuple(model for model in MODELS if model != "flat"))
@@ -140,13 +158,19 @@ def test_holds_that_are_open_together_sum_to_enough(random: Random, bounds: list
 
 
 def test_prices_that_fall_and_rise_by_hand() -> None:
-    falling = parse_price({"model": "graduated", "tiers": [{"up_to": "100", "unit_price": "2"}, {"unit_price": "1"}]})
+    falling = parse_price(
+        {"model": "graduated", "tiers": [{"up_to": "100", "unit_price": "2"}, {"unit_price": "1"}]}
+    )
     assert worst_cost(falling, D(0), D(0), D(150)) == D(250)
     assert worst_cost(falling, D(0), D(90), D(20)) == D(40)  # where it begins at 0, ..., 80
     assert worst_cost(falling, D(95), D(120), D(20)) == D(25)
-    rising = parse_price({"model": "graduated", "tiers": [{"up_to": "100", "unit_price": "1"}, {"unit_price": "2"}]})
+    rising = parse_price(
+        {"model": "graduated", "tiers": [{"up_to": "100", "unit_price": "1"}, {"unit_price": "2"}]}
+    )
     assert worst_cost(rising, D(0), D(90), D(20)) == D(30)  # at 90: 10 x 1 + 10 x 2
-    step = parse_price({"model": "stair_step", "tiers": [{"up_to": "100", "flat_fee": "5"}, {"flat_fee": "9"}]})
+    step = parse_price(
+        {"model": "stair_step", "tiers": [{"up_to": "100", "flat_fee": "5"}, {"flat_fee": "9"}]}
+    )
     assert worst_cost(step, D(0), D(0), D(1)) == D(5)
     assert worst_cost(step, D(50), D(100), D(1)) == D(4)
     assert worst_cost(step, D(50), D(98), D(1)) == ZERO
@@ -155,7 +179,9 @@ def test_prices_that_fall_and_rise_by_hand() -> None:
     assert worst_cost(free, D(0), D(5), D(8)) == D(3)
     capped = parse_price({"model": "per_unit", "unit_price": "1", "maximum": "10"})
     assert worst_cost(capped, D(8), D(8), D(5)) == D(2)
-    volume = parse_price({"model": "volume", "tiers": [{"up_to": "10", "unit_price": "1"}, {"unit_price": "0.5"}]})
+    volume = parse_price(
+        {"model": "volume", "tiers": [{"up_to": "10", "unit_price": "1"}, {"unit_price": "0.5"}]}
+    )
     # Eight more from 8 cost 0 in the end, but if it is two of them, 2.
     assert worst_cost(volume, D(8), D(8), D(8)) == D(2)
     assert worst_cost(volume, D(8), D(8), D(8), exactly=True) == ZERO
@@ -174,12 +200,24 @@ def test_nothing_costs_nothing_and_packages_cost_one_more_where_they_may() -> No
     [
         ({"model": "percentage", "rate": "10", "fixed_fee": "1", "free_events": 5}, "100", 2, "22"),
         ({"model": "percentage", "rate": "10", "event_max": "3"}, "100", 2, "6"),
-        ({"model": "percentage", "rate": "10", "free_amount": "1000", "discount_percent": "50"}, "100", 1, "5"),
-        ({"model": "timed", "connect_fee": "0.1", "steps": [{"price": "1", "increment": "60"}]}, "61", 1, "120.1"),
+        (
+            {"model": "percentage", "rate": "10", "free_amount": "1000", "discount_percent": "50"},
+            "100",
+            1,
+            "5",
+        ),
+        (
+            {"model": "timed", "connect_fee": "0.1", "steps": [{"price": "1", "increment": "60"}]},
+            "61",
+            1,
+            "120.1",
+        ),
         ({"model": "timed", "steps": [{"price": "1"}], "free_units": "1000"}, "61", 1, "61"),
     ],
 )
-def test_single_events_are_reckoned_beyond_all_that_is_free(raw: dict, value: str, count: int, cost: str) -> None:
+def test_single_events_are_reckoned_beyond_all_that_is_free(
+    raw: dict, value: str, count: int, cost: str
+) -> None:
     assert worst_event_cost(parse_price(raw), D(value), count) == D(cost)
 
 

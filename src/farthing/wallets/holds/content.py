@@ -85,14 +85,9 @@ class _SettleBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     event: msgspec.Raw
 
 
-class _ReleaseBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    pass
-
-
 _T = TypeVar("_T")
 _authorize_body = msgspec.json.Decoder(_AuthorizeBody)
 _settle_body = msgspec.json.Decoder(_SettleBody)
-_release_body = msgspec.json.Decoder(_ReleaseBody)
 _event = msgspec.json.Decoder(Event)
 _hashed = msgspec.json.Encoder(order="deterministic")
 
@@ -140,9 +135,9 @@ def parse_settle(key: str, body: bytes) -> Settle:
 
 
 def parse_release(body: bytes) -> None:
-    """A release says nothing: an empty body, or an empty object."""
+    """The address of a release says everything. Raises InvalidInput `unexpected_body`."""
     if body.strip():
-        _decoded(_release_body, body)
+        raise InvalidInput("unexpected_body", "this request takes no body")
 
 
 def parse_happened(raw: bytes) -> HappenedEvent:
