@@ -40,7 +40,7 @@ class HoldWorld(WalletWorld):
     def ask(self, *batch: Asked) -> list[Outcome]:
         """A batch, its settled events put into the log."""
         outcomes, settled = self.authorizations.apply(self.tenant_id, batch, self.now)
-        self.log(settled)
+        self.log_settled(settled)
         return outcomes
 
     def hold(self, asked: Asked) -> Hold:
@@ -49,7 +49,7 @@ class HoldWorld(WalletWorld):
         assert isinstance(outcome, Done), outcome
         return outcome.hold
 
-    def log(self, settled: Sequence[Settled]) -> None:
+    def log_settled(self, settled: Sequence[Settled]) -> None:
         if settled:
             lines = [one.event.line for one in settled]
             with self.open_log() as log:
@@ -62,9 +62,6 @@ class HoldWorld(WalletWorld):
             yield log
         finally:
             log.close()
-
-    def seal(self) -> None:
-        self._seal()
 
     def expire(self) -> int:
         return expire_holds(self.books, self.tenant_id, self.now)

@@ -54,7 +54,9 @@ class SealedBatch:
     opened_run: IdRun | None
     imports: list[ImportProgress]
     retried: list[int]
-    identities: Identities  # of every event of the batch, whatever became of it
+    # Of every event of the batch, place by place:
+    identities: Identities
+    outcomes: npt.NDArray[np.uint8]
 
 
 def segment_path(tenant_id: int, segment_id: str) -> str:
@@ -138,6 +140,7 @@ def seal_blocks(
         imports=_import_progress(blocks),
         retried=[block.header.retried for block in events if block.header.retried],
         identities=decoded.identities,
+        outcomes=outcomes,
     )
 
 

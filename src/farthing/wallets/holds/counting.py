@@ -13,6 +13,7 @@ from hashlib import md5
 import numpy as np
 
 from farthing.db.pool import BooksConnection
+from farthing.events.deduplicate import Outcome
 from farthing.events.seal import SealedBatch
 from farthing.kernel.quantity import ZERO, exact
 from farthing.wallets.holds import store as rows
@@ -21,7 +22,8 @@ from farthing.wallets.model import ChargeKey, SettledHold, UsageCharge
 
 
 def settled_charges(conn: BooksConnection, batch: SealedBatch, now: datetime) -> list[UsageCharge]:
-    """What settled authorisations have set aside for events of this batch: charges of nothing, which hold it.
+    """What settled authorisations have set aside for events of this batch, as charges of it that hold it; of those
+    whose event had been counted before, or cannot be, as charges of nothing.
 
     They are counted from here on, so each is told once. For the sealer's transaction.
     """
@@ -31,44 +33,44 @@ def settled_charges(conn: BooksConnection, batch: SealedBatch, now: datetime) ->
     sealed = _sealed(waiting, batch)
     if not sealed:
         return []
-    counted = rows.mark_counted(conn, batch.tenant_id, [one.key for one in sealed], now)
-    by_charge: dict[tuple[ChargeKey, int, str], list[SettledHold]] = {}
-    for one in sealed:
-        if one.key in counted:
-            for part in one.settled_parts:
-                key = ChargeKey(part.subscription_id, part.period_start, part.rate_card)
-                place = (key, one.customer_id, one.currency)
-                by_charge.setdefault(place, []).append(SettledHold(part.grant_id, part.amount))
-    return [
-        UsageCharge(key, customer_id, currency, (), ZERO, now, tuple(_by_grant(holds)))
-        for (key, customer_id, currency), holds in by_charge.items()
-    ]
-
-
-def _by_grant(holds: Sequence[SettledHold]) -> list[SettledHold]:
-    """One for each grant, in the order in which they were settled."""
-    sums: dict[int, Decimal] = {}
+    ended = rows.mark_counted(conn, batch.tenant_id, [one.key for one, _ in sealed], now)
+    by_charge: dict[tuple[ChargeKey, int, str, bool], dict[int, Decimal]] = {}
     with exact():
-        for hold in holds:
-            sums[hold.grant_id] = sums.get(hold.grant_id, ZERO) + hold.amount
-    return [SettledHold(grant_id, amount) for grant_id, amount in sums.items()]
+        for one, counts in sealed:
+            for part in one.settled_parts if one.key in ended else ():
+                key = ChargeKey(part.subscription_id, part.period_start, part.rate_card)
+                of_grants = by_charge.setdefault((key, one.customer_id, one.currency, counts), {})
+                of_grants[part.grant_id] = of_grants.get(part.grant_id, ZERO) + part.amount
+        return [
+            UsageCharge(
+                key,
+                customer_id,
+                currency,
+                (),
+                sum(of_grants.values(), ZERO) if counts else ZERO,
+                now,
+                tuple(SettledHold(grant_id, amount) for grant_id, amount in of_grants.items()),
+            )
+            for (key, customer_id, currency, counts), of_grants in by_charge.items()
+        ]
 
 
-def _sealed(waiting: Sequence[Waiting], batch: SealedBatch) -> list[Waiting]:
-    """Those whose event is in the batch, whatever sealing made of it: it stands in quarantine, or it is counted."""
+def _sealed(waiting: Sequence[Waiting], batch: SealedBatch) -> list[tuple[Waiting, bool]]:
+    """Those whose event is in the batch, whatever sealing made of it, and whether it counts now."""
     if not waiting:
         return []
     hashes = [_identity(one.event_source, one.event_id) for one in waiting]
     keys = np.array([key for key, _ in hashes], dtype=np.uint64)
-    checks = np.array([check for _, check in hashes], dtype=np.uint64)
     order = np.argsort(batch.identities.keys, kind="stable")
     ordered = batch.identities.keys[order]
     first, behind = np.searchsorted(ordered, keys, "left"), np.searchsorted(ordered, keys, "right")
-    return [
-        one
-        for place, one in enumerate(waiting)
-        if np.any(batch.identities.checks[order[first[place] : behind[place]]] == checks[place])
-    ]
+    found = []
+    for place, one in enumerate(waiting):
+        alike = order[first[place] : behind[place]]
+        same = alike[batch.identities.checks[alike] == np.uint64(hashes[place][1])]
+        if len(same):
+            found.append((one, bool(np.any(batch.outcomes[same] == Outcome.COUNTED))))
+    return found
 
 
 def _identity(source: str, event_id: str) -> tuple[int, int]:
