@@ -12,6 +12,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from benchmarks import (
+    authorizations,
     billing,
     id_index,
     ingest_file,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "billing": billing,
     "ledger": ledger,
     "wallet_draws": wallet_draws,
+    "authorizations": authorizations,
     "rating": rating,
     "pdf": pdf,
     "start": start,

@@ -133,6 +133,15 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "subscription_id": 1, "period_start": now, "rate_card": "r", "grant_id": 1, "customer_id": 1,
             "amount": 5, "last_draw_id": 1,
         },
+        "holds": {
+            "key": "h", "customer_id": 1, "currency": "USD", "input_hash": b"h", "amount": 5, "held_parts": "[]",
+            "positions": "[]", "limits": "[]", "created_at": now, "expires_at": later,
+        },
+        "spending_limits": {
+            "limit_id": 1, "customer_id": 1, "level": "customer", "name": "", "schedule_interval": "day",
+            "amount": 5, "created_at": now, "updated_at": now,
+        },
+        "spending": {"limit_id": 1, "period_start": now, "held": 0, "spent": 0},
         "top_ups": {
             "top_up_id": 1, "key": "t", "wallet_id": 1, "amount": 5, "automatic": True, "requested_at": now,
         },

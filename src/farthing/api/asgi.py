@@ -7,6 +7,7 @@ from starlette.routing import Match, Route
 
 from farthing import __version__
 from farthing.api.authenticator import Authenticator
+from farthing.api.authorizations_route import AuthorizationsRoute
 from farthing.api.body import ClientGone, Intake
 from farthing.api.doors import lago, openmeter, otlp, stripe
 from farthing.api.doors.manners import Manners
@@ -28,7 +29,9 @@ def build_asgi(services: Services) -> Front:
     authenticator = Authenticator(lambda presented: tenant_of_key(services.books, services.pepper, presented))
     events = EventsRoute(services.door, intake, services.now)
     others = _other_doors(services, authenticator, intake)
-    return Front(authenticator, events, others, build_resources(services, intake), services.draining)
+    authorizations = AuthorizationsRoute(services.desk, intake, services.now)
+    resources = build_resources(services, intake)
+    return Front(authenticator, events, others, authorizations, resources, services.draining)
 
 
 def _other_doors(services: Services, authenticator: Authenticator, intake: Intake) -> OtherDoors:

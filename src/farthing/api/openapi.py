@@ -5,6 +5,7 @@ Routes read their bodies themselves (exactly, see `json_body.py`), so their sche
 framework route, and the API key.
 """
 
+from copy import deepcopy
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,13 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from farthing.api.authorization_documents import (
+    DESK_MODELS,
+    DESK_PATHS,
+    AuthorizationBody,
+    SettleBody,
+    SpendingLimitBody,
+)
 from farthing.api.documents import (
     AliasBody,
     ApiKeyBody,
@@ -83,6 +91,9 @@ BODIES: tuple[type[BaseModel], ...] = (
     VoidBody,
     TopUpBody,
     TopUpSettlement,
+    AuthorizationBody,
+    SettleBody,
+    SpendingLimitBody,
 )
 """What is sent, and so stands in no route's answer."""
 
@@ -134,7 +145,7 @@ def description_of(app: FastAPI) -> dict[str, Any]:
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    schemas.update(_schemas([*BODIES, EventsAccepted, ProblemDocument]))
+    schemas.update(_schemas([*BODIES, *DESK_MODELS, EventsAccepted, ProblemDocument]))
     # The framework describes its own error bodies, which no route of ours answers with.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -143,6 +154,8 @@ def description_of(app: FastAPI) -> dict[str, Any]:
     }
     document["security"] = [{"api_key": []}]
     document["paths"] = {EVENTS_PATH: {"post": _EVENTS}, **document["paths"]}
+    for path, operations in DESK_PATHS.items():
+        document["paths"][path] = document["paths"].get(path, {}) | deepcopy(operations)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _finish(path, method, operation)

@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "coupons": "Coupons: create, list, redeem, redeemed.",
     "commitments": "Commitments of subscriptions: add, list.",
     "wallets": "Wallets: create, grant, list, show, void, history.",
+    "authorizations": "Authorisations, money set aside for calls under way: list, show.",
+    "limits": "Spending limits of customers, projects and API keys: set, list, remove.",
     "ledger": "The ledger: trial-balance, accounts, entries, export.",
     "report": "Reports that tie to the ledger: receivables, revenue, deferred revenue, tax, cash, ...",
     "books": "The books: close a month, reopen it, recognise revenue.",

@@ -35,6 +35,7 @@ from farthing.kernel.errors import Corrupt
 from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
+from farthing.wallets.holds.checks import check_holds
 
 UNCLAIMED_SHOWN = 20
 
@@ -120,6 +121,7 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
     yield _Check("no grant is overspent", key, lambda _: check_overspent(books, tenant_id))
     yield _Check("grants say what was drawn", key, lambda _: check_counters(books, tenant_id))
     yield _Check("prepaid is what is undrawn", key, lambda _: check_prepaid(books, tenant_id))
+    yield _Check("authorisations hold what they say", key, lambda _: check_holds(books, tenant_id))
     yield _Check("every invoice is in the ledger", key, lambda told: check_booked(books, tenant_id, told))
 
 

@@ -54,6 +54,9 @@ class SealedBatch:
     opened_run: IdRun | None
     imports: list[ImportProgress]
     retried: list[int]
+    # Of every event of the batch, place by place:
+    identities: Identities
+    outcomes: npt.NDArray[np.uint8]
 
 
 def segment_path(tenant_id: int, segment_id: str) -> str:
@@ -136,6 +139,8 @@ def seal_blocks(
         opened_run=opened,
         imports=_import_progress(blocks),
         retried=[block.header.retried for block in events if block.header.retried],
+        identities=decoded.identities,
+        outcomes=outcomes,
     )
 
 

@@ -6,7 +6,7 @@ One pass for all customers of a batch. The transfers are given back, because the
 transaction books at once, last.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -46,11 +46,8 @@ def draw_charges(
     periods = {(charge.key.subscription_id, charge.key.period_start) for charge in charges}
     invoiced = rows.select_invoiced(conn, tenant_id, periods)
     if invoiced:
-        charges = [
-            charge
-            for charge in charges
-            if (charge.key.subscription_id, charge.key.period_start) not in invoiced
-        ]
+        charges = [_unless_invoiced(charge, invoiced) for charge in charges]
+        charges = [charge for charge in charges if charge.amount or charge.settled]
     if not charges:
         return []
     falling = {
@@ -82,6 +79,13 @@ def draw_to(
         ]
     moved = [charge for charge in moved if charge.amount]
     return draw_charges(conn, tenant_id, moved, Cause.ACCRUED, "", now) if moved else []
+
+
+def _unless_invoiced(charge: UsageCharge, invoiced: Collection[tuple[int, datetime]]) -> UsageCharge:
+    """The charge; of an invoiced period a charge of nothing, so that what was set aside for it is let go."""
+    if (charge.key.subscription_id, charge.key.period_start) in invoiced:
+        return replace(charge, amount=ZERO)
+    return charge
 
 
 def settle_periods(
