@@ -60,6 +60,7 @@ DESK = frozenset(DESK_PATHS)
 """Addresses that are ahead of the framework, as that of events: how they read bodies is tested with them."""
 BODIES = {
     ("POST", "/v1/events"): {"id": "1", "source": "s", "type": "call", "subject": "acme"},
+    ("POST", "/v1/corrections"): {"source": "s", "id": "1"},
     ("POST", "/v1/meters"): METER,
     ("POST", "/v1/plans"): PLAN,
     ("POST", "/v1/customers"): CUSTOMER,
@@ -127,6 +128,7 @@ def furnished(client, services, books, tenant_id, now):
     for what in ("grants", "top-ups"):
         route = ("POST", f"/v1/wallets/{{key}}/{what}")
         assert send(client, route, f"/v1/wallets/acme-usd/{what}").status_code == 201
+    assert send(client, ("POST", "/v1/events")).status_code == 202
     assert send(client, ("POST", "/v1/billing-runs")).json()["issued"] == ["INV-000001"]
     assert send(client, ("POST", "/v1/ledger/closings")).status_code == 201
     assert send(client, ("POST", "/v1/authorizations")).status_code == 201
@@ -145,6 +147,7 @@ def furnished(client, services, books, tenant_id, now):
         "/v1/invoices": {"number": "INV-000001", "line": "1"},
         "/v1/ledger": {"account_id": str(list_accounts(books, tenant_id, 0, 1)[0].account_id)},
         "/v1/api-keys": {"api_key_id": list_keys(books, tenant_id, "", 1)[0].api_key_id},
+        "/v1/events": {"source": "s", "event_id": "1"},
         "/v1/quarantine": {"quarantine_id": str(_quarantined(books, tenant_id, now))},
     }
     return {(method, path): path.format(**names["/".join(path.split("/")[:3])]) for method, path in OF_ONE}
@@ -167,6 +170,12 @@ def _quarantined(books, tenant_id, now):
             " VALUES (%s, 'seal', 'conflict', 'd', 'http', %s, %s) RETURNING quarantine_id",
             [tenant_id, b'{"specversion":"1.0","id":"q","source":"s","type":"call"}', now],
         ).fetchone()
+        conn.execute(
+            "INSERT INTO event_corrections (tenant_id, seal_id, kind, source, event_id, target_source, target_id,"
+            " target_unreadable, received_at, sealed_at)"
+            " VALUES (%s, 'seal', 'void', 's', 'v', 's', 'w', false, %s, %s)",
+            [tenant_id, now, now],
+        )
     return row["quarantine_id"]
 
 

@@ -103,6 +103,14 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
         "otlp_streams": {"stream": b"s" * 16, "value": 1, "advanced": 1, "unconfirmed": b""},
         "outbox": {"fact_id": 1, "kind": "k", "subject": "s", "body": definition, "occurred_at": now},
         "period_closings": {"closing_id": 1, "reason": "r", "closed_at": now},
+        "event_corrections": {
+            "correction_id": 1, "seal_id": "s", "kind": "void", "source": "s", "event_id": "v",
+            "target_source": "s", "target_id": "e", "target_unreadable": False, "received_at": now, "sealed_at": now,
+        },
+        "voided_events": {
+            "correction_id": 1, "source": "s", "event_id": "e", "event_type": "t", "event_time": now,
+            "received_at": now, "voided_at": now,
+        },
         "recognition_runs": {"run_id": 1, "until": now, "booked": 0, "ran_at": now},
         "wallets": {
             "wallet_id": 1, "key": "w", "customer_id": 1, "name": "n", "currency": "USD", "priority": 1,

@@ -60,6 +60,12 @@ class EventBody(BaseModel):
     specversion: Literal["1.0"] = "1.0"
     subject: Text | None = Field(None, description="The key of a customer, or an alias.")
     time: Instant | None = Field(None, description="When it happened; absent means when it was received.")
+    corrects: Text | None = Field(
+        None,
+        description="The id of an event that this one takes the place of; of type `farthing.void`, that it voids.",
+    )
+    correctssource: Text | None = Field(None, description="Its source; absent: the same as this event's.")
+    correctsreason: str | None = Field(None, max_length=256, description="Why.")
     data: Any = Field(None, description="Whatever meters read.")
 
 
@@ -133,6 +139,7 @@ class AccountDocument(BaseModel):
     duplicate: Count
     quarantined: Count
     waiting: Count = Field(description="On disk and not sealed yet.")
+    voided: Count = Field(description="Those of the counted ones that a correction took out of usage.")
     quarantined_by_reason: dict[str, int]
     quarantined_by_state: dict[str, int] = Field(
         description="`open`, `retried` (accepted once more, so part of `accepted` again) and `dropped`."

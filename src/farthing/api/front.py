@@ -82,7 +82,7 @@ class Front:
             if path not in OPEN_PATHS:
                 tenant_id = await self._authenticator.tenant_of(_authorization(scope))
                 scope.setdefault("state", {})["tenant_id"] = tenant_id
-            if path == EVENTS_PATH:
+            if path == EVENTS_PATH and scope["method"] != "GET":
                 await self._events(scope, receive, send)
                 return
             if self._authorizations.takes(path, scope["method"]):

@@ -34,6 +34,7 @@ from farthing.api.documents import (
     PlanBody,
     ProblemDocument,
 )
+from farthing.api.event_documents import CorrectionBody
 from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
 from farthing.api.finance_documents import ClosingBody, RecognitionBody
 from farthing.api.front import OPEN_PATHS
@@ -66,6 +67,7 @@ OPENAPI_PATH = "/openapi.json"
 
 BODIES: tuple[type[BaseModel], ...] = (
     EventBody,
+    CorrectionBody,
     MeterBody,
     PlanBody,
     CustomerBody,
@@ -153,7 +155,8 @@ def description_of(app: FastAPI) -> dict[str, Any]:
         "api_key": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer fk_...`"}
     }
     document["security"] = [{"api_key": []}]
-    document["paths"] = {EVENTS_PATH: {"post": _EVENTS}, **document["paths"]}
+    paths = document["paths"]
+    document["paths"] = {EVENTS_PATH: {"post": _EVENTS, **paths.pop(EVENTS_PATH, {})}, **paths}
     for path, operations in DESK_PATHS.items():
         document["paths"][path] = document["paths"].get(path, {}) | deepcopy(operations)
     for path, operations in document["paths"].items():

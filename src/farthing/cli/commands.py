@@ -33,6 +33,8 @@ COMMANDS: Final = {
     "report": "Reports that tie to the ledger: receivables, revenue, deferred revenue, tax, cash, ...",
     "books": "The books: close a month, reopen it, recognise revenue.",
     "facts": "What happened that the world outside may want to know.",
+    "events": "Find events: list, show one's whole way, void, replace, corrections, later.",
+    "unbilled": "Accepted events that nobody is billed for, by cause, and what they would make.",
     "account": "What became of every accepted event.",
     "quarantine": "Events that were set aside: list, show, retry, drop.",
     "rate": "Rate quantities: JSON lines in, JSON lines out.",

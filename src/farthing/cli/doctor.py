@@ -19,6 +19,7 @@ from farthing.db.checks import check_row_security
 from farthing.db.tenants import list_tenants
 from farthing.events.checks import (
     check_conservation,
+    check_corrections,
     check_counted_once,
     check_files,
     check_sealed_log,
@@ -112,6 +113,7 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
         "files are as they were written", key, lambda told: check_files(books, data_dir, tenant_id, told)
     )
     yield _Check("every event counts once", key, lambda _: check_counted_once(books, house.store, tenant_id))
+    yield _Check("corrections are in effect", key, lambda _: check_corrections(books, house.store, tenant_id))
     yield _Check("lines sum to totals", key, lambda _: check_sums(books, tenant_id))
     yield _Check("no invoice number is missing", key, lambda _: check_numbers(books, tenant_id))
     yield _Check("coupons and commitments are kept to", key, lambda _: check_terms(books, tenant_id))

@@ -237,6 +237,9 @@ def _explain(complaint: str) -> tuple[str, str, str | None]:
         "subject": "must be a string of 1 to 256 characters",
         "specversion": 'must be "1.0"',
         "time": "must be an RFC 3339 time with an offset",
+        "corrects": "must be a string of 1 to 256 characters",
+        "correctssource": "must be a string of 1 to 256 characters",
+        "correctsreason": "must be a string of at most 256 characters",
     }.get(path or "", said)
     return "invalid_attribute", f"{path} {said}" if path else said, path
 

@@ -9,6 +9,7 @@ in force are replaced in one transaction, and the old files are removed once nob
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 import psycopg
@@ -17,11 +18,13 @@ from farthing.catalog.service import all_meters
 from farthing.db import Books
 from farthing.events.damage import SEGMENT_DAMAGED, check_segments, damaged_segments
 from farthing.events.full_disk import full_disk_named
+from farthing.events.id_filter import id_filter
 from farthing.events.seal import segment_path
 from farthing.events.store import books as rows
 from farthing.events.store import duckdb as columns
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
+from farthing.events.store.identities import row_identities
 from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.errors import Corrupt
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
@@ -103,6 +106,8 @@ def rewrite(
         with full_disk_named():
             columns.reread(cursor, [store.data_dir / segment.path for segment in old], wanted)
             file = columns.write_segment(cursor, store.data_dir / path, wanted)
+            ids = row_identities(cursor)
+            file = replace(file, id_filter=id_filter(ids.keys, ids.checks))
     finally:
         cursor.close()
     if file.events != sum(segment.events for segment in old):

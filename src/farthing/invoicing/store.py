@@ -81,6 +81,17 @@ def select_issued(
     return {BillKey(subscription_id, start, reasons[reason]) for subscription_id, start, reason in rows}
 
 
+def select_number_of(conn: BooksConnection, tenant_id: int, key: BillKey) -> DictRow | None:
+    """The number of the invoice of a bill, and when it was issued."""
+    return conn.execute(
+        """
+        SELECT number, issued_at FROM invoices
+         WHERE tenant_id = %s AND subscription_id = %s AND period_start = %s AND reason = %s
+        """,
+        [tenant_id, key.subscription_id, key.period_start, key.reason.value],
+    ).fetchone()
+
+
 def hold_changes(conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int]) -> dict[int, int]:
     """The latest change of each of these subscriptions that has one; that stays so until this transaction is over."""
     ids = sorted(subscription_ids)

@@ -25,7 +25,7 @@ from farthing.catalog.expression import Path, evaluate
 from farthing.catalog.model import Aggregation, Condition, Meter, Operator
 from farthing.kernel.instant import zone_named
 from farthing.kernel.period import local_midnight
-from farthing.kernel.quantity import ZERO, exact
+from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.kernel.rounding import quotient
 from farthing.rating import Clock, Events, Run
 from farthing.rating.clock import OTHER_TIMES
@@ -55,6 +55,13 @@ def decode_event(text: str, received_at: datetime) -> dict[str, Any]:
 def usable(meter: Meter, event: Event) -> bool:
     """Whether sealing lets the event pass for this meter: it does not apply to it, or has a value that it can use."""
     return not applies(meter, event) or meter.value is None or _value(meter, event) is not None
+
+
+def quantity_of(meter: Meter, event: Event) -> Value | None:
+    """What one event is to the meter: its value, 1 where events are counted; None where it does not count for it."""
+    if not _applies(meter, event):
+        return None
+    return ONE if meter.value is None else _value(meter, event)
 
 
 def usage_groups(

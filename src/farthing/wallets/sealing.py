@@ -352,6 +352,10 @@ def _segment_of(batch: SealedBatch, file: SegmentFile) -> Segment:
         file.checksum,
         tuple(file.event_types),
         file.columns,
+        from_unix_microseconds(file.min_time_us),
+        from_unix_microseconds(file.max_time_us),
+        # What is void with the seal that counts it pays nothing.
+        tuple((one.source, one.event_id) for one in batch.corrections.voided),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from farthing.events.store.corrections import NO_VOIDS, voided_between
 from farthing.events.store.duckdb import SegmentFile
 from farthing.kernel.instant import from_unix_microseconds
 
@@ -16,7 +17,10 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment in force: one immutable file that the event store may read."""
+    """A segment in force: one immutable file that the event store may read.
+
+    min_time, max_time: of its events. voids: events (source, id) that may be in it and no longer count.
+    """
 
     segment_id: str
     path: str
@@ -25,6 +29,9 @@ class Segment:
     checksum: bytes
     event_types: tuple[str, ...]
     columns: Mapping[str, str]
+    min_time: datetime
+    max_time: datetime
+    voids: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +131,8 @@ def insert_segment(
     conn.execute(
         """
         INSERT INTO segments (tenant_id, segment_id, path, events, bytes, checksum, event_types, min_time, max_time,
-                              columns, sealed_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                              columns, sealed_at, sources, id_filter)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         [
             tenant_id,
@@ -139,6 +146,8 @@ def insert_segment(
             from_unix_microseconds(file.max_time_us),
             Jsonb(file.columns),
             now,
+            None if file.sources is None else list(file.sources),
+            file.id_filter or None,
         ],
     )
 
@@ -163,10 +172,13 @@ def segments(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> list[Segment]:
-    """The segments in force that may hold events of a type in [start, end)."""
+    """The segments in force that may hold events of a type in [start, end), in the order of their ids.
+
+    Each says which of its events no longer count (`voids`): whoever computes from it leaves them out.
+    """
     rows = conn.execute(
         """
-        SELECT segment_id, path, events, bytes, checksum, event_types, columns FROM segments
+        SELECT segment_id, path, events, bytes, checksum, event_types, columns, min_time, max_time FROM segments
          WHERE tenant_id = %(tenant)s
            AND (%(type)s::text IS NULL OR %(type)s = ANY(event_types))
            AND (%(start)s::timestamptz IS NULL OR max_time >= %(start)s)
@@ -174,7 +186,8 @@ def segments(
          ORDER BY segment_id
         """,
         {"tenant": tenant_id, "type": event_type, "start": start, "end": end},
-    )
+    ).fetchall()
+    voids = voided_between(conn, tenant_id, event_type, start, end) if rows else NO_VOIDS
     return [
         Segment(
             row["segment_id"],
@@ -184,6 +197,9 @@ def segments(
             row["checksum"],
             tuple(row["event_types"]),
             row["columns"],
+            row["min_time"],
+            row["max_time"],
+            voids.within(row["min_time"], row["max_time"]),
         )
         for row in rows
     ]

@@ -17,7 +17,7 @@ event whose number or text would change by that is found by its spelling and rea
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,9 +40,9 @@ from farthing.catalog.event_data import (
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.deduplicate import Outcome
-from farthing.events.id_index import Identities
 from farthing.events.log.files import make_directory, sync_directory
-from farthing.events.store.identity_sql import HASH_MACROS, HASHES, OWN_TIME, SEGMENT_FILES
+from farthing.events.store.correcting import find_corrections
+from farthing.events.store.identity_sql import HASH_MACROS, OWN_TIME, SEGMENT_FILES
 from farthing.events.store.meter_sql import EXACT_NUMBER, MACROS, Bound, filter_sql, identifier, value_sql
 from farthing.events.typed_columns import (
     TypedColumns,
@@ -56,6 +56,9 @@ from farthing.events.verified import VerifiedFiles
 
 if TYPE_CHECKING:
     from farthing.events.seal import SealedBatch
+
+SOURCES_MAX = 32
+"""Segments with more sources than this do not list them."""
 
 _WHOLE_NUMBER = "DECIMAL(18,0)"
 _PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"
@@ -85,7 +88,10 @@ class Lateness:
 
 @dataclass(frozen=True, slots=True)
 class SegmentFile:
-    """What was written: the facts that the books keep about a segment."""
+    """What was written: the facts that the books keep about a segment.
+
+    sources: of its events; None where they are too many to list. id_filter: see `events/id_filter.py`.
+    """
 
     events: int
     size_bytes: int
@@ -94,6 +100,8 @@ class SegmentFile:
     min_time_us: int
     max_time_us: int
     columns: dict[str, str]
+    sources: tuple[str, ...] | None
+    id_filter: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +168,16 @@ class EventStore:
 
 
 def decode(
-    cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, meters: Sequence[Meter], lateness: Lateness
+    cursor: duckdb.DuckDBPyConnection,
+    columns: TypedColumns,
+    meters: Sequence[Meter],
+    lateness: Lateness,
+    *,
+    corrections: bool = False,
 ) -> None:
     """Make the table `decoded` from `lines`: envelope, hashes and typed columns; and `faults` beside it.
+
+    corrections: whether some of the lines may correct other events; they are listed in `correcting`.
 
     A line that is no JSON at all has every column NULL but `row` and `received_us`.
     """
@@ -173,6 +188,8 @@ def decode(
         guarded = "CASE WHEN json_valid(line) THEN json_extract_string(line, ?) END"
         _decode_lines(cursor, columns, "json_valid(line)", guarded)
     _read_again(cursor, "decoded", columns)
+    if corrections:
+        find_corrections(cursor)
     _find_faults(cursor, meters, lateness)
 
 
@@ -368,37 +385,6 @@ _NOT_USABLE = (
 # From a decoded batch to a segment
 
 
-def identities(cursor: duckdb.DuckDBPyConnection) -> tuple[Identities, npt.NDArray[np.bool_]]:
-    """The hashes of the batch in log order, and which rows have a fault."""
-    columns = cursor.execute(f"SELECT row, {HASHES} FROM decoded").fetchnumpy()
-    unordered, row = _identities(columns), columns["row"]
-    hashes = np.empty((3, len(row)), dtype=np.uint64)
-    hashes[0, row], hashes[1, row], hashes[2, row] = unordered.keys, unordered.checks, unordered.contents
-    faulty = np.zeros(len(row), dtype=np.bool_)
-    faulty[cursor.execute("SELECT row FROM faults").fetchnumpy()["row"]] = True
-    return Identities(hashes[0], hashes[1], hashes[2]), faulty
-
-
-def segment_identities(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Identities:
-    """The hashes of the events of segments, as they were when the events were sealed."""
-    files = [str(path) for path in paths]
-    hashed = f"""
-        SELECT event_identity(source, id) AS identity,
-               event_content(type, subject, CASE WHEN {OWN_TIME} THEN epoch_us(time) END, data) AS content
-          FROM {SEGMENT_FILES}
-    """
-    return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})", [files]).fetchnumpy())
-
-
-def _identities(columns: Mapping[str, npt.NDArray[np.uint64]]) -> Identities:
-    # Lines that are no JSON have no identity; they are faulty, so the zeros are never compared.
-    keys, checks, contents = (
-        np.ma.filled(columns[name], 0).astype(np.uint64, copy=False)
-        for name in ("key", "check_bits", "content")
-    )
-    return Identities(keys, checks, contents)
-
-
 def faulty_events(cursor: duckdb.DuckDBPyConnection, outcomes: npt.NDArray[np.uint8]) -> list[FaultyEvent]:
     """The events of the batch that go to quarantine, in log order."""
     rows = np.flatnonzero((outcomes == Outcome.FAULTY) | (outcomes == Outcome.CONFLICT))
@@ -479,7 +465,14 @@ def write_segment(
         [str(path)],
     )
     size, checksum = seal_file(path)
-    return SegmentFile(facts[0], size, checksum, facts[1], facts[2], facts[3], types)
+    return SegmentFile(facts[0], size, checksum, facts[1], facts[2], facts[3], types, _sources(cursor))
+
+
+def _sources(cursor: duckdb.DuckDBPyConnection) -> tuple[str, ...] | None:
+    found = cursor.execute("SELECT DISTINCT source FROM segment_rows LIMIT ?", [SOURCES_MAX + 1]).fetchall()
+    sources = sorted(source for (source,) in found)
+    # PostgreSQL text cannot hold NUL.
+    return None if len(sources) > SOURCES_MAX or any("\0" in source for source in sources) else tuple(sources)
 
 
 def seal_file(path: Path) -> tuple[int, bytes]:
