@@ -12,6 +12,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from benchmarks import (
+    accrued,
     billing,
     id_index,
     ingest_file,
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "ingest_single": ingest_single,
     "usage_query": usage_query,
     "billing": billing,
+    "accrued": accrued,
     "ledger": ledger,
     "wallet_draws": wallet_draws,
     "rating": rating,

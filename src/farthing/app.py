@@ -33,6 +33,8 @@ SECONDS_MAX = 100 * 366 * 86_400
 PREFIX = "FARTHING_"
 ROOT_DATA_DIR = "/var/lib/farthing/default"
 USER_DATA_DIR = "~/.farthing"
+CHARGE_EVERY_SECONDS = 3.0
+"""How often the engine looks whether accrued spend is to be charged."""
 ENGINE_ENTRY = "farthing.app:run_engine_process"
 
 _MEMORY = re.compile(r"\d{1,6}(\.\d{1,3})? ?[KMGT]i?B", re.IGNORECASE)
@@ -359,6 +361,7 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
 def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Duty]":
     """What the engine does by itself beside sealing."""
     from farthing.finance.service import recognise_revenue
+    from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
     from farthing.wallets.upkeep import keep_up
     from farthing.workflows.duties import Duty
@@ -367,6 +370,11 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
         Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
         Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
         Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
+        Duty(
+            "charging what has accrued",
+            CHARGE_EVERY_SECONDS,
+            lambda tenant, now: charge_accrued(books, store, tenant, now),
+        ),
     ]
 
 

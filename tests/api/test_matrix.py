@@ -82,6 +82,7 @@ BODIES = {
     ("POST", "/v1/wallets/{key}/grants/{grant}/void"): {"note": "cancelled"},
     ("POST", "/v1/wallets/{key}/top-ups"): {"key": "order-2", "amount": "20"},
     ("POST", "/v1/wallets/{key}/top-ups/{top_up}/settle"): {"status": "funded"},
+    ("PUT", "/v1/subscriptions/{key}/collection"): {"mode": "pay_as_you_go", "threshold": "50"},
     ("POST", "/v1/estimates"): ESTIMATE,
     ("POST", "/v1/billing-runs"): {"until": "2026-11-01T00:00:00Z"},
     ("POST", "/v1/ledger/closings"): {"until": "2000-01-01T00:00:00Z", "reason": "before our time"},
@@ -238,7 +239,7 @@ def test_another_tenant_may_use_the_same_keys_for_its_own(client, other_client, 
 
 # ---- Bad input, at every route that takes a body
 
-NUMBERS = {"percent", "amount"}
+NUMBERS = {"threshold", "percent", "amount"}
 """Fields in which a JSON number is as good as a decimal string."""
 
 DEEP = b'{"key":' * 1000 + b"1" + b"}" * 1000

@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 from farthing.api.documents import (
     AliasBody,
     ApiKeyBody,
+    CollectionBody,
     CustomerBody,
     CustomerPatch,
     EventBody,
@@ -60,6 +61,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     EventBody,
     MeterBody,
     PlanBody,
+    CollectionBody,
     CustomerBody,
     CustomerPatch,
     AliasBody,

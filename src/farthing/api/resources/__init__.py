@@ -2,6 +2,7 @@
 
 from farthing.api.resources import (
     account,
+    accrued,
     api_keys,
     billing_runs,
     coupons,
@@ -32,6 +33,7 @@ ROUTERS = (
     subscriptions.router,
     coupons.router,
     terms.router,
+    accrued.router,
     billing_runs.router,
     invoices.router,
     wallets.router,
