@@ -252,8 +252,9 @@ def test_two_engines_charge_once(world: World, tmp_path: Path) -> None:
         with ThreadPoolExecutor(2) as pool:
             done = [each.result() for each in [pool.submit(engine, one) for one in (world.store, other)]]
         assert sum(len(one.issued) for one in done) == len(names)
-        assert all(entry["reason"] in ("already_issued", "subscription_changed")
-                   for one in done for entry in one.skipped)  # fmt: skip
+        # The slower one finds the charge made, before or after it has drafted its own.
+        reasons = {entry["reason"] for one in done for entry in one.skipped}
+        assert reasons <= {"already_issued", "subscription_changed", "nothing_to_bill"}
     other.close()
     (last,) = {one["total"] for one in documents(world, world.bill("2026-02-01").issued)}
     assert last == "0.00", "8 x 53.28 are whole cents, and all of them are charged"
