@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import (
     authorizations,
+    accrued,
     billing,
     id_index,
     ingest_file,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "ingest_single": ingest_single,
     "usage_query": usage_query,
     "billing": billing,
+    "accrued": accrued,
     "ledger": ledger,
     "wallet_draws": wallet_draws,
     "authorizations": authorizations,

@@ -34,6 +34,8 @@ SECONDS_MAX = 100 * 366 * 86_400
 PREFIX = "FARTHING_"
 ROOT_DATA_DIR = "/var/lib/farthing/default"
 USER_DATA_DIR = "~/.farthing"
+CHARGE_EVERY_SECONDS = 3.0
+"""How often the engine looks whether accrued spend is to be charged."""
 ENGINE_ENTRY = "farthing.app:run_engine_process"
 
 _MEMORY = re.compile(r"\d{1,6}(\.\d{1,3})? ?[KMGT]i?B", re.IGNORECASE)
@@ -361,6 +363,7 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
 def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Duty]":
     """What the engine does by itself beside sealing."""
     from farthing.finance.service import recognise_revenue
+    from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
     from farthing.wallets.holds.upkeep import append_again, expire_holds
     from farthing.wallets.upkeep import keep_up
@@ -375,6 +378,11 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
         Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
         Duty("authorisations that expire", 1, lambda tenant, now: expire_holds(books, tenant, now)),
         Duty("settled events that are not counted", 5, append),
+        Duty(
+            "charging what has accrued",
+            CHARGE_EVERY_SECONDS,
+            lambda tenant, now: charge_accrued(books, store, tenant, now),
+        ),
     ]
 
 

@@ -93,6 +93,7 @@ BODIES = {
     ("POST", "/v1/authorizations:check"): AUTHORIZATION,
     ("POST", "/v1/authorizations/{key}/settle"): {"event": HAPPENED},
     ("PUT", "/v1/spending-limits"): LIMIT,
+    ("PUT", "/v1/subscriptions/{key}/collection"): {"mode": "pay_as_you_go", "threshold": "50"},
     ("POST", "/v1/estimates"): ESTIMATE,
     ("POST", "/v1/billing-runs"): {"until": "2026-11-01T00:00:00Z"},
     ("POST", "/v1/ledger/closings"): {"until": "2000-01-01T00:00:00Z", "reason": "before our time"},
@@ -264,7 +265,7 @@ def test_another_tenant_may_use_the_same_keys_for_its_own(client, other_client, 
 
 # ---- Bad input, at every route that takes a body
 
-NUMBERS = {"percent", "amount"}
+NUMBERS = {"threshold", "percent", "amount"}
 """Fields in which a JSON number is as good as a decimal string."""
 
 DEEP = b'{"key":' * 1000 + b"1" + b"}" * 1000

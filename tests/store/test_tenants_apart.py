@@ -153,6 +153,14 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
         "top_ups": {
             "top_up_id": 1, "key": "t", "wallet_id": 1, "amount": 5, "automatic": True, "requested_at": now,
         },
+        "collection_terms": {
+            "collection_id": 1, "subscription_id": 1, "definition": definition, "made_at": now,
+        },
+        "accrued_spend": {
+            "subscription_id": 1, "period_start": now, "period_end": later, "accrued": 5, "billed": 0,
+            "checkpoints": definition, "last_change_id": 0, "last_collection_id": 0, "as_of": now,
+        },
+        "accrual_cursors": {"segments": ["s"], "updated_at": now},
     }  # fmt: skip
 
 

@@ -54,6 +54,12 @@ ROWS = {
         "    usage asked one by one instead",
         "  CPU per thousand invoices",
     ],
+    "accrued": [
+        "Accrued spend of 10 customers",
+        "  CPU",
+        "  nobody with news",
+        "  and an interim invoice for each",
+    ],
     "ledger": ["Ledger transfers, batches of 1,000", "  CPU per thousand transfers"],
     "wallet_draws": ["Sealing for 10 wallets", "  CPU per million events"],
     "authorizations": [

@@ -26,6 +26,7 @@ from farthing.api.authorization_documents import (
 from farthing.api.documents import (
     AliasBody,
     ApiKeyBody,
+    CollectionBody,
     CustomerBody,
     CustomerPatch,
     EventBody,
@@ -70,6 +71,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     CorrectionBody,
     MeterBody,
     PlanBody,
+    CollectionBody,
     CustomerBody,
     CustomerPatch,
     AliasBody,

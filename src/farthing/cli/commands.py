@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "subscriptions": "Subscriptions: list, show, change, cancel, pause, resume, charge.",
     "bill": "Issue the invoices that are due.",
     "invoices": "Invoices: list, show, pdf, explain a line; upcoming: the next ones as they stand.",
+    "accrued": "What has accrued in open periods, and when it is charged.",
+    "collection": "When subscriptions are charged: show, set, unset.",
     "estimate": "What usage would cost before it happens.",
     "coupons": "Coupons: create, list, redeem, redeemed.",
     "commitments": "Commitments of subscriptions: add, list.",

@@ -325,6 +325,21 @@ def spans_table(spans: Sequence[Span]) -> pa.Table:
     )
 
 
+def customers_of(store: EventStore, segments: Sequence[Segment], known_subjects: pa.Table) -> list[int]:
+    """The customers with an event in these segments, in order of their ids."""
+    cursor = store.cursor()
+    try:
+        cursor.register("known_subjects", known_subjects)
+        rows = cursor.execute(
+            "SELECT DISTINCT customer_id FROM known_subjects"
+            " WHERE subject IN (SELECT subject FROM read_parquet(?)) ORDER BY customer_id",
+            [[str(store.data_dir / segment.path) for segment in segments]],
+        ).fetchall()
+        return [customer_id for (customer_id,) in rows]
+    finally:
+        cursor.close()
+
+
 def unclaimed_groups(
     store: EventStore,
     segments: Sequence[Segment],

@@ -2,6 +2,7 @@
 
 from farthing.api.resources import (
     account,
+    accrued,
     api_keys,
     authorizations,
     billing_runs,
@@ -42,6 +43,7 @@ ROUTERS = (
     subscriptions.router,
     coupons.router,
     terms.router,
+    accrued.router,
     billing_runs.router,
     invoices.router,
     wallets.router,
