@@ -12,8 +12,8 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from benchmarks import (
-    authorizations,
     accrued,
+    authorizations,
     billing,
     id_index,
     ingest_file,

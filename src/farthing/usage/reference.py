@@ -59,7 +59,7 @@ def usable(meter: Meter, event: Event) -> bool:
 
 def quantity_of(meter: Meter, event: Event) -> Value | None:
     """What one event is to the meter: its value, 1 where events are counted; None where it does not count for it."""
-    if not _applies(meter, event):
+    if not applies(meter, event):
         return None
     return ONE if meter.value is None else _value(meter, event)
 
