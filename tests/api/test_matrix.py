@@ -98,6 +98,15 @@ BODIES = {
     ("POST", "/v1/billing-runs"): {"until": "2026-11-01T00:00:00Z"},
     ("POST", "/v1/ledger/closings"): {"until": "2000-01-01T00:00:00Z", "reason": "before our time"},
     ("POST", "/v1/ledger/recognitions"): {"until": "2026-11-01T00:00:00Z"},
+    ("POST", "/v1/credit-notes"): {
+        "key": "outage",
+        "invoice": "INV-000001",
+        "reason": "Outage",
+        "amount": "1.00",
+    },
+    ("POST", "/v1/invoices/{number}/void"): {"reason": "Wrong customer"},
+    ("POST", "/v1/tax-rates"): {"rates": [{"country": "DE", "rate": "19"}]},
+    ("PUT", "/v1/customers/{key}/tax"): {"exemption": {"reason": "Charity"}},
     ("PUT", "/v1/seller"): {"name": "Seller"},
     ("POST", "/v1/api-keys"): {"name": "more"},
 }
@@ -130,7 +139,9 @@ def furnished(client, services, books, tenant_id, now):
         route = ("POST", f"/v1/wallets/{{key}}/{what}")
         assert send(client, route, f"/v1/wallets/acme-usd/{what}").status_code == 201
     assert send(client, ("POST", "/v1/events")).status_code == 202
+    assert send(client, ("POST", "/v1/tax-rates")).status_code == 200
     assert send(client, ("POST", "/v1/billing-runs")).json()["issued"] == ["INV-000001"]
+    assert send(client, ("POST", "/v1/credit-notes")).status_code == 201
     assert send(client, ("POST", "/v1/ledger/closings")).status_code == 201
     assert send(client, ("POST", "/v1/authorizations")).status_code == 201
     limit = send(client, ("PUT", "/v1/spending-limits")).json()
@@ -146,6 +157,7 @@ def furnished(client, services, books, tenant_id, now):
         "/v1/authorizations": {"key": "call-1"},
         "/v1/spending-limits": {"limit_id": str(limit["limit_id"])},
         "/v1/invoices": {"number": "INV-000001", "line": "1"},
+        "/v1/credit-notes": {"number": "CN-000001"},
         "/v1/ledger": {"account_id": str(list_accounts(books, tenant_id, 0, 1)[0].account_id)},
         "/v1/api-keys": {"api_key_id": list_keys(books, tenant_id, "", 1)[0].api_key_id},
         "/v1/events": {"source": "s", "event_id": "1"},
@@ -211,7 +223,9 @@ def test_open_addresses_need_no_key(client, path):
 def test_its_own_things_are_there(client, furnished):
     """The other tests of this file mean nothing unless these addresses are right."""
     for route, address in furnished.items():
-        if route not in (
+        if route[1] == "/v1/invoices/{number}/void":  # It is credited, and so cannot be void.
+            assert check_problem(send(client, route, address), 409)["code"] == "invoice_credited"
+        elif route not in (
             ("POST", "/v1/api-keys/{api_key_id}/revoke"),
             ("POST", "/v1/authorizations/{key}/release"),  # It is settled.
         ):

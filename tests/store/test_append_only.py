@@ -21,6 +21,12 @@ FACTS = (
     "commitments",
     "period_closings",
     "recognition_runs",
+    "tax_rates",
+    "customer_tax_facts",
+    "invoice_taxes",
+    "credit_notes",
+    "credit_note_parts",
+    "invoice_voids",
 )
 
 SEAL = """

@@ -155,7 +155,7 @@ def test_a_line_that_was_changed(world: World, owner: psycopg.Connection) -> Non
     assert check_sums(world.books, world.tenant_id).findings == (
         (
             "the lines of INV-000001 sum to 11.00 (exactly 10.0025); it says 10.00 + 0.00 tax = 10.00 "
-            "(exactly 10.0025)"
+            "(exactly 10.0025); taxes are 0, on lines 0"
         ),
     )
     assert check_documents(world.books, world.tenant_id).findings == (

@@ -21,8 +21,8 @@ TENANT_TABLES = """
 
 Row = Mapping[str, object]
 
-KEPT_BY_THE_DATABASE = ("account_balances",)
-"""Tables whose rows follow from others: a transfer makes the row of a balance."""
+KEPT_BY_THE_DATABASE = ("account_balances", "credited_invoices", "credited_parts")
+"""Tables whose rows follow from others: a transfer makes the row of a balance, a credit note that of its sums."""
 
 
 def one_row_of_each(now: datetime) -> dict[str, Row]:
@@ -88,6 +88,25 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
         "invoice_lines": {
             "invoice_id": 1, "line": 1, "rate_card": "r", "dimensions": definition, "service_start": now,
             "service_end": later, "quantity": 5, "amount_exact": 5, "amount": 5,
+        },
+        "tax_rates": {
+            "tax_rate_id": 1, "country": "DE", "category": "standard", "percent": 19, "name": "VAT",
+            "valid_from": now, "adds": False, "loaded_at": now,
+        },
+        "customer_tax_facts": {"tax_facts_id": 1, "customer_id": 1, "tax_ids": Jsonb([]), "known_at": now},
+        "invoice_taxes": {
+            "invoice_id": 1, "place": 1, "name": "VAT", "category": "standard", "treatment": "taxed", "percent": 19,
+            "net": 5, "amount": 1,
+        },
+        "credit_note_counters": {"last_number": 1},
+        "credit_notes": {
+            "credit_note_id": 1, "number": "CN-1", "key": "k", "request": definition, "invoice_id": 1,
+            "customer_id": 1, "currency": "USD", "subtotal": 1, "tax": 0, "total": 1, "prices_include_tax": False,
+            "earned": 1, "deferred": 0, "refund": False, "issued_at": later, "document": "{}",
+        },
+        "credit_note_parts": {
+            "credit_note_id": 1, "invoice_id": 1, "kind": "line", "place": 1, "billed": 5, "amount": 1,
+            "net": 1,
         },
         "coupons": {
             "coupon_id": 1, "key": "c", "definition": definition, "max_redemptions": 1, "created_at": now,
@@ -164,6 +183,12 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
     }  # fmt: skip
 
 
+def a_void(now: datetime) -> tuple[Row, Row]:
+    """Another invoice, and its void: one that is credited cannot be void."""
+    invoice = one_row_of_each(now)["invoices"] | {"invoice_id": 2, "number": "INV-2", "reason": "start"}
+    return invoice, {"invoice_id": 2, "reason": "r", "voided_at": now}
+
+
 def insert(conn: psycopg.Connection, table: str, tenant_id: int, row: Row) -> None:
     columns = {"tenant_id": tenant_id, **row}
     statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})").format(
@@ -190,13 +215,17 @@ def filled(books: Books, tenant_id: int, now: datetime) -> dict[str, Row]:
     with books.transaction(tenant_id) as conn:
         for table, row in rows.items():
             insert(conn, table, tenant_id, row)
+        invoice, void = a_void(now)
+        insert(conn, "invoices", tenant_id, invoice)
+        insert(conn, "invoice_voids", tenant_id, void)
+    rows["invoice_voids"] = void
     return rows | {table: {} for table in KEPT_BY_THE_DATABASE}
 
 
 def test_row_level_security_is_forced_on_every_tenant_table(books: Books, now: datetime) -> None:
     with books.operator_transaction() as conn:
         forced = {row["name"]: row["forced"] for row in conn.execute(TENANT_TABLES)}
-    known = {"tenants", *one_row_of_each(now), *KEPT_BY_THE_DATABASE}
+    known = {"tenants", *one_row_of_each(now), "invoice_voids", *KEPT_BY_THE_DATABASE}
     assert set(forced) == known, "a new tenant table needs a row in this test"
     assert all(forced.values()), forced
 
@@ -217,7 +246,8 @@ def test_every_policy_asks_for_the_tenant(books: Books) -> None:
 
 def test_a_tenant_sees_its_own_rows(books: Books, tenant_id: int, filled: dict[str, Row]) -> None:
     with books.read_only(tenant_id) as conn:
-        assert counts(conn, filled) == dict.fromkeys(filled, 1)
+        # The invoice that is void is another than the one that is credited.
+        assert counts(conn, filled) == dict.fromkeys(filled, 1) | {"invoices": 2, "credited_invoices": 2}
 
 
 def test_another_tenant_sees_none_of_them(books: Books, filled: dict[str, Row], now: datetime) -> None:

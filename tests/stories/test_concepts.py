@@ -9,15 +9,23 @@ from pathlib import Path
 import pytest
 from test_readme import REPOSITORY, commands, matches
 
-PAGES = REPOSITORY / "docs" / "concepts"
+PAGES = {
+    "credit-notes": {"yaml": "catalog.yaml", "csv": "rates.csv"},
+    "closing-a-month": {"yaml": "catalog.yaml", "json": "events.ndjson"},
+    "commitments": {"yaml": "catalog.yaml", "json": "events.ndjson"},
+    "tax": {"yaml": "catalog.yaml", "csv": "rates.csv"},
+    "corrections": {"yaml": "catalog.yaml", "json": "events.ndjson"},
+    "events": {"yaml": "catalog.yaml", "json": "events.ndjson"},
+    "pay-as-you-go": {"yaml": "catalog.yaml", "json": "events.ndjson"},
+    "wallets": {"yaml": "catalog.yaml", "json": "events.ndjson"},
+}
+"""Each page, and the files that its blocks are, by language."""
 
 
-@pytest.mark.parametrize(
-    "name", ["commitments", "closing-a-month", "wallets", "corrections", "events", "pay-as-you-go"]
-)
+@pytest.mark.parametrize("name", PAGES)
 def test_the_example_of_a_page(name: str, passable_dir: Path) -> None:
-    page = (PAGES / f"{name}.md").read_text()
-    for language, file in (("yaml", "catalog.yaml"), ("json", "events.ndjson")):
+    page = (REPOSITORY / "docs" / "concepts" / f"{name}.md").read_text()
+    for language, file in PAGES[name].items():
         (block,) = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
         (passable_dir / file).write_text(block)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")} | {

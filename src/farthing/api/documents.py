@@ -212,6 +212,7 @@ class RateCardBody(Body):
     meters: list[Key] | None = Field(None, description="In place of meter, where the price counts several.")
     timing: Timing = Timing.ARREARS
     price: PriceBody
+    tax_category: Key = Field("standard", description="Which of a place's tax rates it bears.")
 
 
 class ComputedTerms(Body):
@@ -256,6 +257,8 @@ class PlanBody(Body):
     )
     minimum: Exact = Field("0", description="What a full period comes to at least.")
     collection: CollectionBody | None = Field(None, description="Absent: at the end of the period.")
+    net_days: int = Field(30, ge=0, le=366, description="When invoices are due, in days after their issue.")
+    prices_include_tax: bool = Field(False, description="Whether prices are what customers pay, tax and all.")
     rate_cards: list[RateCardBody] = Field(min_length=1)
 
 

@@ -16,6 +16,7 @@ from farthing.api.documents import (
     Subject,
     Text,
 )
+from farthing.api.tax_documents import LineTaxDocument, TaxDocument
 from farthing.invoicing.model import Because, LineKind
 
 
@@ -85,6 +86,7 @@ class AdjustmentDocument(BaseModel):
     term: PeriodDocument | None = Field(None, description="Of a commitment.")
     committed: Exact | None = None
     before: Exact | None = Field(None, description="How much of it was used on earlier invoices.")
+    since: Instant | None = Field(None, description="Of a correction: from when on events are late.")
 
 
 class PlanVersionName(BaseModel):
@@ -132,6 +134,9 @@ class LineDocument(BaseModel):
         None, description="Whether the line is what a price adds to all its usage: a minimum, a discount."
     )
     adjustment: AdjustmentDocument | None = None
+    taxes: list[LineTaxDocument] | None = Field(
+        None, description="Absent where no table of rates was loaded."
+    )
 
 
 class InvoiceSummary(BaseModel):
@@ -142,7 +147,7 @@ class InvoiceSummary(BaseModel):
     number: str = Field(examples=["INV-000001"])
     customer: Subject
     subscription: Subject
-    status: Literal["issued"]
+    status: Literal["issued", "void"]
     reason: Literal["start", "period", "change", "settlement", "interim"]
     currency: str
     period: PeriodDocument
@@ -169,6 +174,12 @@ class InvoiceDocument(InvoiceSummary):
     lines: list[LineDocument]
     due_at: Instant
     interim: InterimDocument | None = Field(None, description="Of an interim invoice.")
+    prices_include_tax: bool | None = Field(None, description="Whether `subtotal` contains the tax.")
+    taxes: list[TaxDocument] | None = Field(None, description="Absent where no table of rates was loaded.")
+    voided_at: Instant | None = Field(
+        None, description="Beside the document as it was issued, where it is void."
+    )
+    void_reason: str | None = None
 
 
 class InvoicePage(BaseModel):
@@ -220,6 +231,7 @@ class ExplanationDocument(BaseModel):
     currency: str
     line: LineDocument
     plan: PlanVersionName
+    taxes: list[TaxDocument] | None = Field(None, description="What the line bears: the taxes it names.")
     rate_card: Key | None = None
     price: PriceBody | None = Field(None, description="None of a one-off charge.")
     coupon: dict[str, Any] | None = None
@@ -227,6 +239,7 @@ class ExplanationDocument(BaseModel):
     minimum: Exact | None = None
     billed_on: str | None = Field(None, description="The interim invoice that a line takes off.")
     carried: Exact | None = Field(None, description="What an interim invoice leaves to the next one.")
+    corrects: str | None = Field(None, description="The number of the invoice that late events correct.")
     of: list[ExplainedShare] | None = None
     meter: MeterDocument | None = None
     quantity_billed: Exact | None = None

@@ -23,6 +23,7 @@ from farthing.api.authorization_documents import (
     SettleBody,
     SpendingLimitBody,
 )
+from farthing.api.credit_note_documents import CreditNoteBody, InvoiceVoidBody
 from farthing.api.documents import (
     AliasBody,
     ApiKeyBody,
@@ -47,6 +48,7 @@ from farthing.api.subscription_documents import (
     OneOffBody,
     SubscriptionBody,
 )
+from farthing.api.tax_documents import CustomerTaxBody, TaxRatesBody
 from farthing.api.terms_documents import (
     CommitmentBody,
     CouponBody,
@@ -86,6 +88,10 @@ BODIES: tuple[type[BaseModel], ...] = (
     BillingRunBody,
     EstimateBody,
     SellerBody,
+    CreditNoteBody,
+    InvoiceVoidBody,
+    TaxRatesBody,
+    CustomerTaxBody,
     ApiKeyBody,
     ClosingBody,
     RecognitionBody,

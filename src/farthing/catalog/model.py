@@ -102,15 +102,23 @@ class Proration(StrEnum):
     DAY = "day"
 
 
+TAX_CATEGORY_DEFAULT = "standard"
+NET_DAYS_DEFAULT = 30
+
+
 @dataclass(frozen=True, slots=True)
 class RateCard:
-    """One thing that a plan charges for: the usage of a meter, or of several, or a fixed fee where there is none."""
+    """One thing that a plan charges for: the usage of a meter, or of several, or a fixed fee where there is none.
+
+    tax_category: which of a place's tax rates it bears.
+    """
 
     key: str
     name: str
     meters: tuple[str, ...]
     timing: Timing
     price: Price
+    tax_category: str = TAX_CATEGORY_DEFAULT
     # What the price must be told of usage: looked up for every bill, and a price may have many cells.
     needs: Needs = field(init=False, repr=False, compare=False)
 
@@ -129,6 +137,8 @@ class Plan:
 
     minimum: what a full period comes to at least, in the plan's currency.
     collection: when its money is asked for, unless a subscription has terms of its own.
+    prices_include_tax: whether what it charges is what the customer pays, tax and all.
+    net_days: how many days after its issue an invoice is due.
     """
 
     key: str
@@ -142,6 +152,8 @@ class Plan:
     proration: Proration = Proration.SECOND
     minimum: Decimal = ZERO
     collection: Collection = AT_PERIOD_END
+    prices_include_tax: bool = False
+    net_days: int = NET_DAYS_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

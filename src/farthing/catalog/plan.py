@@ -4,7 +4,9 @@ A rate card with a meter prices that meter's usage and is billed in arrears: usa
 period is over. One whose price counts several meters names them all, `meters: [projects, seats]` in
 place of `meter`. A rate card without any is a fixed fee: its price model is `flat`. With `minimum` a period
 comes to at least so much (see `invoicing/minimum.py`), with `collection` it is charged before its end
-(`collection.py`).
+(`collection.py`). `tax_category` says which of a place's tax rates a rate card bears, `prices_include_tax` that all
+prices of the plan are what customers pay, tax and all. `net_days` is when its invoices are due, in days after
+their issue.
 
 What a price needs, its meters must have (`fitting.py`).
 """
@@ -14,7 +16,16 @@ from decimal import Decimal
 
 from farthing.catalog.collection import AT_PERIOD_END, collection_json, parse_collection
 from farthing.catalog.fitting import card_complaints
-from farthing.catalog.model import Meter, Plan, Proration, RateCard, RoundingScope, Timing
+from farthing.catalog.model import (
+    NET_DAYS_DEFAULT,
+    TAX_CATEGORY_DEFAULT,
+    Meter,
+    Plan,
+    Proration,
+    RateCard,
+    RoundingScope,
+    Timing,
+)
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.money import parse_currency
 from farthing.kernel.period import parse_interval, parse_interval_count
@@ -23,7 +34,9 @@ from farthing.kernel.reading import (
     Faults,
     Fields,
     is_key,
+    kind,
     parse_choice,
+    parse_count,
     parse_key,
     parse_list,
     parse_text,
@@ -34,6 +47,7 @@ from farthing.rating import parse_price, price_json
 from farthing.rating.meters import METERS_MAX
 
 RATE_CARDS_MAX = 500
+NET_DAYS_MAX = 366
 
 
 def parse_plan(raw: object, path: str = "", known_meters: Mapping[str, Meter] | None = None) -> Plan:
@@ -58,6 +72,8 @@ def parse_plan(raw: object, path: str = "", known_meters: Mapping[str, Meter] | 
     proration = fields.optional("proration", _parse_proration, Proration.SECOND)
     minimum = fields.optional("minimum", _parse_minimum, ZERO)
     collection = fields.optional("collection", parse_collection, AT_PERIOD_END)
+    prices_include_tax = fields.optional("prices_include_tax", _parse_flag, False)
+    net_days = fields.optional("net_days", _parse_net_days, NET_DAYS_DEFAULT)
     rate_cards = fields.required("rate_cards", lambda raw, path: _parse_rate_cards(raw, path, known_meters))
     fields.refuse_unknown()
     faults.refuse()
@@ -73,6 +89,8 @@ def parse_plan(raw: object, path: str = "", known_meters: Mapping[str, Meter] | 
         proration,
         minimum,
         collection,
+        prices_include_tax,
+        net_days,
     )
 
 
@@ -92,6 +110,7 @@ def plan_json(plan: Plan) -> dict[str, object]:
     minimum = {"minimum": trimmed(plan.minimum)} if plan.minimum else {}
     plain_collection = plan.collection == AT_PERIOD_END
     collection = {} if plain_collection else {"collection": collection_json(plan.collection)}
+    including = {"prices_include_tax": True} if plan.prices_include_tax else {}
     return {
         "key": plan.key,
         "name": plan.name,
@@ -103,6 +122,8 @@ def plan_json(plan: Plan) -> dict[str, object]:
         "proration": plan.proration.value,
         **minimum,
         **collection,
+        **including,
+        **({} if plan.net_days == NET_DAYS_DEFAULT else {"net_days": plan.net_days}),
         "rate_cards": [rate_card_json(card) for card in plan.rate_cards],
     }
 
@@ -114,6 +135,8 @@ def rate_card_json(card: RateCard) -> dict[str, object]:
         named["meter"] = card.meter
     elif card.meters:
         named["meters"] = list(card.meters)
+    if card.tax_category != TAX_CATEGORY_DEFAULT:
+        named["tax_category"] = card.tax_category
     return named | {"timing": card.timing.value, "price": price_json(card.price)}
 
 
@@ -127,6 +150,16 @@ def _parse_rounding_mode(raw: object, path: str) -> Rounding:
 
 def _parse_proration(raw: object, path: str) -> Proration:
     return Proration(parse_choice(raw, path, tuple(Proration), code="invalid_proration"))
+
+
+def _parse_flag(raw: object, path: str) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    raise InvalidInput.of("invalid_plan", [Fault(path, f"must be true or false, not {kind(raw)}")])
+
+
+def _parse_net_days(raw: object, path: str) -> int:
+    return parse_count(raw, path, least=0, most=NET_DAYS_MAX, code="invalid_plan")
 
 
 def _parse_minimum(raw: object, path: str) -> Decimal:
@@ -167,6 +200,7 @@ def parse_rate_card(raw: object, path: str, known_meters: Mapping[str, Meter] | 
     meters = _parse_meters_named(fields, faults)
     timing = fields.optional("timing", _parse_timing, Timing.ARREARS)
     price = fields.required("price", parse_price)
+    tax_category = fields.optional("tax_category", parse_key, TAX_CATEGORY_DEFAULT)
     fields.refuse_unknown()
     metered = "meter" in fields or "meters" in fields
     if metered and timing is Timing.ADVANCE:
@@ -177,7 +211,7 @@ def parse_rate_card(raw: object, path: str, known_meters: Mapping[str, Meter] | 
     if known_meters is not None:
         _check_known(meters, fields, known_meters, faults)
     faults.refuse()
-    return RateCard(key, name, meters, timing, price)
+    return RateCard(key, name, meters, timing, price, tax_category)
 
 
 def _parse_meters_named(fields: Fields, faults: Faults) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ COMMANDS: Final = {
     "plans": "Plans: list, show; move subscriptions to another version.",
     "subscriptions": "Subscriptions: list, show, change, cancel, pause, resume, charge.",
     "bill": "Issue the invoices that are due.",
-    "invoices": "Invoices: list, show, pdf, explain a line; upcoming: the next ones as they stand.",
+    "invoices": "Invoices: list, show, pdf, explain a line, upcoming; credit, void: give back.",
+    "credit-notes": "Credit notes: list, show, pdf. `invoices credit` issues them.",
     "accrued": "What has accrued in open periods, and when it is charged.",
     "collection": "When subscriptions are charged: show, set, unset.",
     "estimate": "What usage would cost before it happens.",
@@ -31,6 +32,7 @@ COMMANDS: Final = {
     "wallets": "Wallets: create, grant, list, show, void, history.",
     "authorizations": "Authorisations, money set aside for calls under way: list, show.",
     "limits": "Spending limits of customers, projects and API keys: set, list, remove.",
+    "tax": "Tax: import and list rates; customer: tax ids and exemptions; explain.",
     "ledger": "The ledger: trial-balance, accounts, entries, export.",
     "report": "Reports that tie to the ledger: receivables, revenue, deferred revenue, tax, cash, ...",
     "books": "The books: close a month, reopen it, recognise revenue.",
@@ -63,7 +65,7 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        command = typer.main.get_command(import_module(f"farthing.cli.{cmd_name}").app)
+        command = typer.main.get_command(import_module(f"farthing.cli.{cmd_name.replace('-', '_')}").app)
         command.name = cmd_name
         return command
 

@@ -30,6 +30,7 @@ from farthing.events.checks import (
 from farthing.events.sealer import repair_index
 from farthing.events.service import account
 from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums, check_terms
+from farthing.invoicing.credit_notes.checks import check_credited
 from farthing.invoicing.interim_checks import check_interims
 from farthing.invoicing.service import book_past_invoices
 from farthing.kernel.checked import Checked
@@ -127,6 +128,9 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
     yield _Check("prepaid is what is undrawn", key, lambda _: check_prepaid(books, tenant_id))
     yield _Check("authorisations hold what they say", key, lambda _: check_holds(books, tenant_id))
     yield _Check("every invoice is in the ledger", key, lambda told: check_booked(books, tenant_id, told))
+    yield _Check(
+        "no more is given back than billed, and booked", key, lambda _: check_credited(books, tenant_id)
+    )
 
 
 def _repaired(house: App, tenants: dict[int, str], bar: Bar) -> list[str]:

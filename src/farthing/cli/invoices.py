@@ -10,6 +10,7 @@ import typer
 
 from farthing.cli.bill import INVOICE_COLUMNS, invoice_row, short_moment
 from farthing.cli.commands import new_app
+from farthing.cli.invoice_corrections import CREDIT_EXAMPLES, VOID_EXAMPLE, credit, void
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import (
     Column,
@@ -25,6 +26,7 @@ from farthing.cli.output import (
 )
 from farthing.cli.progress import progress_bar
 from farthing.events.sealer import seal_here
+from farthing.invoicing.paper_tax import tax_notes, tax_rows
 from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
 from farthing.invoicing.wording import in_unit
 from farthing.kernel.errors import InvalidInput
@@ -34,6 +36,9 @@ EVENTS_MAX = 1000
 PRICE_SHOWN_MAX = 88
 
 app = new_app(help="Issued invoices, and the next ones.", no_args_is_help=True)
+
+app.command(epilog=CREDIT_EXAMPLES)(credit)
+app.command(epilog=VOID_EXAMPLE)(void)
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Like INV-000001.")]
 
@@ -57,7 +62,12 @@ def list_some(
     if not page:
         print("No invoices.")
         return
-    print_table(INVOICE_COLUMNS, [invoice_row(invoice) for invoice in page])
+    void = any(invoice["status"] == "void" for invoice in page)
+    columns = [*INVOICE_COLUMNS, *([Column("", whole=True)] if void else [])]
+    print_table(
+        columns,
+        [[*invoice_row(one), *(["void" if one["status"] == "void" else ""] if void else [])] for one in page],
+    )
     if more:
         print(f"There are more: --after {page[-1]['number']}")
 
@@ -122,6 +132,7 @@ def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Te
             "For": f"{invoice['plan']['name']}, {short_moment(period['start'])} - {short_moment(period['end'])}",
             "Issued": moment(datetime.fromisoformat(invoice["issued_at"])),
             "Due": moment(datetime.fromisoformat(invoice["due_at"])),
+            **({"Void": invoice["void_reason"]} if invoice["status"] == "void" else {}),
         }
     )
     print()
@@ -140,14 +151,21 @@ def _print_lines(invoice: dict[str, Any]) -> None:
     ]
     print_table(columns, [row for line in invoice["lines"] for row in _line_rows(line)])
     print()
-    totals = {"Subtotal": invoice["subtotal"], "Tax": invoice["tax"], "Total": invoice["total"]}
+    totals = [("Subtotal", invoice["subtotal"]), *_taxes(invoice), ("Total", invoice["total"])]
     if "paid_from_wallets" in invoice:
-        totals |= {
-            "Paid from wallets": f"-{invoice['paid_from_wallets']}",
-            "Amount due": invoice["amount_due"],
-        }
-    width = max(len(money(amount, currency)) for amount in totals.values())
-    print_facts({name: money(amount, currency).rjust(width) for name, amount in totals.items()})
+        totals.append(("Paid from wallets", f"-{invoice['paid_from_wallets']}"))
+        totals.append(("Amount due", invoice["amount_due"]))
+    width = max(len(money(amount, currency)) for _, amount in totals)
+    print_facts({name: money(amount, currency).rjust(width) for name, amount in totals})
+    for note in tax_notes(invoice):
+        print(printable(note))
+
+
+def _taxes(invoice: dict[str, Any]) -> list[tuple[str, str]]:
+    """Each tax with its amount; of an invoice from before a table of rates was loaded, one row of zero."""
+    names = [name for name, _ in tax_rows(invoice)]
+    amounts = [tax["amount"] for tax in invoice.get("taxes", ())] or [invoice["tax"]]
+    return list(zip(names, amounts, strict=True))
 
 
 def _line_rows(line: dict[str, Any]) -> list[list[str]]:
@@ -243,6 +261,9 @@ def explain(
         ],
     )
     print(f"\nExactly {number(found['amount_exact'])}, on the invoice {money(found['amount'], currency)}.")
+    if "corrects" in said:
+        print(f"\nWhat came after {said['corrects']} was issued, as it stands now:")
+        _print_events(said["events_total"], said["events"])
     for source in _sources(said):
         _print_usage(source, named="meters" in said)
     if said.get("of"):
@@ -276,9 +297,11 @@ def _origin(said: dict[str, Any]) -> dict[str, str]:
         "Period": f"{short_moment(period['start'])} - {short_moment(period['end'])}",
     }
     plan = f"{said['plan']['key']} version {said['plan']['version']}"
-    for name in ("coupon", "commitment", "minimum"):
+    for name in ("coupon", "commitment", "minimum", "corrects"):
         if name in said:
-            return facts | {"Plan": plan, name.capitalize(): json.dumps(said[name], ensure_ascii=False)}
+            source = said[name]
+            text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
+            return facts | {"Plan": plan, name.capitalize(): text}
     for name, title in (("billed_on", "Billed on"), ("carried", "Carried")):
         if name in said:
             return facts | {"Plan": plan, title: said[name]}
@@ -306,7 +329,11 @@ def _print_usage(said: dict[str, Any], *, named: bool) -> None:
             f"Billed {number(said['quantity_billed'])}; events that came later make it "
             f"{number(said['quantity_now'])} now."
         )
-    total, events = said["events_total"], said["events"]
+    _print_events(said["events_total"], said["events"])
+
+
+def _print_events(total: int, events: list[dict[str, Any]]) -> None:
+    """The first of so many events."""
     if not events:
         print("No events are behind it.")
         return

@@ -282,7 +282,7 @@ def select_invoiced_until(
         """
         SELECT s.key, max(i.period_end) AS invoiced_until
           FROM subscriptions s
-          JOIN invoices i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id
+          JOIN standing_invoices i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id
                          AND i.reason IN ('period', 'interim')
          WHERE s.tenant_id = %s AND s.subscription_id = ANY(%s)
          GROUP BY s.key
@@ -295,7 +295,7 @@ def select_invoiced_until(
 def select_last_start(conn: BooksConnection, tenant_id: int, subscription_id: int) -> datetime | None:
     """When the last period began whose fees in advance were invoiced by themselves."""
     row = conn.execute(
-        "SELECT max(period_start) AS started FROM invoices"
+        "SELECT max(period_start) AS started FROM standing_invoices"
         " WHERE tenant_id = %s AND subscription_id = %s AND reason = 'start'",
         [tenant_id, subscription_id],
     ).fetchone()
@@ -384,7 +384,9 @@ def select_one_offs(
           JOIN subscriptions s ON s.tenant_id = o.tenant_id AND s.subscription_id = o.subscription_id
          WHERE o.tenant_id = %(tenant_id)s AND (%(keys)s::text[] IS NULL OR o.key = ANY(%(keys)s))
            AND NOT (%(unbilled)s AND EXISTS (
-                    SELECT 1 FROM invoice_lines l WHERE l.tenant_id = o.tenant_id AND l.one_off = o.key))
+                    SELECT 1 FROM invoice_lines l
+                      JOIN standing_invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
+                     WHERE l.tenant_id = o.tenant_id AND l.one_off = o.key))
          ORDER BY o.key
         """,
         {"tenant_id": tenant_id, "keys": None if keys is None else list(keys), "unbilled": unbilled},
@@ -402,8 +404,8 @@ def select_one_offs_after(
                i.number
           FROM one_off_charges o
           JOIN subscriptions s ON s.tenant_id = o.tenant_id AND s.subscription_id = o.subscription_id
-          LEFT JOIN invoice_lines l ON l.tenant_id = o.tenant_id AND l.one_off = o.key
-          LEFT JOIN invoices i ON i.tenant_id = l.tenant_id AND i.invoice_id = l.invoice_id
+          LEFT JOIN (invoice_lines l JOIN standing_invoices i USING (tenant_id, invoice_id))
+                 ON l.tenant_id = o.tenant_id AND l.one_off = o.key
          WHERE o.tenant_id = %s AND o.subscription_id = %s AND o.key > %s ORDER BY o.key LIMIT %s
         """,
         [tenant_id, subscription_id, after or "", limit],

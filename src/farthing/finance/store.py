@@ -32,7 +32,10 @@ _MOVEMENTS = """
 _BY_CUSTOMER = _MOVEMENTS.format(customer="c.key")
 _ALTOGETHER = _MOVEMENTS.format(customer="NULL::text")
 
-_REVENUE = """
+NET_OF_LINE = "l.amount - CASE WHEN i.prices_include_tax THEN l.tax ELSE 0 END"
+"""What a line earns: what it shows contains its tax where prices include it."""
+
+_REVENUE_OF = """
     WITH revenue AS MATERIALIZED (
         SELECT account_id, currency FROM accounts WHERE tenant_id = %(tenant)s AND code = 'revenue'
     ), earned AS MATERIALIZED (
@@ -45,7 +48,7 @@ _REVENUE = """
           JOIN revenue r ON r.account_id = e.account_id
          WHERE t.tenant_id = %(tenant)s AND t.effective_at >= %(start)s AND t.effective_at < %(end)s
     ), by_line AS (
-        SELECT e.customer_id, e.currency, coalesce(l.rate_card, l.adjustment) AS product, l.amount
+        SELECT e.customer_id, e.currency, coalesce(l.rate_card, l.adjustment) AS product, {net} AS amount
           FROM earned e
           JOIN invoices i ON i.tenant_id = %(tenant)s AND i.number = e.reference
           JOIN invoice_lines l ON l.tenant_id = %(tenant)s AND l.invoice_id = i.invoice_id
@@ -56,11 +59,18 @@ _REVENUE = """
           FROM earned e
           JOIN invoices i ON i.tenant_id = %(tenant)s AND i.number = e.reference
           JOIN invoice_lines l ON l.tenant_id = %(tenant)s AND l.invoice_id = i.invoice_id
+                              AND l.line = abs(split_part(e.key, ':', 3)::integer)
+         WHERE e.kind = 'revenue_recognised'
+        UNION ALL
+        SELECT e.customer_id, e.currency, coalesce(l.rate_card, l.adjustment), e.amount
+          FROM earned e
+          JOIN credit_notes n ON n.tenant_id = %(tenant)s AND n.number = e.reference
+          JOIN invoice_lines l ON l.tenant_id = %(tenant)s AND l.invoice_id = n.invoice_id
                               AND l.line = split_part(e.key, ':', 3)::integer
          WHERE e.kind = 'revenue_recognised'
         UNION ALL
         -- An invoice that wallets paid whole books no revenue itself; its lines are of products all the same.
-        SELECT i.customer_id, i.currency, coalesce(l.rate_card, l.adjustment), l.amount
+        SELECT i.customer_id, i.currency, coalesce(l.rate_card, l.adjustment), {net}
           FROM invoices i
           JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
                               AND l.service_end <= i.issued_at
@@ -91,6 +101,7 @@ _REVENUE = """
      GROUP BY b.product, c.key, b.currency HAVING sum(b.amount) <> 0
      ORDER BY b.currency, b.product, c.key
 """
+_REVENUE = _REVENUE_OF.format(net=NET_OF_LINE)
 
 _OPEN_ITEMS = """
     WITH receivable AS MATERIALIZED (
@@ -132,16 +143,36 @@ _BALANCES_AT = """
       FROM kept LEFT JOIN since USING (code, currency)
 """
 
-_DEFERRED_LINES = """
-    SELECT i.number AS document, l.line, i.customer_id, i.currency, l.amount, l.service_start, l.service_end,
+# What gives back is a line below zero, deferred whole when it is issued and earned back like the line itself: of a
+# credit note under its own number, of a void under the invoice's, with the line's number below zero.
+_DEFERRED_OF = """
+    SELECT i.number AS document, l.line, i.customer_id, i.currency, {net} AS amount, l.service_start, l.service_end,
            i.issued_at
       FROM invoices i
       JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
-     WHERE i.tenant_id = %(tenant)s AND l.service_end > i.issued_at AND l.amount <> 0
+     WHERE i.tenant_id = %(tenant)s AND l.service_end > i.issued_at AND {net} <> 0
        AND i.issued_at < %(until)s
        AND (l.service_end > %(after)s OR i.issued_at > %(issued_after)s)
-     ORDER BY i.invoice_id, l.line
+     UNION ALL
+    SELECT i.number, -l.line, i.customer_id, i.currency, -({net}), l.service_start, l.service_end, v.voided_at
+      FROM invoice_voids v
+      JOIN invoices i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
+      JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+     WHERE v.tenant_id = %(tenant)s AND l.service_end > i.issued_at AND {net} <> 0
+       AND v.voided_at < %(until)s
+       AND (l.service_end > %(after)s OR v.voided_at > %(issued_after)s)
+     UNION ALL
+    SELECT n.number, l.line, n.customer_id, n.currency, -p.net, l.service_start, l.service_end, n.issued_at
+      FROM credit_notes n
+      JOIN credit_note_parts p ON p.tenant_id = n.tenant_id AND p.credit_note_id = n.credit_note_id
+                              AND p.kind = 'line'
+      JOIN invoice_lines l ON l.tenant_id = n.tenant_id AND l.invoice_id = n.invoice_id AND l.line = p.place
+     WHERE n.tenant_id = %(tenant)s AND l.service_end > n.issued_at AND p.net <> 0
+       AND n.issued_at < %(until)s
+       AND (l.service_end > %(after)s OR n.issued_at > %(issued_after)s)
+     ORDER BY document, line
 """
+_DEFERRED_LINES = _DEFERRED_OF.format(net=NET_OF_LINE)
 
 
 def select_movements(

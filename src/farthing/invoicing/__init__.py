@@ -5,7 +5,7 @@ them, the billing run and the previews of it, estimates, gapless numbers, the do
 as JSON and as PDF, the seller that stands on it, the explanation of a line; what has accrued in open
 periods and when it is charged (`accrued/`).
 Does not own: what a quantity costs (rating), how much was used (usage), periods (customers), how an
-invoice is paid (payments), tax (every invoice carries a tax of zero so far).
+invoice is paid (payments), which tax a supply bears (tax).
 Laws: one invoice for each (subscription, period, reason), of interim invoices one for each number within
 the period, whoever runs and however often; the invoices of a period sum to what one invoice would be; numbers
 without a gap, in order of the moment of billing, then customer, then subscription; lines sum to the
@@ -14,6 +14,6 @@ issued invoice is never changed, and is booked in the ledger in the transaction 
 how far a coupon or commitment is used is told from issued lines alone; a preview and the run at the same
 clock say the same, and an estimate is the difference of two previews.
 
-Usage that arrives for a period after its invoice was issued is not billed by it: `explain_line` shows
-the billed quantity and the quantity as it is now; correcting it is a new document.
+Usage that arrives for a period after its invoice was issued is a line of the next one (`corrections.py`). What else is
+wrong with an issued invoice is put right by a credit note or a void (`credit_notes/`).
 """

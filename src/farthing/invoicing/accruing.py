@@ -48,7 +48,7 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
         return 0
     billed = Subscribed(list(left_to_this.values()), billed.customers, billed.plans, billed.terms)
     prepare_usage(books, store, tenant_id, now)
-    bills = pending(books, tenant_id, billed, now)
+    bills = pending(books, store, tenant_id, billed, now)
     charges: list[UsageCharge] = []
     for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
         for draft in batch.drafts:

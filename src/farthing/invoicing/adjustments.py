@@ -127,6 +127,7 @@ class Carried:
         self._billed = billed
         self._histories = dict(histories)
         self._missing: set[int] = set()
+        self._left_over: dict[int, tuple[Line, ...]] = {}
 
     def basis(self, bill: Bill) -> Basis | None:
         """What the bill is computed from; None where an earlier bill that it depends on could not be drafted."""
@@ -149,6 +150,18 @@ class Carried:
     def miss(self, bill: Bill) -> None:
         """The bill could not be drafted: what comes after it cannot be known."""
         self._missing.add(bill.subscription.subscription_id)
+
+    def leave_over(self, bill: Bill) -> None:
+        """The bill has no invoice: its corrections wait for the next one of its subscription."""
+        if bill.corrections:
+            self._left_over[bill.subscription.subscription_id] = bill.corrections
+
+    def with_left_over(self, bill: Bill) -> Bill:
+        """The bill, with the corrections that wait for it."""
+        if not self._left_over or bill.reason is not Reason.PERIOD:
+            return bill
+        waiting = self._left_over.pop(bill.subscription.subscription_id, ())
+        return replace(bill, corrections=(*waiting, *bill.corrections)) if waiting else bill
 
     def _history(self, subscription_id: int) -> History:
         return self._histories.setdefault(subscription_id, History())

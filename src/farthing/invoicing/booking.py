@@ -13,9 +13,9 @@ from farthing.ledger.model import Transfer
 from farthing.ledger.recipes import invoice_issued
 
 
-def issued_transfers(rows: Iterable[Mapping[str, Any]]) -> list[Transfer]:
-    """The transfers of issued invoices; one that is over nothing has none."""
-    facts = [
+def issued_facts(rows: Iterable[Mapping[str, Any]]) -> list[InvoiceIssued]:
+    """Issued invoices as facts of the ledger."""
+    return [
         InvoiceIssued(
             row["number"],
             row["customer_id"],
@@ -27,4 +27,8 @@ def issued_transfers(rows: Iterable[Mapping[str, Any]]) -> list[Transfer]:
         )
         for row in rows
     ]
-    return [invoice_issued(fact) for fact in facts if not fact.books_nothing]
+
+
+def issued_transfers(rows: Iterable[Mapping[str, Any]]) -> list[Transfer]:
+    """The transfers of issued invoices; one that is over nothing has none."""
+    return [invoice_issued(fact) for fact in issued_facts(rows) if not fact.books_nothing]

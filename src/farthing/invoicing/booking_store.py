@@ -6,21 +6,25 @@ from psycopg.rows import DictRow
 
 from farthing.db.pool import BooksConnection
 
+# What a line shows contains its tax where prices include it; revenue is without.
+_INCLUDED = "CASE WHEN i.prices_include_tax THEN l.tax ELSE 0 END"
 _ISSUED = """
     SELECT i.invoice_id, i.number, i.customer_id, i.currency, i.tax, i.issued_at,
-           coalesce(sum(l.amount) FILTER (WHERE l.service_end <= i.issued_at), 0) - i.paid_from_wallets AS earned,
-           coalesce(sum(l.amount) FILTER (WHERE l.service_end > i.issued_at), 0) AS deferred
+           coalesce(sum(l.amount - {included}) FILTER (WHERE l.service_end <= i.issued_at), 0)
+               - i.paid_from_wallets AS earned,
+           coalesce(sum(l.amount - {included}) FILTER (WHERE l.service_end > i.issued_at), 0) AS deferred
       FROM invoices i
       JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
      WHERE i.tenant_id = %(tenant_id)s {which}
      GROUP BY i.tenant_id, i.invoice_id
      ORDER BY i.invoice_id LIMIT %(limit)s
 """
-_OF_NUMBERS = _ISSUED.format(which="AND i.number = ANY(%(numbers)s)")
-_AFTER = _ISSUED.format(which="AND i.invoice_id > %(after)s")
+_OF_NUMBERS = _ISSUED.format(included=_INCLUDED, which="AND i.number = ANY(%(numbers)s)")
+_AFTER = _ISSUED.format(included=_INCLUDED, which="AND i.invoice_id > %(after)s")
 _UNBOOKED = _ISSUED.format(
+    included=_INCLUDED,
     which="""AND i.invoice_id > %(after)s AND NOT EXISTS (
-        SELECT FROM transfers t WHERE t.tenant_id = i.tenant_id AND t.key = %(prefix)s || i.number)"""
+        SELECT FROM transfers t WHERE t.tenant_id = i.tenant_id AND t.key = %(prefix)s || i.number)""",
 )
 
 

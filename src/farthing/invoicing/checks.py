@@ -24,14 +24,15 @@ _TEXTS = ("number", "customer", "subscription", "status", "reason", "currency")
 
 
 def check_sums(books: Books, tenant_id: int) -> Checked:
-    """Law 5: the lines of each invoice sum to its subtotal, exactly and as rounded."""
+    """Law 5: the lines of each invoice sum to its subtotal, exactly and as rounded, and its taxes to its tax."""
     with books.read_only(tenant_id) as conn:
         _, numbers = rows.select_numbers(conn, tenant_id)
         unbalanced = rows.select_unbalanced(conn, tenant_id, FINDINGS_MAX + 1)
     findings = [
         f"the lines of {row['number']} sum to {plain(row['lines_amount'])} (exactly {trimmed(row['lines_exact'])}); "
         f"it says {plain(row['subtotal'])} + {plain(row['tax'])} tax = {plain(row['total'])} "
-        f"(exactly {trimmed(row['total_exact'])})"
+        f"(exactly {trimmed(row['total_exact'])}); "
+        f"taxes are {plain(row['taxes'])}, on lines {plain(row['lines_tax'])}"
         for row in unbalanced
     ]
     return checked(len(numbers), "invoice", findings)

@@ -6,17 +6,23 @@ from farthing.db.pool import BooksConnection
 
 
 def select_unbalanced(conn: BooksConnection, tenant_id: int, limit: int) -> list[DictRow]:
-    """Invoices whose lines do not sum to what the invoice says."""
+    """Invoices whose lines and taxes do not sum to what the invoice says."""
     return conn.execute(
         """
-        SELECT i.number, i.subtotal, i.tax, i.total, i.total_exact,
+        SELECT i.number, i.subtotal, i.tax, i.total, i.total_exact, coalesce(sum(l.tax), 0) AS lines_tax,
+               coalesce((SELECT sum(t.amount) FROM invoice_taxes t
+                          WHERE t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id), 0) AS taxes,
                coalesce(sum(l.amount), 0) AS lines_amount, coalesce(sum(l.amount_exact), 0) AS lines_exact
           FROM invoices i
           LEFT JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
          WHERE i.tenant_id = %s
          GROUP BY i.tenant_id, i.invoice_id
-        HAVING coalesce(sum(l.amount), 0) <> i.subtotal OR i.subtotal + i.tax <> i.total
-            OR coalesce(sum(l.amount_exact), 0) <> i.total_exact - i.tax
+        HAVING coalesce(sum(l.amount), 0) <> i.subtotal OR coalesce(sum(l.tax), 0) <> i.tax
+            OR i.subtotal + CASE WHEN i.prices_include_tax THEN 0 ELSE i.tax END <> i.total
+            OR coalesce(sum(l.amount_exact), 0)
+               <> i.total_exact - CASE WHEN i.prices_include_tax THEN 0 ELSE i.tax END
+            OR i.tax <> coalesce((SELECT sum(t.amount) FROM invoice_taxes t
+                                   WHERE t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id), 0)
          ORDER BY i.invoice_id LIMIT %s
         """,
         [tenant_id, limit],
@@ -33,7 +39,7 @@ def select_overdrawn(conn: BooksConnection, tenant_id: int, limit: int) -> list[
                count(*) FILTER (WHERE l.adjustment = 'prepaid') AS paid
           FROM commitments c
           JOIN subscriptions s ON s.tenant_id = c.tenant_id AND s.subscription_id = c.subscription_id
-          JOIN invoices i ON i.tenant_id = c.tenant_id AND i.subscription_id = c.subscription_id
+          JOIN standing_invoices i ON i.tenant_id = c.tenant_id AND i.subscription_id = c.subscription_id
           JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
                               AND l.adjustment_key = c.key
                               AND l.adjustment IN ('prepaid', 'drawdown', 'lapse', 'true_up')
@@ -60,7 +66,7 @@ def select_overused_coupons(conn: BooksConnection, tenant_id: int, limit: int) -
           FROM coupon_redemptions r
           JOIN coupons c ON c.tenant_id = r.tenant_id AND c.coupon_id = r.coupon_id
           JOIN subscriptions s ON s.tenant_id = r.tenant_id AND s.subscription_id = r.subscription_id
-          JOIN invoices i ON i.tenant_id = r.tenant_id AND i.subscription_id = r.subscription_id
+          JOIN standing_invoices i ON i.tenant_id = r.tenant_id AND i.subscription_id = r.subscription_id
           JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
                               AND l.adjustment = 'coupon' AND l.adjustment_key = c.key
          WHERE r.tenant_id = %s AND c.definition ->> 'duration' <> 'forever'
@@ -90,7 +96,7 @@ def select_issued_after(conn: BooksConnection, tenant_id: int, after: int, limit
         """
         SELECT i.invoice_id, i.number, c.key AS customer, s.key AS subscription, i.status, i.reason, i.currency,
                i.period_start, i.period_end, i.subtotal, i.tax, i.total, i.total_exact, i.issued_at, i.document,
-               (SELECT json_agg(ARRAY[coalesce(l.rate_card, l.adjustment || ' ' || l.adjustment_key),
+               (SELECT json_agg(ARRAY[coalesce(l.adjustment || ' ' || l.adjustment_key, l.rate_card),
                                       l.quantity::text, l.amount_exact::text, l.amount::text]
                                 ORDER BY l.line)
                   FROM invoice_lines l

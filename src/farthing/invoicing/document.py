@@ -15,14 +15,14 @@ import msgspec
 from farthing.customers.content import address_json
 from farthing.customers.model import Customer
 from farthing.invoicing.model import Adjustment, Bill, Draft, Line
+from farthing.invoicing.tax_document import with_tax
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import exact, plain, trimmed
 from farthing.rating import Charge, Measure, UnitCharge, price_json
 
-NET_TERMS = timedelta(days=30)
-"""An invoice is due this long after its issue; an interim one at once, which is what it is for."""
 NO_TIME = timedelta(0)
+"""An interim invoice is due at once, which is what it is for."""
 NUMBER_PREFIX = "INV-"
 NUMBER_DIGITS = 6
 
@@ -36,7 +36,7 @@ def document_of(draft: Draft, number: str, seller: Mapping[str, Any], issued_at:
     """The invoice in the shape of DESIGN 5.5, and what a printed one needs besides."""
     bill, totals = draft.bill, draft.totals
     plan = bill.plan
-    return {
+    document: dict[str, Any] = {
         "number": number,
         "customer": bill.customer.key,
         "subscription": bill.subscription.key,
@@ -54,13 +54,14 @@ def document_of(draft: Draft, number: str, seller: Mapping[str, Any], issued_at:
         **_paid(draft),
         "reason": bill.reason.value,
         "issued_at": format_instant(issued_at),
-        "due_at": format_instant(issued_at + (NO_TIME if bill.interim else NET_TERMS)),
+        "due_at": format_instant(issued_at + (NO_TIME if bill.interim else timedelta(days=plan.net_days))),
         "plan": {"key": plan.key, "name": plan.name, "version": bill.version},
         "rounding": {"scope": plan.rounding.value, "mode": plan.rounding_mode.value},
         "timezone": bill.customer.timezone,
         "bill_to": _party(bill.customer),
         "seller": dict(seller),
     } | _interim(bill)
+    return document if draft.tax is None else with_tax(document, draft.tax)
 
 
 def _interim(bill: Bill) -> dict[str, Any]:
@@ -149,6 +150,8 @@ def _adjustment(adjustment: Adjustment) -> dict[str, Any]:
     }
     if adjustment.term is not None:
         said["term"] = instants(adjustment.term)
+    if adjustment.since is not None:
+        said["since"] = format_instant(adjustment.since)
     if adjustment.committed is not None and adjustment.before is not None:
         said |= {"committed": trimmed(adjustment.committed), "before": trimmed(adjustment.before)}
     return said

@@ -53,7 +53,8 @@ def adjustment_explanation(
 
 
 def _head(document: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+    taxes = {"taxes": [document["taxes"][one["tax"] - 1] for one in line["taxes"]]} if "taxes" in line else {}
+    return taxes | {
         "invoice": document["number"],
         "customer": document["customer"],
         "subscription": document["subscription"],

@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+from farthing.catalog.model import TAX_CATEGORY_DEFAULT
 from farthing.customers.model import OneOffCharge
 from farthing.invoicing.fees import fee_lines
 from farthing.invoicing.model import Bill, Cover, Line, Reason
@@ -52,6 +53,11 @@ def lines_of(bill: Bill, usage: BillUsage, covers: Sequence[Cover] = ()) -> tupl
     return (*(line for of_card in lines.values() for line in of_card), *one_offs)
 
 
+def usage_lines_of(bill: Bill, usage: BillUsage) -> list[Line]:
+    """The lines of a bill that are usage, and nothing else."""
+    return [line for part in usage_parts(bill) for line in _lines_of_part(bill, part, usage)]
+
+
 def _lines_of_part(bill: Bill, part: UsagePart, usage: BillUsage) -> list[Line]:
     told = usage_of_part(bill, part, usage)
     period = Period(part.times[0].start, part.times[-1].end)
@@ -59,6 +65,8 @@ def _lines_of_part(bill: Bill, part: UsagePart, usage: BillUsage) -> list[Line]:
         lines = usage_lines(part.card, period, usage_rows(part.card, told), final=part.final)
     else:
         lines = _free_lines(part, period, told, part.unbilled)
+    if part.card.tax_category != TAX_CATEGORY_DEFAULT:
+        lines = [replace(line, tax_category=part.card.tax_category) for line in lines]
     own_plan = (part.plan.key, part.version) == (bill.plan.key, bill.version)
     if own_plan and not part.own_price and len(part.times) == 1 and part.unbilled is None:
         return lines
@@ -120,6 +128,7 @@ def _told_apart(bill: Bill, line: Line) -> Line:
         line,
         plan=None if own else (source.plan, source.version, source.plan_name),
         price=source.card.price if source.own_price else None,
+        tax_category=source.card.tax_category,
     )
 
 

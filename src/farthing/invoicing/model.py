@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from farthing.catalog.model import Plan, Proration, RateCard
+from farthing.catalog.model import TAX_CATEGORY_DEFAULT, Plan, Proration, RateCard
 from farthing.customers.billable import Term
 from farthing.customers.model import Customer, OneOffCharge, Subscription
 from farthing.customers.terms.model import NO_TERMS, Terms
@@ -15,6 +15,7 @@ from farthing.customers.timeline import Stretch
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import ZERO
 from farthing.rating import Charge, Measure, Price
+from farthing.tax.model import TaxId, TaxLine
 
 
 class Reason(StrEnum):
@@ -82,6 +83,7 @@ class Bill:
     credits_until: what was billed for later than that stays as it is; None: nothing does.
     one_offs: the charges of the subscription that are billed here.
     interim: of an interim invoice, whose period is the one that it is in, up to the moment of the charge.
+    corrections: what events that came late make of earlier periods, as lines of this bill.
     """
 
     subscription: Subscription
@@ -99,6 +101,7 @@ class Bill:
     credits_until: datetime | None = None
     one_offs: tuple[OneOffCharge, ...] = ()
     interim: Interim | None = None
+    corrections: tuple["Line", ...] = ()
 
     @property
     def key(self) -> BillKey:
@@ -180,6 +183,7 @@ class LineKind(StrEnum):
     minimum       what is missing to the plan's minimum
     billed        what an interim invoice of the same period has billed
     carried       the part of a minor unit that an interim invoice leaves to the next one
+    correction    what usage that came after the invoice of its period makes of that invoice's line
     """
 
     USAGE = "usage"
@@ -194,6 +198,7 @@ class LineKind(StrEnum):
     MINIMUM = "minimum"
     BILLED = "billed"
     CARRIED = "carried"
+    CORRECTION = "correction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +214,7 @@ class Adjustment:
     """What a line that no rate card charges is, of which coupon, commitment, plan or invoice, and made of what.
 
     term, committed, before: of a commitment; how much of it was used before this invoice.
+    since: of a correction, the moment from which on events are late; key: the number of the invoice that it corrects.
     """
 
     kind: LineKind
@@ -217,6 +223,7 @@ class Adjustment:
     term: Period | None = None
     committed: Decimal | None = None
     before: Decimal | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +244,7 @@ class Line:
     parts: the times that its usage is from, where they are not the whole service period.
     unbilled: why its usage costs nothing: paused, or trial.
     one_off: the key of the one-off charge that it bills.
+    tax_category: of its rate card.
     """
 
     rate_card: str | None
@@ -258,6 +266,7 @@ class Line:
     parts: tuple[Period, ...] = ()
     unbilled: str | None = None
     one_off: str | None = None
+    tax_category: str = TAX_CATEGORY_DEFAULT
 
     @property
     def kind(self) -> LineKind:
@@ -333,9 +342,36 @@ NO_BASIS = Basis()
 
 
 @dataclass(frozen=True, slots=True)
+class LineTax:
+    """What of a line a tax line is on, and how much tax that is. tax_line: its place, from zero.
+
+    amount: what the line shows of it, which contains the tax where prices include it.
+    """
+
+    tax_line: int
+    amount: Decimal
+    tax: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceTax:
+    """The taxes of an invoice, and what of them falls upon each of its lines.
+
+    of_lines: for each line its parts, one for each treatment: the place of a tax line, what of the line it is on,
+    and how much it is. inclusive: whether what lines show contains it.
+    """
+
+    lines: tuple[TaxLine, ...]
+    of_lines: tuple[tuple[LineTax, ...], ...]
+    inclusive: bool
+    tax_ids: tuple[TaxId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """An invoice that lacks only its number.
 
+    tax: None where no table of rates is loaded.
     paid: what of it wallets pay, in whole minor units; known once it is about to be issued.
     """
 
@@ -343,6 +379,7 @@ class Draft:
     lines: tuple[Line, ...]
     totals: Totals
     basis: Basis = NO_BASIS
+    tax: InvoiceTax | None = None
     paid: Decimal = ZERO
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from farthing.invoicing.countries import COUNTRIES
 from farthing.invoicing.model import LineKind
+from farthing.invoicing.paper_tax import line_tax_notes, tax_id_rows, tax_notes, tax_rows
 from farthing.invoicing.usage_lines import name_of
 from farthing.invoicing.wording import (
     MINUS,
@@ -64,6 +65,7 @@ def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, A
     zone = zone_named(document["timezone"])
     currency = document["currency"]
     return {
+        "title": "Void invoice" if document["status"] == "void" else "Invoice",
         "number": document["number"],
         "paper": seller.get("paper", "a4"),
         "seller": _party(document["seller"]),
@@ -82,7 +84,7 @@ def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, A
         "table": _table(document, zone),
         "totals": [
             ["Subtotal", money(document["subtotal"], currency)],
-            ["Tax", money(document["tax"], currency)],
+            *tax_rows(document),
             ["Total", f"{currency} {money(document['total'], currency)}"],
             *_paid_rows(document, currency),
         ],
@@ -103,7 +105,7 @@ def _paid_rows(document: Mapping[str, Any], currency: str) -> list[list[str]]:
 def _party(party: Mapping[str, Any]) -> dict[str, Any]:
     address = party.get("address", {})
     rows = [address.get("line1"), address.get("line2"), _town(address), _country(address)]
-    rows += [party.get("email"), party.get("website"), party.get("tax_id")]
+    rows += [party.get("email"), party.get("website"), party.get("tax_id"), *tax_id_rows(party)]
     return {"name": printable(party["name"]), "rows": [printable(row) for row in rows if row]}
 
 
@@ -121,6 +123,8 @@ def _country(address: Mapping[str, str]) -> str | None:
 
 def _notes(document: Mapping[str, Any]) -> list[str]:
     notes = []
+    if document["status"] == "void":
+        notes.append(printable(f"Void: {document['void_reason']}"))
     if Decimal(document["total"]) != Decimal(document["total_exact"]):
         mode = _MODES[document["rounding"]["mode"]]
         how = (
@@ -130,6 +134,7 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
         )
         exact = f"{document['currency']} {grouped(document['total_exact'])}"
         notes.append(f"Exact total before rounding: {exact}. {how}")
+    notes += [printable(note) for note in tax_notes(document)]
     if "note" in document["seller"]:
         notes.append(printable(document["seller"]["note"]))
     return notes
@@ -188,6 +193,7 @@ def _rows_of_card(
     first = lines[0]
     same_period = first["service_period"] == document["period"]
     notes = [] if same_period else [days(first["service_period"], zone)]
+    notes += line_tax_notes(first, document)
     if "adjustment" in first:
         return [
             _row(HEADING, first["description"], _line_figures(first, currency), _told(first, notes, zone))

@@ -30,15 +30,25 @@ def render_pdf(document: Mapping[str, Any], seller: Mapping[str, Any]) -> bytes:
 
     Raises InvalidInput `invalid_logo` where the logo is not an image that can be drawn.
     """
-    issued = datetime.fromisoformat(document["issued_at"])
-    pdf = compiler_of(document, seller).compile(format="pdf", timestamp=int(issued.timestamp()))
+    return pdf_of(paper(document, seller), document["issued_at"], seller)
+
+
+def pdf_of(sheet: Mapping[str, Any], issued_at: str, seller: Mapping[str, Any]) -> bytes:
+    """What `paper` said, as a PDF that was made at the moment of issue."""
+    issued = datetime.fromisoformat(issued_at)
+    pdf = compiler_for(sheet, seller).compile(format="pdf", timestamp=int(issued.timestamp()))
     assert isinstance(pdf, bytes)
     return pdf
 
 
 def compiler_of(document: Mapping[str, Any], seller: Mapping[str, Any]) -> typst.Compiler:
     """The template with the data of this invoice, ready to be made into a PDF or pictures of its pages."""
-    sheet = json.dumps(paper(document, seller) | {"logo": _logo(seller)}, ensure_ascii=False)
+    return compiler_for(paper(document, seller), seller)
+
+
+def compiler_for(said: Mapping[str, Any], seller: Mapping[str, Any]) -> typst.Compiler:
+    """The template with what `paper` said of a document."""
+    sheet = json.dumps(dict(said) | {"logo": _logo(seller)}, ensure_ascii=False)
     covered = all(any(first <= ord(letter) < after for first, after in _COVERED) for letter in set(sheet))
     return typst.Compiler(
         _template(),

@@ -24,6 +24,7 @@ from farthing.invoicing.document import document_of
 from farthing.invoicing.due import open_bills, parted, with_one_offs
 from farthing.invoicing.estimate import Question, bills_of_nobody, check_added, difference, with_added
 from farthing.invoicing.fees import covers_of
+from farthing.invoicing.late_usage import with_corrections
 from farthing.invoicing.model import NO_BASIS, Basis, Bill, Cover, Draft, Line, Reason
 from farthing.invoicing.run import draft_on, drafted
 from farthing.invoicing.seller import seller_on_document
@@ -34,9 +35,10 @@ from farthing.invoicing.service import (
     carried_for,
     draft_batches,
     subscribed_by,
-    usage_of,
 )
+from farthing.invoicing.tax_reading import with_taxes
 from farthing.invoicing.usage_lines import BillUsage
+from farthing.invoicing.usage_reading import usage_of
 from farthing.kernel.errors import Conflict, LimitExceeded
 from farthing.kernel.instant import format_instant
 from farthing.kernel.money import MINOR_UNITS
@@ -76,7 +78,7 @@ def preview_billing(
         get_customer(books, tenant_id, customer)
     prepare_usage(books, store, tenant_id, now)
     billed = only(subscribed_by(books, tenant_id, now), customer)
-    bills = pending(books, tenant_id, billed, now)
+    bills = pending(books, store, tenant_id, billed, now)
     if most is not None and len(bills) > most:
         said = f"there are {len(bills)} upcoming invoices; at most {most} are shown at once"
         raise LimitExceeded("too_many_invoices", said)
@@ -85,7 +87,9 @@ def preview_billing(
     shown = seller_on_document(seller, tenant_name)
     found = Preview()
     for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
-        found.upcoming += [_document(draft, shown, now) for draft in batch.drafts]
+        with books.read_only(tenant_id) as conn:
+            drafts = with_taxes(conn, tenant_id, batch.drafts, seller)
+        found.upcoming += [_document(draft, shown, now) for draft in drafts]
         found.skipped += batch.skipped
         if progress:
             progress(batch.bills_done, len(bills))
@@ -100,15 +104,16 @@ def only(billed: Subscribed, customer: str | None, subscription: str | None = No
     return Subscribed(kept, billed.customers, billed.plans, billed.terms)
 
 
-def pending(books: Books, tenant_id: int, billed: Subscribed, now: datetime) -> list[Bill]:
+def pending(books: Books, store: EventStore, tenant_id: int, billed: Subscribed, now: datetime) -> list[Bill]:
     """What is due and not issued, in the order of issue, and then the open periods."""
     with books.read_only(tenant_id) as conn:
         ids = {one.subscription_id for one in billed.subscriptions}
         issued = rows.select_issued(conn, tenant_id, ids)
         one_offs = select_one_offs(conn, tenant_id, unbilled=True)
-    missing, _ = parted(billed.due(now), issued)
+    missing, standing = parted(billed.due(now), issued)
     going_on = open_bills(billed.subscriptions, billed.customers, billed.plans, now, billed.terms)
-    return with_one_offs(missing + going_on, one_offs)
+    bills = with_one_offs(missing + going_on, one_offs)
+    return with_corrections(books, store, tenant_id, bills, standing, billed.terms)
 
 
 def is_open(bill: Bill, now: datetime) -> bool:
@@ -178,7 +183,7 @@ def _positions(
         get_subscription(books, tenant_id, question.subscription)
     prepare_usage(books, store, tenant_id, now)
     billed = only(subscribed_by(books, tenant_id, now), question.customer, question.subscription)
-    bills = pending(books, tenant_id, billed, now)
+    bills = pending(books, store, tenant_id, billed, now)
     with books.read_only(tenant_id) as conn:
         told = usage_of(conn, store, tenant_id, meters, bills)
         carried = carried_for(conn, tenant_id, bills, billed.terms)

@@ -93,6 +93,7 @@ def draft_on(bill: Bill, usage: BillUsage, covers: Sequence[Cover], basis: Basis
     Raises what rating raises.
     """
     lines = less_billed(bill, adjusted(bill, lines_of(bill, usage, covers), basis), basis.billed)
+    lines = (*lines, *bill.corrections)
     if not lines:
         return None
     return Draft(bill, lines, totals_less_billed(lines, bill), basis)
@@ -108,9 +109,12 @@ def drafted_in_order(
 
     covers: by subscription; what the drafts bill is added, and to `carried` as well.
     """
-    for position, bill in enumerate(bills):
+    for position, said in enumerate(bills):
+        bill = carried.with_left_over(said)
         of_subscription = covers.get(bill.subscription.subscription_id, [])
         draft = drafted(bill, usage.of(position), of_subscription, carried)
+        if isinstance(draft, str):
+            carried.leave_over(bill)
         if isinstance(draft, Draft) and (billed := covers_of(draft.lines)):
             covers[bill.subscription.subscription_id] = of_subscription + billed
         yield bill, draft

@@ -14,6 +14,7 @@ from typing import Any
 
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.reading import Faults, Fields, kind, parse_choice, parse_text
+from farthing.tax.identification import parse_country
 
 PAPERS = ("a4", "us-letter")
 LOGO_BYTES_MAX = 262_144
@@ -51,7 +52,8 @@ def seller_on_document(seller: Mapping[str, Any], tenant_name: str) -> dict[str,
 def _parse_address(raw: object, path: str) -> dict[str, str]:
     faults = Faults("invalid_seller")
     fields = Fields(raw, path, faults)
-    parts = {name: fields.optional(name, parse_text, None) for name in ADDRESS_FIELDS}
+    parsers = {"country": parse_country}
+    parts = {name: fields.optional(name, parsers.get(name, parse_text), None) for name in ADDRESS_FIELDS}
     fields.refuse_unknown()
     faults.refuse()
     return {name: part for name, part in parts.items() if part is not None}

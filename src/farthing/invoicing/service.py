@@ -42,6 +42,7 @@ from farthing.invoicing.explain import (
 )
 from farthing.invoicing.fees import cover_of_row, longest_full_period, may_bill_in_advance
 from farthing.invoicing.interim_store import select_billed_before
+from farthing.invoicing.late_usage import late_events, with_corrections
 from farthing.invoicing.model import Bill, BillingResult, Cover, Draft, LineKind
 from farthing.invoicing.pdf import check_logo
 from farthing.invoicing.run import (
@@ -50,11 +51,12 @@ from farthing.invoicing.run import (
     drafted_in_order,
     numbered,
     passed_over,
-    usage_needed,
 )
 from farthing.invoicing.seller import parse_seller, seller_on_document
+from farthing.invoicing.tax_reading import with_taxes
 from farthing.invoicing.terms_state import commitment_state, redemption_state
-from farthing.invoicing.usage_lines import MeterQuery, UsageOfBills
+from farthing.invoicing.usage_lines import MeterQuery
+from farthing.invoicing.usage_reading import usage_of
 from farthing.invoicing.wallets import paid_from_wallets
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import format_instant, parse_instant
@@ -103,6 +105,7 @@ def run_billing(
     seen = Counter(key.subscription_id for key in issued)
     result = BillingResult(skipped=[passed_over(bill, ALREADY_ISSUED) for bill in standing])
     bills = with_one_offs(missing, one_offs)
+    bills = with_corrections(books, store, tenant_id, bills, standing, billed.terms)
     for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
         numbers, skipped = issue(books, tenant_id, batch, now, seen)
         result.issued += numbers
@@ -212,22 +215,6 @@ def carried_for(
     return Carried(terms, histories, select_billed_before(conn, tenant_id, bills))
 
 
-def usage_of(
-    conn: BooksConnection,
-    store: EventStore,
-    tenant_id: int,
-    meters: Mapping[str, Meter],
-    bills: Sequence[Bill],
-) -> UsageOfBills:
-    """The usage of all these bills: one query for each meter and detail."""
-    return UsageOfBills(
-        {
-            (meter, detail): billable_usage(store, conn, tenant_id, meters[meter], detail, spans)
-            for (meter, detail), spans in usage_needed(bills).items()
-        }
-    )
-
-
 def issue(
     books: Books, tenant_id: int, batch: Batch, now: datetime, seen: Counter[int]
 ) -> tuple[list[str], list[dict[str, Any]]]:
@@ -270,6 +257,7 @@ def issue(
         if not kept:
             return [], skipped
         tenant_name, seller = rows.select_seller(conn, tenant_id)
+        kept = with_taxes(conn, tenant_id, kept, seller)
         first = rows.take_numbers(conn, tenant_id, len(kept))
         kept, draws = paid_from_wallets(conn, tenant_id, kept, now)
         invoices = numbered(kept, first, seller_on_document(seller, tenant_name), now)
@@ -300,12 +288,15 @@ def book_past_invoices(books: Books, tenant_id: int, now: datetime) -> int:
 
 
 def get_invoice(books: Books, tenant_id: int, number: str) -> dict[str, Any]:
-    """The invoice as it was issued. Raises NotFound `invoice_not_found`."""
+    """The invoice as it was issued; where it is void, that with it. Raises NotFound `invoice_not_found`."""
     with books.read_only(tenant_id) as conn:
         found = rows.select_document(conn, tenant_id, number)
     if found is None:
         raise _no_invoice(number)
     document: dict[str, Any] = json.loads(found["document"])
+    if found["voided_at"] is not None:
+        voided_at = format_instant(found["voided_at"])
+        document |= {"status": "void", "voided_at": voided_at, "void_reason": found["void_reason"]}
     return document
 
 
@@ -367,7 +358,10 @@ def explain_line(
     document: dict[str, Any] = json.loads(found["document"])
     said = line_of(document, line)
     if "adjustment" in said:
-        return adjustment_explanation(document, said, _source_of(books, tenant_id, document, said))
+        source = _source_of(books, tenant_id, document, said)
+        if said["kind"] == LineKind.CORRECTION:
+            source |= late_events(books, store, tenant_id, found["customer_id"], document, said, limit)
+        return adjustment_explanation(document, said, source)
     if "one_off" in said:
         return explanation(document, said, None, ())
     plan = plan_of_line(document, said)
@@ -410,6 +404,8 @@ def _source_of(
             return {"billed_on": key}
         case LineKind.CARRIED:
             return {"carried": line["amount_exact"]}
+        case LineKind.CORRECTION:
+            return {"corrects": key}
         case _:
             _, terms = get_terms(books, tenant_id, document["subscription"])
             (commitment,) = (one for one in terms.commitments if one.key == key)

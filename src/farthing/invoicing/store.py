@@ -14,11 +14,13 @@ from farthing.invoicing.model import BillKey, Invoice, LineKind, Reached, Reason
 from farthing.kernel.quantity import plain
 
 _SUMMARIES_AFTER = """
-    SELECT i.number, c.key AS customer, s.key AS subscription, i.status, i.reason, i.currency,
+    SELECT i.number, c.key AS customer, s.key AS subscription,
+           CASE WHEN v.invoice_id IS NULL THEN i.status ELSE 'void' END AS status, i.reason, i.currency,
            i.period_start, i.period_end, i.subtotal, i.tax, i.total_exact, i.total, i.issued_at
       FROM invoices i
       JOIN customers c ON c.tenant_id = i.tenant_id AND c.customer_id = i.customer_id
       JOIN subscriptions s ON s.tenant_id = i.tenant_id AND s.subscription_id = i.subscription_id
+      LEFT JOIN invoice_voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
      WHERE i.tenant_id = %(tenant_id)s
        AND (%(customer)s::text IS NULL OR c.key = %(customer)s)
        AND (%(after)s::text IS NULL OR i.invoice_id >
@@ -30,36 +32,55 @@ _INSERT_INVOICES = """
     WITH new AS (
         INSERT INTO invoices (tenant_id, number, customer_id, subscription_id, plan_version_id, status, reason,
                               currency, period_start, period_end, subtotal, tax, total, total_exact,
-                              paid_from_wallets, issued_at, document, sequence)
+                              paid_from_wallets, issued_at, document, sequence, prices_include_tax,
+                              replaces)
         SELECT %(tenant_id)s, given.number, given.customer_id, given.subscription_id, given.plan_version_id,
                'issued', given.reason, given.currency, given.period_start, given.period_end, given.subtotal,
                given.tax, given.total, given.total_exact, given.paid, %(issued_at)s, given.document,
-               given.sequence
+               given.sequence, given.prices_include_tax,
+               (SELECT max(e.invoice_id) FROM invoices e
+                  JOIN invoice_voids v ON v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id
+                 WHERE e.tenant_id = %(tenant_id)s AND e.subscription_id = given.subscription_id
+                   AND e.period_start = given.period_start AND e.reason = given.reason
+                   AND e.sequence = given.sequence)
           FROM unnest(%(numbers)b::text[], %(customers)b::bigint[], %(subscriptions)b::bigint[],
                       %(plan_versions)b::bigint[], %(reasons)b::text[], %(currencies)b::text[],
                       %(starts)b::timestamptz[], %(ends)b::timestamptz[], %(subtotals)b::text[]::numeric[],
                       %(taxes)b::text[]::numeric[], %(totals)b::text[]::numeric[],
                       %(totals_exact)b::text[]::numeric[], %(paid)b::text[]::numeric[], %(documents)b::text[],
-                      %(sequences)b::int[])
+                      %(sequences)b::int[], %(prices_include_tax)b::boolean[])
                WITH ORDINALITY AS given (number, customer_id, subscription_id, plan_version_id, reason, currency,
-                                         period_start, period_end, subtotal, tax, total, total_exact, paid,
-                                         document, sequence, place)
+                                         period_start, period_end, subtotal, tax, total, total_exact, paid, document,
+                                         sequence, prices_include_tax, place)
          ORDER BY given.place
-        RETURNING invoice_id, document)
+        RETURNING invoice_id, document::jsonb AS document),
+    taxes AS (
+        INSERT INTO invoice_taxes (tenant_id, invoice_id, place, name, country, region, category, treatment, percent,
+                                   net, amount)
+        SELECT %(tenant_id)s, new.invoice_id, said.place, said.tax ->> 'name', said.tax ->> 'country',
+               said.tax ->> 'region', said.tax ->> 'category', said.tax ->> 'treatment',
+               (said.tax ->> 'rate')::numeric, (said.tax ->> 'net')::numeric, (said.tax ->> 'amount')::numeric
+          FROM new
+         CROSS JOIN LATERAL jsonb_array_elements(new.document -> 'taxes') WITH ORDINALITY AS said (tax, place))
     INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
                                service_end, quantity, amount_exact, amount, plan, plan_version, price, fee_start,
-                               fee_end, one_off, adjustment, adjustment_key)
+                               fee_end, one_off, adjustment, adjustment_key, tax, one_off_again)
     SELECT %(tenant_id)s, new.invoice_id, said.line, said.rate_card, said.meter, said.dimensions,
            (said.service_period ->> 'start')::timestamptz, (said.service_period ->> 'end')::timestamptz,
            said.quantity, said.amount_exact, said.amount, said.plan ->> 'key', (said.plan ->> 'version')::int,
            said.price, (coalesce(said.fee_period, said.service_period) ->> 'start')::timestamptz,
            (coalesce(said.fee_period, said.service_period) ->> 'end')::timestamptz, said.one_off,
-           CASE WHEN said.adjustment IS NOT NULL THEN said.kind END, said.adjustment ->> 'key'
+           CASE WHEN said.adjustment IS NOT NULL THEN said.kind END, said.adjustment ->> 'key',
+           coalesce((SELECT sum((one ->> 'amount')::numeric) FROM jsonb_array_elements(said.taxes) AS one), 0),
+           CASE WHEN said.one_off IS NULL THEN 0 ELSE
+               (SELECT count(*) FROM invoice_lines e WHERE e.tenant_id = %(tenant_id)s AND e.one_off = said.one_off
+                   AND EXISTS (SELECT FROM invoice_voids v
+                                WHERE v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id)) END
       FROM new
-     CROSS JOIN LATERAL jsonb_to_recordset(new.document::jsonb -> 'lines')
+     CROSS JOIN LATERAL jsonb_to_recordset(new.document -> 'lines')
            AS said (line int, rate_card text, meter text, dimensions jsonb, service_period jsonb,
                     quantity numeric, amount_exact numeric, amount numeric, plan jsonb, price jsonb,
-                    fee_period jsonb, one_off text, kind text, adjustment jsonb)
+                    fee_period jsonb, one_off text, kind text, adjustment jsonb, taxes jsonb)
 """
 
 
@@ -71,10 +92,10 @@ def lock_issuing(conn: BooksConnection, tenant_id: int) -> None:
 def select_issued(
     conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int] | None = None
 ) -> set[BillKey]:
-    """What has been invoiced, of all subscriptions or of these."""
+    """What has been invoiced and holds, of all subscriptions or of these."""
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
-        SELECT subscription_id, period_start, reason, sequence FROM invoices
+        SELECT subscription_id, period_start, reason, sequence FROM standing_invoices
          WHERE tenant_id = %(tenant_id)s AND (%(ids)s::bigint[] IS NULL OR subscription_id = ANY(%(ids)s))
         """,
         {"tenant_id": tenant_id, "ids": None if subscription_ids is None else list(subscription_ids)},
@@ -134,7 +155,7 @@ def select_fee_lines(
                     ELSE 0 END AS taken
           FROM unnest(%(ids)s::bigint[], %(moments)s::timestamptz[], %(invoiced)s::timestamptz[])
                AS wanted (subscription_id, since, invoiced_since)
-          JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = wanted.subscription_id
+          JOIN standing_invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = wanted.subscription_id
                          AND i.period_end >= wanted.invoiced_since
           JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
          WHERE l.meter_key IS NULL AND l.one_off IS NULL AND l.adjustment IS NULL AND l.service_end > wanted.since
@@ -162,7 +183,7 @@ def select_histories(
         """
         SELECT i.subscription_id, l.adjustment, l.adjustment_key, sum(l.quantity), sum(l.amount_exact),
                count(DISTINCT i.invoice_id)
-          FROM invoices i
+          FROM standing_invoices i
           JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
          WHERE i.tenant_id = %(tenant_id)s AND i.subscription_id = ANY(%(ids)s) AND l.adjustment IS NOT NULL
          GROUP BY i.subscription_id, l.adjustment, l.adjustment_key
@@ -175,7 +196,7 @@ def select_histories(
         """
         SELECT i.subscription_id, l.service_start, sum(l.amount_exact)
           FROM unnest(%(ids)s::bigint[], %(since)s::timestamptz[]) AS given (subscription_id, since)
-          JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = given.subscription_id
+          JOIN standing_invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = given.subscription_id
           JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
                               AND l.service_start >= given.since
                               AND (l.service_start >= i.period_end OR i.reason IN ('start', 'change'))
@@ -209,6 +230,7 @@ def insert_invoices(
     """Issue these invoices, in this order. Their lines are read from the documents, which say them."""
     bills = [invoice.draft.bill for invoice in invoices]
     totals = [invoice.draft.totals for invoice in invoices]
+    taxes = [invoice.draft.tax for invoice in invoices]
     conn.execute(
         _INSERT_INVOICES,
         {
@@ -229,14 +251,20 @@ def insert_invoices(
             "paid": [plain(invoice.draft.paid) for invoice in invoices],
             "documents": [invoice.document for invoice in invoices],
             "sequences": [bill.key.sequence for bill in bills],
+            "prices_include_tax": [tax is not None and tax.inclusive for tax in taxes],
         },
     )
 
 
 def select_document(conn: BooksConnection, tenant_id: int, number: str) -> DictRow | None:
-    """The document of one invoice, and the customer it is for."""
+    """The document of one invoice, the customer it is for, and when and why it was voided."""
     return conn.execute(
-        "SELECT document, customer_id FROM invoices WHERE tenant_id = %s AND number = %s",
+        """
+        SELECT i.document, i.customer_id, v.voided_at, v.reason AS void_reason
+          FROM invoices i
+          LEFT JOIN invoice_voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
+         WHERE i.tenant_id = %s AND i.number = %s
+        """,
         [tenant_id, number],
     ).fetchone()
 

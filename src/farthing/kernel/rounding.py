@@ -119,6 +119,32 @@ def allocate(exact_amounts: Sequence[Decimal], total: Decimal, minor_units: int)
     return floors
 
 
+def apportion(total: Decimal, weights: Sequence[Decimal], minor_units: int) -> list[Decimal]:
+    """Share a total in the minor unit in the ratio of weights that are not negative, by largest remainder.
+
+    No share is off by a whole minor unit, and none is larger than its weight where the total is not larger than
+    their sum and the weights are in the minor unit, too.
+    """
+    assert all(weight >= 0 for weight in weights), "a weight is a size"
+    with exact():
+        scale = max([0, *(-_exponent(weight) for weight in weights)])
+        sizes = [int(weight.scaleb(scale)) for weight in weights]
+        units, whole = int(total.scaleb(minor_units)), sum(sizes)
+        assert whole or not units, "there is nobody to share with"
+        parts = [divmod(units * size, whole) if whole else (0, 0) for size in sizes]
+        missing = units - sum(part for part, _ in parts)
+        first = sorted(range(len(parts)), key=lambda index: (-parts[index][1], index))[:missing]
+        return [
+            Decimal(part + (index in first)).scaleb(-minor_units) for index, (part, _) in enumerate(parts)
+        ]
+
+
+def _exponent(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return exponent
+
+
 def _quantize(number: Decimal, scale: int, mode: str) -> Decimal:
     with localcontext(_WIDE):
         result = number.quantize(Decimal(1).scaleb(-scale), rounding=mode)

@@ -94,10 +94,12 @@ def billable_usage(
     detail: Detail,
     spans: Sequence[Span],
     until: Until | None = None,
+    sealed_from: datetime | None = None,
 ) -> Iterator[UsageRow]:
     """The usage of every span (a customer over a period) in one query, for the billing run.
 
     until: only of the events up to this place in the order of (time, source, id).
+    sealed_from: only of events that were sealed from that moment on.
 
     Rows come in the order of the span ids, and are put together as they are taken. `prepare_usage` must
     have run before. Aliases count as they stand now, so events of a customer that was created after them
@@ -106,7 +108,7 @@ def billable_usage(
     if not spans:
         return iter(())
     start, end = min(span.start for span in spans), max(span.end for span in spans)
-    segments = _segments(store, conn, tenant_id, meter, start, end)
+    segments = _segments(store, conn, tenant_id, meter, start, end, sealed_from)
     known = columns.subjects(conn, tenant_id)
     return usage_by_span(store, segments, known, meter, detail, spans, until)
 
@@ -132,14 +134,17 @@ def events_behind(
     dimensions: Mapping[str, str | None],
     limit: int,
     clocks: Sequence[Clock] = (),
+    *,
+    sealed_from: datetime | None = None,
 ) -> tuple[int, list[dict[str, Any]]]:
     """The events that make up a quantity: how many there are, and the first `limit` by time.
 
     dimensions: the values that the events must have; None for events without the dimension. The windows of
         clocks among them.
+    sealed_from: only those that were sealed from that moment on: what came late.
     Each event: source, id, subject, time (RFC 3339), value (decimal text).
     """
-    segments = _segments(store, conn, tenant_id, meter, start, end)
+    segments = _segments(store, conn, tenant_id, meter, start, end, sealed_from)
     known = columns.subjects(conn, tenant_id, customer_id)
     total, found = columns.event_rows(
         store, segments, known, meter, start, end, dimensions, min(limit, EVENTS_SHOWN_MAX), clocks
@@ -155,10 +160,18 @@ def events_behind(
 
 
 def _segments(
-    store: EventStore, conn: Connection, tenant_id: int, meter: Meter, start: datetime, end: datetime
+    store: EventStore,
+    conn: Connection,
+    tenant_id: int,
+    meter: Meter,
+    start: datetime,
+    end: datetime,
+    sealed_from: datetime | None = None,
 ) -> list[Segment]:
     """The segments that may hold events of the meter in [start, end), each with the columns that it needs."""
-    segments = event_rows.segments(conn, tenant_id, event_type=meter.event_type, start=start, end=end)
+    segments = event_rows.segments(
+        conn, tenant_id, event_type=meter.event_type, start=start, end=end, sealed_from=sealed_from
+    )
     check_segments(store, tenant_id, segments)
     needed = wanted_columns([meter]).names()
     if any(name not in segment.columns for segment in segments for name in needed):

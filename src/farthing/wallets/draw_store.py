@@ -200,7 +200,7 @@ def select_invoiced(
         SELECT i.subscription_id, i.period_start
           FROM unnest(string_to_array(%(subscriptions)s, E'\\n')::bigint[],
                       string_to_array(%(starts)s, E'\\n')::timestamptz[]) AS given (subscription_id, period_start)
-          JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = given.subscription_id
+          JOIN standing_invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = given.subscription_id
                          AND i.period_start = given.period_start AND i.reason = 'period'
         """,
         _periods(tenant_id, periods),

@@ -75,7 +75,7 @@ def select_period_invoiced_until(
 ) -> dict[int, datetime]:
     """For each of these subscriptions of which a period was invoiced: the end of the last such period."""
     rows = conn.cursor(row_factory=tuple_row).execute(
-        "SELECT subscription_id, max(period_end) FROM invoices"
+        "SELECT subscription_id, max(period_end) FROM standing_invoices"
         " WHERE tenant_id = %s AND subscription_id = ANY(%s) AND reason NOT IN ('start', 'interim')"
         " GROUP BY subscription_id",
         [tenant_id, list(subscription_ids)],

@@ -171,8 +171,10 @@ def segments(
     event_type: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    sealed_from: datetime | None = None,
 ) -> list[Segment]:
     """The segments in force that may hold events of a type in [start, end), in the order of their ids.
+    sealed_from: only those that were sealed from that moment on.
 
     Each says which of its events no longer count (`voids`): whoever computes from it leaves them out.
     """
@@ -183,9 +185,10 @@ def segments(
            AND (%(type)s::text IS NULL OR %(type)s = ANY(event_types))
            AND (%(start)s::timestamptz IS NULL OR max_time >= %(start)s)
            AND (%(end)s::timestamptz IS NULL OR min_time < %(end)s)
+           AND (%(sealed_from)s::timestamptz IS NULL OR sealed_at >= %(sealed_from)s)
          ORDER BY segment_id
         """,
-        {"tenant": tenant_id, "type": event_type, "start": start, "end": end},
+        {"tenant": tenant_id, "type": event_type, "start": start, "end": end, "sealed_from": sealed_from},
     ).fetchall()
     voids = voided_between(conn, tenant_id, event_type, start, end) if rows else NO_VOIDS
     return [

@@ -39,8 +39,9 @@ from farthing.invoicing.interim import accrued_on, bill_so_far
 from farthing.invoicing.interim_store import select_billed_before
 from farthing.invoicing.lines import lines_of
 from farthing.invoicing.model import Because, Bill, BillKey, Interim, Reason
-from farthing.invoicing.service import BILLS_PER_QUERY, draft_batches, issue, usage_of, versions_of
+from farthing.invoicing.service import BILLS_PER_QUERY, draft_batches, issue, versions_of
 from farthing.invoicing.usage_lines import UsageOfBills
+from farthing.invoicing.usage_reading import usage_of
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period

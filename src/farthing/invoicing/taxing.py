@@ -1,0 +1,131 @@
+"""What tax a drafted invoice bears. Pure.
+
+    draft -> lines, parted by category -> questions -> treatments -> tax of each line -> totals with tax
+                                                       tax/engine    tax/amounts
+
+- The day that decides which rates hold is the last day of the service, or the day on which the invoice falls due
+  where that is earlier (fees in advance), by the customer's calendar. So it does not depend on when billing runs.
+- What a coupon takes off, and what a prepaid commitment pays for, is taxed as the lines that it is made of. Another
+  adjustment (a minimum, a true-up, a prepaid commitment itself) bears the standard rate.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+from farthing.catalog.model import RoundingScope
+from farthing.invoicing.model import Draft, InvoiceTax, Line, LineKind, LineTax, Totals
+from farthing.kernel.instant import zone_named
+from farthing.kernel.money import MINOR_UNITS
+from farthing.kernel.quantity import ONE, ZERO, exact
+from farthing.kernel.rounding import allocate
+from farthing.tax.amounts import tax_amounts
+from farthing.tax.engine import TaxEngine
+from farthing.tax.model import STANDARD, Place, Question, TaxAmounts, TaxedPart, TaxTerms
+
+MADE_OF_OTHERS = (
+    LineKind.COUPON,
+    LineKind.DRAWDOWN,
+    LineKind.OVERAGE,
+    LineKind.BILLED,
+    LineKind.CARRIED,
+)
+"""Adjustments that bear the tax of the lines that they are made of."""
+
+_MOMENT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a line's shown amount is of one category. line: its place, from zero."""
+
+    line: int
+    amount: Decimal
+    question: Question
+
+
+def taxed(drafts: Sequence[Draft], terms: TaxTerms, seller: Place, engine: TaxEngine) -> list[Draft]:
+    """These drafts with their tax. terms: what is known of their customers."""
+    parts = [list(_parts(draft, terms, seller)) for draft in drafts]
+    treatments = iter(engine.treatments([part.question for some in parts for part in some]))
+    return [
+        _with_tax(draft, some, [TaxedPart(part.amount, next(treatments)) for part in some], terms)
+        for draft, some in zip(drafts, parts, strict=True)
+    ]
+
+
+def _with_tax(
+    draft: Draft, parts: Sequence[_Part], taxed_parts: Sequence[TaxedPart], terms: TaxTerms
+) -> Draft:
+    plan = draft.bill.plan
+    inclusive = plan.prices_include_tax
+    amounts = tax_amounts(
+        taxed_parts,
+        inclusive=inclusive,
+        by_line=plan.rounding is RoundingScope.LINE,
+        minor_units=MINOR_UNITS[plan.currency],
+        mode=plan.rounding_mode,
+    )
+    facts = terms.of(draft.bill.customer.customer_id)
+    of_lines = _of_lines(len(draft.lines), parts, amounts)
+    return replace(
+        draft,
+        totals=_totals(draft.totals, amounts.tax, inclusive=inclusive),
+        tax=InvoiceTax(amounts.lines, of_lines, inclusive, facts.tax_ids),
+    )
+
+
+def _totals(totals: Totals, tax: Decimal, *, inclusive: bool) -> Totals:
+    """Tax comes on top of the lines, or is contained in them: then the total is theirs."""
+    if inclusive:
+        return replace(totals, tax=tax)
+    with exact():
+        return replace(totals, tax=tax, total=totals.subtotal + tax, total_exact=totals.total_exact + tax)
+
+
+def _of_lines(count: int, parts: Sequence[_Part], amounts: TaxAmounts) -> tuple[tuple[LineTax, ...], ...]:
+    found: list[list[LineTax]] = [[] for _ in range(count)]
+    for part, taxes in zip(parts, amounts.of_parts, strict=True):
+        found[part.line] += [LineTax(tax.tax_line, part.amount, tax.amount) for tax in taxes]
+    return tuple(map(tuple, found))
+
+
+def _parts(draft: Draft, terms: TaxTerms, seller: Place) -> Iterator[_Part]:
+    """Each line, or where it is made of lines of several categories and days, each part of it."""
+    bill = draft.bill
+    address = bill.customer.address
+    buyer = Place(address.country, address.region)
+    facts = terms.of(bill.customer.customer_id)
+    days = [_tax_day(draft, line) for line in draft.lines]
+    for place, amount in enumerate(draft.totals.amounts):
+        for category, day, share in _shares(draft, place, days):
+            part = amount if share is None else share
+            yield _Part(place, part, Question(seller, buyer, facts, category, day))
+
+
+def _shares(draft: Draft, place: int, days: Sequence[date]) -> list[tuple[str, date, Decimal | None]]:
+    """What of a line is of which category and day; the whole of it (None) where that is one."""
+    line = draft.lines[place]
+    if line.adjustment is None or line.kind not in MADE_OF_OTHERS or not line.adjustment.of:
+        own = line.adjustment is None or line.kind is LineKind.CORRECTION
+        category = line.tax_category if own else STANDARD
+        return [(category, days[place], None)]
+    sums: dict[tuple[str, date], Decimal] = {}
+    # An overage costs a percentage of what lies beyond the commitment; the others are as much as their shares.
+    factor = line.charges[0].unit_price if line.kind is LineKind.OVERAGE else ONE
+    with exact():
+        for share in line.adjustment.of:
+            named = (draft.lines[share.line - 1].tax_category, days[share.line - 1])
+            sums[named] = sums.get(named, ZERO) + share.amount * factor
+        # What is of no line of this invoice any more goes with the first.
+        sums[next(iter(sums))] += line.amount_exact - sum(sums.values(), ZERO)
+    if len(sums) == 1:
+        return [(*next(iter(sums)), None)]
+    shown = allocate(list(sums.values()), draft.totals.amounts[place], MINOR_UNITS[draft.bill.plan.currency])
+    return [(*named, part) for named, part in zip(sums, shown, strict=True)]
+
+
+def _tax_day(draft: Draft, line: Line) -> date:
+    last = min(line.service_period.end - _MOMENT, draft.bill.due_since)
+    return last.astimezone(zone_named(draft.bill.customer.timezone)).date()

@@ -1,0 +1,78 @@
+"""How much tax there is on amounts, and what of it falls upon each. Pure.
+
+Amounts come in the currency's minor unit, as lines show them. Those of one treatment are taxed together:
+
+    exclusive   tax = net * percent / 100                      net 100.00, 19 %:  19.00
+    inclusive   tax = gross * percent / (100 + percents)       gross 100.00, 19 %: 15.97, net 84.03
+
+By default the tax of each rate is rounded once, on the sum (EN 16931, BR-CO-17), and shared out among the lines by
+largest remainder. Rounding by line rounds the tax of each line, and the tax of the rate is their sum. Either way the
+tax of lines sums to the tax of the invoice.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from farthing.kernel.quantity import ZERO, exact
+from farthing.kernel.rounding import Direction, Rounding, allocate, divide_rounded, quotient, round_money
+from farthing.tax.model import Duty, PartTax, TaxAmounts, TaxedPart, TaxLine, Treatment
+
+HUNDRED = Decimal(100)
+
+
+def tax_amounts(
+    parts: Sequence[TaxedPart], *, inclusive: bool, by_line: bool, minor_units: int, mode: Rounding
+) -> TaxAmounts:
+    """The taxes of these parts, in the order in which their treatments first come."""
+    groups: dict[Treatment, list[int]] = {}
+    for place, part in enumerate(parts):
+        groups.setdefault(part.treatment, []).append(place)
+    lines: list[TaxLine] = []
+    of_parts: list[list[PartTax]] = [[] for _ in parts]
+    for treatment, places in groups.items():
+        amounts = [parts[place].amount for place in places]
+        shares = [
+            _shares(
+                amounts, duty, _divisor(treatment, inclusive=inclusive), minor_units, mode, by_line=by_line
+            )
+            for duty in treatment.duties
+        ]
+        sums = [_sum(of_duty) for of_duty in shares]
+        net = _sum([*amounts, *(amount.copy_negate() for amount in sums)] if inclusive else amounts)
+        for duty, of_duty, amount in zip(treatment.duties, shares, sums, strict=True):
+            for place, share in zip(places, of_duty, strict=True):
+                of_parts[place].append(PartTax(len(lines), share))
+            lines.append(TaxLine(treatment, duty, net, amount))
+    zero = round_money(ZERO, minor_units)
+    return TaxAmounts(
+        tuple(lines), tuple(map(tuple, of_parts)), _sum([zero, *(line.amount for line in lines)])
+    )
+
+
+def _divisor(treatment: Treatment, *, inclusive: bool) -> Decimal:
+    with exact():
+        return HUNDRED + sum((duty.percent for duty in treatment.duties), ZERO) if inclusive else HUNDRED
+
+
+def _shares(
+    amounts: Sequence[Decimal],
+    duty: Duty,
+    divisor: Decimal,
+    minor_units: int,
+    mode: Rounding,
+    *,
+    by_line: bool,
+) -> list[Decimal]:
+    """What one duty is on each of these amounts."""
+    direction = Direction(mode.value)
+    with exact():
+        dividends = [amount * duty.percent for amount in amounts]
+    if by_line:
+        return [divide_rounded(dividend, divisor, minor_units, direction) for dividend in dividends]
+    total = divide_rounded(_sum(dividends), divisor, minor_units, direction)
+    return allocate([quotient(dividend, divisor) for dividend in dividends], total, minor_units)
+
+
+def _sum(amounts: Sequence[Decimal]) -> Decimal:
+    with exact():
+        return sum(amounts, ZERO)
