@@ -13,13 +13,13 @@ PAGES = REPOSITORY / "docs" / "concepts"
 
 
 @pytest.mark.parametrize(
-    "name", ["commitments", "closing-a-month", "wallets", "corrections", "events", "pay-as-you-go"]
+    "name", ["commitments", "closing-a-month", "wallets", "corrections", "events", "pay-as-you-go", "payments"]
 )
 def test_the_example_of_a_page(name: str, passable_dir: Path) -> None:
     page = (PAGES / f"{name}.md").read_text()
-    for language, file in (("yaml", "catalog.yaml"), ("json", "events.ndjson")):
-        (block,) = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
-        (passable_dir / file).write_text(block)
+    files = {"yaml": "catalog.yaml", "json": "events.ndjson", "xml": "statement.xml"}
+    for language, block in re.findall(r"```(yaml|json|xml)\n(.*?)```", page, re.DOTALL):
+        (passable_dir / files.pop(language)).write_text(block)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")} | {
         "FARTHING_DATA": str(passable_dir / "data"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

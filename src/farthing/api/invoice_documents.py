@@ -17,6 +17,7 @@ from farthing.api.documents import (
     Text,
 )
 from farthing.invoicing.model import Because, LineKind
+from farthing.payments.model import PaymentStatus
 
 
 class BillingRunBody(Body):
@@ -171,10 +172,19 @@ class InvoiceDocument(InvoiceSummary):
     interim: InterimDocument | None = Field(None, description="Of an interim invoice.")
 
 
+class ListedInvoice(InvoiceSummary):
+    """An invoice without its lines, and how far it is paid."""
+
+    payment_status: PaymentStatus
+    amount_paid: Exact
+    amount_open: Exact
+    due_at: Instant
+
+
 class InvoicePage(BaseModel):
     """A page of invoices, in order of number."""
 
-    items: list[InvoiceSummary]
+    items: list[ListedInvoice]
     next_cursor: str | None
 
 

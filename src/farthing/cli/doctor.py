@@ -35,6 +35,7 @@ from farthing.invoicing.service import book_past_invoices
 from farthing.kernel.checked import Checked
 from farthing.kernel.errors import Corrupt
 from farthing.ledger.checks import check_balances, check_transfers_balance
+from farthing.payments.checks import check_payments
 from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
 from farthing.wallets.holds.checks import check_holds
@@ -127,6 +128,7 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
     yield _Check("prepaid is what is undrawn", key, lambda _: check_prepaid(books, tenant_id))
     yield _Check("authorisations hold what they say", key, lambda _: check_holds(books, tenant_id))
     yield _Check("every invoice is in the ledger", key, lambda told: check_booked(books, tenant_id, told))
+    yield _Check("payments are in the ledger as they stand", key, lambda _: check_payments(books, tenant_id))
 
 
 def _repaired(house: App, tenants: dict[int, str], bar: Bar) -> list[str]:

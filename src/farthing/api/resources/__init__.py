@@ -17,6 +17,9 @@ from farthing.api.resources import (
     later_events,
     ledger,
     meters,
+    money_back,
+    payment_methods,
+    payments,
     plans,
     quarantine,
     reports,
@@ -27,6 +30,7 @@ from farthing.api.resources import (
     unbilled,
     usage,
     wallets,
+    webhooks,
 )
 
 ROUTERS = (
@@ -47,6 +51,10 @@ ROUTERS = (
     billing_runs.router,
     invoices.router,
     wallets.router,
+    payments.router,
+    payment_methods.router,
+    money_back.router,
+    webhooks.router,
     ledger.router,
     reports.router,
     authorizations.router,
