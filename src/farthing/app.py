@@ -404,6 +404,8 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     from farthing.finance.service import recognise_revenue
     from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
+    from farthing.payments.collecting.service import collect
+    from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
     from farthing.wallets.holds.upkeep import append_again, expire_holds
     from farthing.wallets.upkeep import keep_up
     from farthing.workflows.duties import Duty
@@ -411,6 +413,7 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     def append(tenant_id: int, now: datetime) -> None:
         append_again(books, tenant_id, now, lambda: open_own_log(settings.data_dir, now))
 
+    gateways = GatewaysInUse(books, open_gateways(settings.gateways, wall_clock))
     return [
         Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
         Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
@@ -421,6 +424,9 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
             "charging what has accrued",
             CHARGE_EVERY_SECONDS,
             lambda tenant, now: charge_accrued(books, store, tenant, now),
+        ),
+        Duty(
+            "collect", COLLECT_SECONDS, lambda tenant, now: collect(books, tenant, gateways.of(tenant), now)
         ),
     ]
 
@@ -438,17 +444,6 @@ def open_own_log(data_dir: Path, now: datetime) -> "Iterator[LogWriter]":
         yield log
     finally:
         log.close()
-    from farthing.payments.collecting.service import collect
-    from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
-    from farthing.workflows.duties import Duty
-
-    gateways = GatewaysInUse(books, open_gateways(settings.gateways, wall_clock))
-    return [
-        Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
-        Duty(
-            "collect", COLLECT_SECONDS, lambda tenant, now: collect(books, tenant, gateways.of(tenant), now)
-        ),
-    ]
 
 
 def wall_clock() -> datetime:

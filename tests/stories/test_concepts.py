@@ -13,7 +13,8 @@ PAGES = REPOSITORY / "docs" / "concepts"
 
 
 @pytest.mark.parametrize(
-    "name", ["commitments", "closing-a-month", "wallets", "corrections", "events", "pay-as-you-go", "payments"]
+    "name",
+    ["commitments", "closing-a-month", "wallets", "corrections", "events", "pay-as-you-go", "payments"],
 )
 def test_the_example_of_a_page(name: str, passable_dir: Path) -> None:
     page = (PAGES / f"{name}.md").read_text()
