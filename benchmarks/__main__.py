@@ -26,6 +26,7 @@ from benchmarks import (
     recovery,
     report,
     start,
+    statement,
     usage_query,
     wallet_draws,
 )
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "ledger": ledger,
     "wallet_draws": wallet_draws,
     "authorizations": authorizations,
+    "statement": statement,
     "rating": rating,
     "pdf": pdf,
     "start": start,

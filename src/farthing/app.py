@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from farthing.db import Books, OnWait
     from farthing.events.log.files import LogWriter
     from farthing.events.store.duckdb import EventStore, Lateness
+    from farthing.payments.bank.creditor import Creditor
+    from farthing.payments.gateway import Gateway
+    from farthing.payments.gateways.setup import GatewaysInUse
     from farthing.workflows.duties import Duty
 
 SECONDS_MAX = 100 * 366 * 86_400
@@ -36,6 +39,8 @@ ROOT_DATA_DIR = "/var/lib/farthing/default"
 USER_DATA_DIR = "~/.farthing"
 CHARGE_EVERY_SECONDS = 3.0
 """How often the engine looks whether accrued spend is to be charged."""
+COLLECT_SECONDS = 30
+"""How often due invoices are charged and calls that nobody answered are asked about."""
 ENGINE_ENTRY = "farthing.app:run_engine_process"
 
 _MEMORY = re.compile(r"\d{1,6}(\.\d{1,3})? ?[KMGT]i?B", re.IGNORECASE)
@@ -60,6 +65,7 @@ class Settings:
     too_late_seconds: int
     too_early_seconds: int
     keep_log_seconds: int
+    gateways: Path | None
 
     @property
     def lateness(self) -> "Lateness":
@@ -103,6 +109,15 @@ def _data_dir(text: str, path: str) -> Path:
     if directory.exists() and not directory.is_dir():
         raise _fault(path, f"{shown(text)} is not a directory")
     return directory
+
+
+def _file(text: str, path: str) -> Path | None:
+    if not text:
+        return None
+    file = Path(os.path.abspath(os.path.expanduser(text)))
+    if not file.is_file():
+        raise _fault(path, f"there is no file {shown(text)}")
+    return file
 
 
 def _database_url(text: str, path: str) -> str | None:
@@ -185,6 +200,13 @@ SETTINGS: tuple[Setting, ...] = (
         "how long a log file is kept once all of it is sealed",
         _whole(0, SECONDS_MAX),
     ),
+    Setting(
+        "gateways",
+        "FARTHING_GATEWAYS",
+        "",
+        "the file with payment gateways and their secrets, readable by its owner alone",
+        _file,
+    ),
 )
 
 
@@ -247,6 +269,22 @@ class App:
     def log_dir(self) -> Path:
         """Where the event log lies."""
         return self.settings.data_dir / "log"
+
+    @cached_property
+    def gateways(self) -> "Mapping[str, Gateway]":
+        """The payment gateways of the tenant."""
+        return self._gateways_in_use.of(self.tenant_id)
+
+    @property
+    def creditor(self) -> "Creditor | None":
+        """Who draws direct debits, if the tenant does."""
+        return self._gateways_in_use.file.creditors.get(self.settings.tenant)
+
+    @cached_property
+    def _gateways_in_use(self) -> "GatewaysInUse":
+        from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
+
+        return GatewaysInUse(self.books, open_gateways(self.settings.gateways, self.clock))
 
     @cached_property
     def store(self) -> "EventStore":
@@ -316,6 +354,7 @@ def server_settings(settings: Settings) -> "ServerSettings":
         log_level=settings.log_level,
         query_threads=settings.threads,
         query_memory=settings.memory_limit,
+        gateways=settings.gateways,
     )
 
 
@@ -365,6 +404,8 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     from farthing.finance.service import recognise_revenue
     from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
+    from farthing.payments.collecting.service import collect
+    from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
     from farthing.wallets.holds.upkeep import append_again, expire_holds
     from farthing.wallets.upkeep import keep_up
     from farthing.workflows.duties import Duty
@@ -372,6 +413,7 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     def append(tenant_id: int, now: datetime) -> None:
         append_again(books, tenant_id, now, lambda: open_own_log(settings.data_dir, now))
 
+    gateways = GatewaysInUse(books, open_gateways(settings.gateways, wall_clock))
     return [
         Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
         Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
@@ -382,6 +424,9 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
             "charging what has accrued",
             CHARGE_EVERY_SECONDS,
             lambda tenant, now: charge_accrued(books, store, tenant, now),
+        ),
+        Duty(
+            "collect", COLLECT_SECONDS, lambda tenant, now: collect(books, tenant, gateways.of(tenant), now)
         ),
     ]
 

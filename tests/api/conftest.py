@@ -16,10 +16,14 @@ from farthing.api.front import Front
 from farthing.api.keys import create_key, load_pepper
 from farthing.api.services import Services, log_dir
 from farthing.db import Books
-from farthing.db.tenants import create_tenant
+from farthing.db.tenants import create_tenant, list_tenants
 from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
+from farthing.payments.gateways.fake import FakeGateway
+from farthing.payments.gateways.setup import GatewaysFile, GatewaysInUse
 from farthing.wallets.holds.desk import Desk
+
+WEBHOOK_SECRET = "whsec_of_the_tests"
 
 
 @pytest.fixture(scope="session")
@@ -28,14 +32,26 @@ def pepper(books_dir: Path) -> bytes:
 
 
 @pytest.fixture
-def services(books: Books, tmp_path: Path, pepper: bytes, now: datetime) -> Iterator[Services]:
+def services(
+    books: Books, tmp_path: Path, pepper: bytes, now: datetime, tenant_id: int
+) -> Iterator[Services]:
     """What a worker holds: the shared books, and an event log and store of this test alone."""
     # The books remember log files by name for good, and these books are shared.
     door = Door(log_dir(tmp_path), f"test-{os.urandom(4).hex()}")
     store = EventStore(tmp_path, threads=1, memory_limit="512MB")
+    fake = FakeGateway(WEBHOOK_SECRET, lambda: now)
+    (own,) = (tenant.key for tenant in list_tenants(books) if tenant.tenant_id == tenant_id)
+    gateways = GatewaysInUse(books, GatewaysFile({own: {"fake": fake}}))
     desk = Desk(books, door.log, lambda: now)
     yield Services(
-        books=books, data_dir=tmp_path, door=door, desk=desk, store=store, pepper=pepper, now=lambda: now
+        books=books,
+        data_dir=tmp_path,
+        door=door,
+        desk=desk,
+        store=store,
+        pepper=pepper,
+        now=lambda: now,
+        gateways=gateways,
     )
     desk.close()
     store.close()

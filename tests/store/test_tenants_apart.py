@@ -21,8 +21,15 @@ TENANT_TABLES = """
 
 Row = Mapping[str, object]
 
-KEPT_BY_THE_DATABASE = ("account_balances", "credited_invoices", "credited_parts")
-"""Tables whose rows follow from others: a transfer makes the row of a balance, a credit note that of its sums."""
+KEPT_BY_THE_DATABASE = (
+    "account_balances",
+    "credited_invoices",
+    "credited_parts",
+    "payment_moves",
+    "invoice_balances",
+)
+"""Tables whose rows follow from others: a transfer makes the row of a balance, a credit note that of its sums, an
+invoice that of what is open."""
 
 
 def one_row_of_each(now: datetime) -> dict[str, Row]:
@@ -120,6 +127,48 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "created_at": now,
         },
         "otlp_streams": {"stream": b"s" * 16, "value": 1, "advanced": 1, "unconfirmed": b""},
+        "payment_methods": {
+            "payment_method_id": 1, "key": "m", "customer_id": 1, "gateway": "fake", "kind": "card", "label": "l",
+            "reference": "r", "is_default": True, "created_at": now,
+        },
+        "payments": {
+            "payment_id": 1, "key": "p", "customer_id": 1, "gateway": "manual", "purpose": "account",
+            "currency": "USD", "amount": 5, "reference": "r", "requested_at": now, "state": "succeeded",
+            "moved_at": now, "cause": "c", "paid_at": now,
+        },
+        "payment_attempts": {
+            "payment_id": 1, "attempt": 1, "sent_at": now, "asked_at": now, "outcome": "succeeded",
+        },
+        "payment_allocations": {
+            "payment_id": 1, "invoice_id": 1, "amount": 1, "cause": "c", "allocated_at": now,
+        },
+        "write_offs": {"invoice_id": 1, "net": 1, "tax": 0, "reason": "r", "written_off_at": now},
+        "refunds": {
+            "refund_id": 1, "key": "r", "payment_id": 1, "amount": 1, "reason": "r", "requested_at": now,
+            "state": "requested", "moved_at": now,
+        },
+        "disputes": {
+            "dispute_id": 1, "key": "d", "payment_id": 1, "kind": "chargeback", "reason": "r", "amount": 1,
+            "fee": 0, "opened_at": now, "state": "needs_response", "moved_at": now,
+        },
+        "provider_events": {
+            "gateway": "g", "event_id": "e", "kind": "k", "said": definition, "effect": "ignored",
+            "occurred_at": now, "received_at": now,
+        },
+        "dunning_policies": {"policy_id": 1, "definition": definition, "made_at": now},
+        "dunning_reminders": {"invoice_id": 1, "step": 1, "reminded_at": now},
+        "suspensions": {"suspension_id": 1, "customer_id": 1, "suspended_at": now},
+        "bank_statements": {
+            "statement_id": 1, "account": "a", "reference": "r", "entries": 1, "imported_at": now,
+        },
+        "bank_entries": {
+            "entry_id": 1, "statement_id": 1, "account": "a", "identity": "i", "amount": 1, "currency": "EUR",
+            "booked_at": now, "payer": "p", "remittance": "r", "end_to_end": "e", "effect": "unmatched",
+        },
+        "debit_batches": {
+            "batch_id": 1, "message_id": "m", "collect_on": now.date(), "creditor": definition, "made_at": now,
+        },
+        "debit_batch_payments": {"batch_id": 1, "payment_id": 1, "attempt": 1, "sequence": "FRST"},
         "outbox": {"fact_id": 1, "kind": "k", "subject": "s", "body": definition, "occurred_at": now},
         "period_closings": {"closing_id": 1, "reason": "r", "closed_at": now},
         "event_corrections": {

@@ -70,6 +70,7 @@ ROWS = {
         "    99th percentile of a request",
         "    CPU per pair, all processes",
     ],
+    "statement": ["Statement of 200 entries, matched", "  CPU per thousand entries"],
     "rating": ["Rating: graduated, 5 tiers, one core"],
     "pdf": ["PDF of an invoice of 40 lines", "  size"],
     "start": [

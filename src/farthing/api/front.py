@@ -17,6 +17,8 @@ from farthing.kernel.errors import InvalidInput
 
 OPEN_PATHS = frozenset({"/v1/health", "/v1/health/live", "/v1/health/ready", "/openapi.json"})
 """What may be asked without a key."""
+SIGNED_PATHS = "/v1/webhooks/"
+"""What is under here bears a signature of its own instead."""
 
 _EVENTS_TARGET = EVENTS_PATH.encode()
 _SLASH = re.compile(rb"%2f", re.IGNORECASE)
@@ -79,7 +81,7 @@ class Front:
             await self._others(scope, receive, send)
             return
         try:
-            if path not in OPEN_PATHS:
+            if path not in OPEN_PATHS and not path.startswith(SIGNED_PATHS):
                 tenant_id = await self._authenticator.tenant_of(_authorization(scope))
                 scope.setdefault("state", {})["tenant_id"] = tenant_id
             if path == EVENTS_PATH and scope["method"] != "GET":

@@ -18,6 +18,7 @@ from farthing.api.documents import (
 )
 from farthing.api.tax_documents import LineTaxDocument, TaxDocument
 from farthing.invoicing.model import Because, LineKind
+from farthing.payments.model import PaymentStatus
 
 
 class BillingRunBody(Body):
@@ -182,10 +183,19 @@ class InvoiceDocument(InvoiceSummary):
     void_reason: str | None = None
 
 
+class ListedInvoice(InvoiceSummary):
+    """An invoice without its lines, and how far it is paid."""
+
+    payment_status: PaymentStatus
+    amount_paid: Exact
+    amount_open: Exact
+    due_at: Instant
+
+
 class InvoicePage(BaseModel):
     """A page of invoices, in order of number."""
 
-    items: list[InvoiceSummary]
+    items: list[ListedInvoice]
     next_cursor: str | None
 
 

@@ -39,8 +39,16 @@ from farthing.api.documents import (
 from farthing.api.event_documents import CorrectionBody
 from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
 from farthing.api.finance_documents import ClosingBody, RecognitionBody
-from farthing.api.front import OPEN_PATHS
+from farthing.api.front import OPEN_PATHS, SIGNED_PATHS
 from farthing.api.invoice_documents import BillingRunBody, SellerBody
+from farthing.api.payment_documents import (
+    DisputeBody,
+    DunningPolicyBody,
+    PaymentBody,
+    PaymentMethodBody,
+    RefundBody,
+    WriteOffBody,
+)
 from farthing.api.subscription_documents import (
     CancelBody,
     ChangeBody,
@@ -104,6 +112,12 @@ BODIES: tuple[type[BaseModel], ...] = (
     AuthorizationBody,
     SettleBody,
     SpendingLimitBody,
+    PaymentMethodBody,
+    PaymentBody,
+    WriteOffBody,
+    RefundBody,
+    DisputeBody,
+    DunningPolicyBody,
 )
 """What is sent, and so stands in no route's answer."""
 
@@ -174,9 +188,10 @@ def description_of(app: FastAPI) -> dict[str, Any]:
 
 
 def _finish(path: str, method: str, operation: dict[str, Any]) -> None:
-    if path in OPEN_PATHS:
+    if path in OPEN_PATHS or path.startswith(SIGNED_PATHS):
         operation["security"] = []
-    if method in ("post", "patch", "put", "delete") and path != EVENTS_PATH:
+    keyed = path != EVENTS_PATH and not path.startswith(SIGNED_PATHS)
+    if method in ("post", "patch", "put", "delete") and keyed:
         operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     refused = operation["responses"].get("422", {}).get("content", {})
     if "application/json" in refused:

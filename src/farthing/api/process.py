@@ -40,6 +40,8 @@ class ServerSettings:
     query_threads: int = 2
     query_memory: str = "1GB"
     log_level: str = "WARNING"
+    gateways: Path | None = None
+    """The file with the secrets of payment gateways; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

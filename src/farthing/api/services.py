@@ -1,7 +1,7 @@
 """What a worker holds: everything that a route may need."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +9,8 @@ from pathlib import Path
 from farthing.db import Books
 from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
+from farthing.payments.gateway import Gateway
+from farthing.payments.gateways.setup import GatewaysInUse
 from farthing.wallets.holds.desk import Desk
 
 
@@ -54,8 +56,13 @@ class Services:
     store: EventStore
     pepper: bytes
     now: Callable[[], datetime]
+    gateways: GatewaysInUse | None = None
     draining: Draining = field(default_factory=Draining)
     books_watch: BooksWatch = field(default_factory=BooksWatch)
+
+    def gateways_of(self, tenant_id: int) -> Mapping[str, Gateway]:
+        """The payment gateways of a tenant."""
+        return {} if self.gateways is None else self.gateways.of(tenant_id)
 
 
 def log_dir(data_dir: Path) -> Path:

@@ -23,6 +23,7 @@ from farthing.db import open_books
 from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
+from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
 from farthing.wallets.holds.desk import Desk
 
 BACKLOG = 2048
@@ -61,6 +62,7 @@ def run(orders: Orders, ready: Ready) -> int:
             store=store,
             pepper=load_pepper(settings.data_dir),
             now=_now,
+            gateways=GatewaysInUse(books, open_gateways(settings.gateways, _now)),
             draining=draining,
         )
         front = build_asgi(services)

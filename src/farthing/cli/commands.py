@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "credit-notes": "Credit notes: list, show, pdf. `invoices credit` issues them.",
     "accrued": "What has accrued in open periods, and when it is charged.",
     "collection": "When subscriptions are charged: show, set, unset.",
+    "payments": "Payments: list, show, record, refund, collect, reconcile; methods of customers.",
+    "bank": "The bank: import statements, export direct debits.",
     "estimate": "What usage would cost before it happens.",
     "coupons": "Coupons: create, list, redeem, redeemed.",
     "commitments": "Commitments of subscriptions: add, list.",

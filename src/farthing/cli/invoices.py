@@ -30,6 +30,10 @@ from farthing.invoicing.paper_tax import tax_notes, tax_rows
 from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
 from farthing.invoicing.wording import in_unit
 from farthing.kernel.errors import InvalidInput
+from farthing.kernel.quantity import plain
+from farthing.payments.content import balance_json
+from farthing.payments.model import Balance, PaymentStatus, status_of
+from farthing.payments.service import balances_of
 
 LIMIT_MAX = 100
 EVENTS_MAX = 1000
@@ -52,21 +56,26 @@ def list_some(
     data: Data = None,
     tenant: Tenant = None,
 ) -> None:
-    """List invoices in the order of their issue."""
+    """List invoices in the order of their issue, and how far each is paid."""
     with opened(data, tenant, make=False) as house:
         found = list_invoices(house.books, house.tenant_id, after, limit + 1, customer)
-    page, more = found[:limit], len(found) > limit
+        balances = balances_of(house.books, house.tenant_id, [invoice["number"] for invoice in found])
+        now = house.clock()
+    page = [invoice | balance_json(balances[invoice["number"]], now) for invoice in found[:limit]]
+    more = len(found) > limit
     if as_json:
         print_json({"invoices": page, "more": more})
         return
     if not page:
         print("No invoices.")
         return
-    void = any(invoice["status"] == "void" for invoice in page)
-    columns = [*INVOICE_COLUMNS, *([Column("", whole=True)] if void else [])]
+    columns = [*INVOICE_COLUMNS, Column("Open", "right"), Column("Payment", whole=True)]
     print_table(
         columns,
-        [[*invoice_row(one), *(["void" if one["status"] == "void" else ""] if void else [])] for one in page],
+        [
+            [*invoice_row(invoice), invoice["amount_open"], invoice["payment_status"].replace("_", " ")]
+            for invoice in page
+        ],
     )
     if more:
         print(f"There are more: --after {page[-1]['number']}")
@@ -120,6 +129,8 @@ def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Te
     """Show an invoice; with --json the document as it was issued."""
     with opened(data, tenant, make=False) as house:
         invoice = get_invoice(house.books, house.tenant_id, number_)
+        balance = balances_of(house.books, house.tenant_id, [number_])[number_]
+        status = status_of(balance, house.clock())
     if as_json:
         print_json(invoice)
         return
@@ -133,10 +144,27 @@ def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Te
             "Issued": moment(datetime.fromisoformat(invoice["issued_at"])),
             "Due": moment(datetime.fromisoformat(invoice["due_at"])),
             **({"Void": invoice["void_reason"]} if invoice["status"] == "void" else {}),
+            "Payment": _paid(status, balance, invoice["currency"]),
         }
     )
     print()
     _print_lines(invoice)
+
+
+def _paid(status: PaymentStatus, balance: Balance, currency: str) -> str:
+    """`partly paid: 30.00 USD paid, 70.00 USD open`"""
+    said = status.value.replace("_", " ")
+    parts = [
+        f"{money(plain(amount), currency)} {what}"
+        for amount, what in (
+            (balance.paid, "paid"),
+            (balance.credited, "credited"),
+            (balance.written_off, "written off"),
+            (balance.open, "open"),
+        )
+        if amount
+    ]
+    return f"{said}: {', '.join(parts)}" if parts else said
 
 
 def _print_lines(invoice: dict[str, Any]) -> None:

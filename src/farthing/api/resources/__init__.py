@@ -18,6 +18,9 @@ from farthing.api.resources import (
     later_events,
     ledger,
     meters,
+    money_back,
+    payment_methods,
+    payments,
     plans,
     quarantine,
     reports,
@@ -29,6 +32,7 @@ from farthing.api.resources import (
     unbilled,
     usage,
     wallets,
+    webhooks,
 )
 
 ROUTERS = (
@@ -51,6 +55,10 @@ ROUTERS = (
     wallets.router,
     credit_notes.router,
     tax.router,
+    payments.router,
+    payment_methods.router,
+    money_back.router,
+    webhooks.router,
     ledger.router,
     reports.router,
     authorizations.router,

@@ -21,6 +21,8 @@ from farthing.api.web import (
 )
 from farthing.invoicing.pdf import render_pdf
 from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
+from farthing.payments.content import balance_json
+from farthing.payments.service import balances_of
 
 EVENTS_SHOWN_DEFAULT = 20
 EVENTS_SHOWN_MAX = 1000
@@ -44,11 +46,17 @@ class InvoiceQuery(PageQuery):
 def list_all_invoices(
     tenant_id: TenantId, services: House, query: Annotated[InvoiceQuery, Query()]
 ) -> Response:
-    """In order of issue, without their lines."""
+    """In order of issue, without their lines; with how far each is paid, now."""
     after = read_cursor(query.cursor, "invoices")
     items = list_invoices(services.books, tenant_id, after, query.limit + 1, query.customer)
+    balances = balances_of(services.books, tenant_id, [invoice["number"] for invoice in items])
+    now = services.now()
     return found_page(
-        items, query.limit, "invoices", lambda invoice: invoice["number"], lambda invoice: invoice
+        items,
+        query.limit,
+        "invoices",
+        lambda invoice: invoice["number"],
+        lambda invoice: invoice | balance_json(balances[invoice["number"]], now),
     )
 
 

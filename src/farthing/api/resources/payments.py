@@ -1,0 +1,212 @@
+"""Payments, how far invoices are paid, dunning, reconciliation."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+from pydantic.config import JsonDict
+
+from farthing.api.idempotency import Answer
+from farthing.api.paging import read_cursor
+from farthing.api.payment_documents import (
+    DunningPolicyDocument,
+    InvoicePaymentDocument,
+    PaymentDetailDocument,
+    PaymentDocument,
+    PaymentPage,
+    ReconciliationDocument,
+)
+from farthing.api.web import (
+    READ,
+    READ_ONE,
+    WRITE,
+    WRITE_ONE,
+    House,
+    JsonWrite,
+    PageQuery,
+    PathText,
+    QueryDocument,
+    TenantId,
+    body,
+    found,
+    found_page,
+)
+from farthing.catalog.model import Outcome
+from farthing.kernel.errors import NotFound
+from farthing.kernel.instant import parse_instant
+from farthing.kernel.reading import shown
+from farthing.payments.content import balance_json, detail_json, payment_json
+from farthing.payments.model import State
+from farthing.payments.reconciling.service import reconcile, reconciliation_json
+from farthing.payments.schedule import policy_json
+from farthing.payments.service import (
+    balances_of,
+    create_payment,
+    get_payment,
+    get_policy,
+    list_payments,
+    put_policy,
+    write_off,
+)
+
+MONTH = timedelta(days=31)
+_INSTANT: JsonDict = {"format": "date-time"}
+
+router = APIRouter(prefix="/v1", tags=["Payments"])
+
+
+@router.post(
+    "/payments",
+    status_code=201,
+    response_model=None,
+    responses={
+        200: {"model": PaymentDocument, "description": "The same payment stands already."},
+        201: {"model": PaymentDocument},
+        **WRITE_ONE,
+    },
+    openapi_extra=body("PaymentBody"),
+    summary="Create a payment",
+)
+def create(write: JsonWrite) -> Response:
+    """Write down money that came in; or, with `method`, ask for a charge, which the engine sends."""
+    services = write.services
+
+    def effect() -> Answer:
+        payment, outcome = create_payment(services.books, write.tenant_id, write.body, services.now())
+        return Answer(201 if outcome is Outcome.CREATED else 200, payment_json(payment))
+
+    return write.once(effect)
+
+
+class PaymentQuery(PageQuery):
+    """Which page of the payments."""
+
+    customer: str | None = Field(None, max_length=256, description="Only this customer's.")
+    invoice: str | None = Field(
+        None, max_length=256, description="Only those for, or that paid, this invoice."
+    )
+    state: State | None = Field(None, description="Only those in this state.")
+
+
+@router.get(
+    "/payments", response_model=None, responses={200: {"model": PaymentPage}, **READ}, summary="List payments"
+)
+def list_some(tenant_id: TenantId, services: House, query: Annotated[PaymentQuery, Query()]) -> Response:
+    """In the order of their making."""
+    after = int(read_cursor(query.cursor, "payments", numeric=True) or 0)
+    items = list_payments(
+        services.books, tenant_id, after, query.limit + 1, query.customer, query.invoice, query.state
+    )
+    return found_page(items, query.limit, "payments", lambda one: str(one.payment_id), payment_json)
+
+
+@router.get(
+    "/payments/{key}",
+    response_model=None,
+    responses={200: {"model": PaymentDetailDocument}, **READ_ONE},
+    summary="Get a payment",
+)
+def get_one(key: PathText, tenant_id: TenantId, services: House) -> Response:
+    """With all that happened to it, in order."""
+    return found(detail_json(get_payment(services.books, tenant_id, key)))
+
+
+@router.get(
+    "/invoices/{number}/payment",
+    response_model=None,
+    responses={200: {"model": InvoicePaymentDocument}, **READ_ONE},
+    summary="Get the payment of an invoice",
+)
+def get_paid(number: PathText, tenant_id: TenantId, services: House) -> Response:
+    """How far it is paid, now."""
+    return found(_paid(services, tenant_id, number))
+
+
+@router.post(
+    "/invoices/{number}/write-off",
+    response_model=None,
+    responses={200: {"model": InvoicePaymentDocument}, **WRITE_ONE},
+    openapi_extra=body("WriteOffBody"),
+    summary="Write an invoice off",
+)
+def give_up(number: PathText, write: JsonWrite) -> Response:
+    """What is open of it will not be paid: it becomes a loss, but for the tax on it."""
+    services = write.services
+
+    def effect() -> Answer:
+        write_off(services.books, write.tenant_id, number, write.body, services.now())
+        return Answer(200, _paid(services, write.tenant_id, number))
+
+    return write.once(effect)
+
+
+def _paid(services: House, tenant_id: int, number: str) -> dict[str, Any]:
+    balance = balances_of(services.books, tenant_id, [number]).get(number)
+    if balance is None:
+        raise NotFound("invoice_not_found", f"there is no invoice {shown(number)}")
+    return {"invoice": number} | balance_json(balance, services.now())
+
+
+@router.get(
+    "/dunning-policy",
+    response_model=None,
+    responses={200: {"model": DunningPolicyDocument}, **READ},
+    summary="Get the dunning policy",
+)
+def get_dunning(tenant_id: TenantId, services: House) -> Response:
+    """How those who do not pay are treated."""
+    return found(policy_json(get_policy(services.books, tenant_id)))
+
+
+@router.put(
+    "/dunning-policy",
+    response_model=None,
+    responses={200: {"model": DunningPolicyDocument}, **WRITE},
+    openapi_extra=body("DunningPolicyBody"),
+    summary="Set the dunning policy",
+)
+def put_dunning(write: JsonWrite) -> Response:
+    """From now on, also for what is overdue already."""
+    services = write.services
+
+    def effect() -> Answer:
+        policy = put_policy(services.books, write.tenant_id, write.body, services.now())
+        return Answer(200, policy_json(policy))
+
+    return write.once(effect)
+
+
+class ReconciliationQuery(QueryDocument):
+    """Which movements."""
+
+    start: str | None = Field(
+        None,
+        max_length=64,
+        json_schema_extra=_INSTANT,
+        description="The first moment that is in; absent: 31 days before the end.",
+    )
+    end: str | None = Field(
+        None,
+        max_length=64,
+        json_schema_extra=_INSTANT,
+        description="The first one that is not; absent: now.",
+    )
+
+
+@router.get(
+    "/reconciliations/{gateway}",
+    response_model=None,
+    responses={200: {"model": ReconciliationDocument}, **READ_ONE},
+    summary="Reconcile with a gateway",
+)
+def compare_with(
+    gateway: PathText, tenant_id: TenantId, services: House, query: Annotated[ReconciliationQuery, Query()]
+) -> Response:
+    """Every movement of the gateway is one of ours and the other way round, or it says which is not."""
+    own = services.gateways_of(tenant_id).get(gateway)
+    if own is None:
+        raise NotFound("unknown_gateway", f"there is no gateway {shown(gateway)} here")
+    end = services.now() if query.end is None else parse_instant(query.end, "end")
+    start = end - MONTH if query.start is None else parse_instant(query.start, "start")
+    return found(reconciliation_json(reconcile(services.books, tenant_id, own, start, end)))

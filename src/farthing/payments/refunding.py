@@ -1,0 +1,129 @@
+"""Money given back, in the caller's transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from farthing.db.outbox import Fact, announce
+from farthing.db.pool import BooksConnection
+from farthing.kernel.errors import Conflict
+from farthing.kernel.quantity import exact, plain
+from farthing.ledger.facts import RefundPaid
+from farthing.ledger.model import Transfer
+from farthing.ledger.recipes import refund_paid
+from farthing.payments.gateway import Outcome, Result
+from farthing.payments.model import Purpose, RefundState
+from farthing.payments.money_back import store as rows
+from farthing.payments.settling_store import take_back
+
+
+@dataclass(frozen=True, slots=True)
+class RefundTold:
+    """What was learnt about a refund."""
+
+    refund_id: int
+    outcome: Outcome
+
+
+_STATES = {
+    Result.SUCCEEDED: RefundState.SUCCEEDED,
+    Result.PROCESSING: RefundState.SENT,
+    Result.DECLINED: RefundState.FAILED,
+}
+
+
+def reserve_refund(
+    conn: BooksConnection,
+    tenant_id: int,
+    payment: Mapping[str, Any],
+    key: str,
+    amount: Decimal,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Set aside what is to go back: first of what stands to the customer's credit, then of what invoices got.
+
+    Raises Conflict `refund_above_payment`, `payment_not_succeeded`.
+    """
+    room = rows.select_room(conn, tenant_id, [payment["payment_id"]]).get(payment["payment_id"])
+    if room is None:
+        raise Conflict(
+            "payment_not_succeeded",
+            f"payment {payment['key']} is {payment['state']}: nothing can be given back of it",
+            path="payment",
+        )
+    credit, kept = room
+    if amount > kept:
+        raise Conflict(
+            "refund_above_payment",
+            f"{plain(amount)} is more than the {plain(kept)} {payment['currency']} that are left of payment "
+            f"{payment['key']}",
+            path="amount",
+        )
+    if amount > credit:
+        with exact():
+            short = amount - credit
+        take_back(conn, tenant_id, [(payment["payment_id"], short)], f"refund {key}", now)
+    values = {
+        "key": key,
+        "payment_id": payment["payment_id"],
+        "amount": amount,
+        "reason": reason,
+        "now": now,
+    }
+    rows.insert_refund(conn, tenant_id, values)
+
+
+def settle_refunds(
+    conn: BooksConnection,
+    tenant_id: int,
+    told: Sequence[RefundTold],
+    now: datetime,
+    transfers: list[Transfer],
+) -> int:
+    """Apply what became of refunds; answers with how many moved. What is old news moves nothing."""
+    known = [one for one in told if one.outcome.result in _STATES]
+    if not known:
+        return 0
+    moved = rows.move_refunds(
+        conn,
+        tenant_id,
+        [
+            {
+                "refund_id": one.refund_id,
+                "state": _STATES[one.outcome.result],
+                "provider_id": one.outcome.provider_id,
+                "code": (one.outcome.code or "declined") if one.outcome.result is Result.DECLINED else None,
+            }
+            for one in known
+        ],
+        now,
+    )
+    facts = []
+    for row in moved:
+        body = {
+            "payment": row["payment"],
+            "amount": plain(row["amount"]),
+            "currency": row["currency"],
+            "code": row["failure"],
+        }
+        if row["state"] == RefundState.SUCCEEDED:
+            facts.append(Fact("refund.succeeded", row["key"], body, now))
+            transfers.append(
+                refund_paid(
+                    RefundPaid(
+                        row["key"],
+                        row["customer_id"],
+                        row["currency"],
+                        row["amount"],
+                        now,
+                        of_prepaid=row["purpose"] == Purpose.TOP_UP,
+                    )
+                )
+            )
+        elif row["state"] == RefundState.FAILED:
+            facts.append(Fact("refund.failed", row["key"], body, now))
+    announce(conn, tenant_id, facts)
+    return len(moved)
