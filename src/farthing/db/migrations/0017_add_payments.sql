@@ -474,7 +474,8 @@ DECLARE
     piece   numeric;
     paid    record;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('payments.settling', NEW.tenant_id));
+    -- The lock of whoever settles payments: see lock_settling.
+    PERFORM pg_advisory_xact_lock(hashtext('farthing.payments'), (NEW.tenant_id % 2147483648)::int);
     SELECT * INTO balance FROM invoice_balances WHERE tenant_id = NEW.tenant_id AND invoice_id = NEW.invoice_id;
     given := balance.payable - balance.credited - balance.written_off;
     IF TG_TABLE_NAME = 'credit_notes' THEN
