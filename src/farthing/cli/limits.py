@@ -9,8 +9,9 @@ from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, number, print_json, print_table, printable
 from farthing.wallets.holds.content import limit_json
-from farthing.wallets.holds.lookup import delete_limit, list_limits, put_limit
+from farthing.wallets.holds.lookup import list_limits
 from farthing.wallets.holds.model import Level, SpendingLimit
+from farthing.wallets.holds.service import delete_limit, put_limit
 
 LIMIT_MAX = 100
 

@@ -21,8 +21,9 @@ from farthing.api.web import (
 )
 from farthing.catalog.model import Outcome
 from farthing.wallets.holds.content import limit_json
-from farthing.wallets.holds.lookup import delete_limit, list_limits, put_limit
+from farthing.wallets.holds.lookup import list_limits
 from farthing.wallets.holds.model import SpendingLimit, Spent
+from farthing.wallets.holds.service import delete_limit, put_limit
 
 ID_MAX = 2**63 - 1
 

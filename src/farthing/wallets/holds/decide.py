@@ -242,10 +242,18 @@ def _available(funds: Funds | None, uses: Sequence[Use], at: datetime) -> Decima
 
 # ---- Limits
 
+OLDEST_PERIOD = timedelta(days=800)
+"""No period of a limit began longer ago: the longest is a year."""
+
 
 def limit_period(limit: SpendingLimit, now: datetime) -> Period:
     """The period of a limit that a moment lies in."""
     return next(billing_periods(CALENDAR, limit.interval, 1, limit.timezone, now))
+
+
+def spent_now(spending: Mapping[Counted, Spent], limit: SpendingLimit, now: datetime) -> Spent:
+    """What counts against a limit in its present period."""
+    return spending.get(Counted(limit.limit_id, limit_period(limit, now).start), Spent(ZERO, ZERO))
 
 
 def _limits(

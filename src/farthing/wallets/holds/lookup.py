@@ -1,9 +1,8 @@
-"""Use cases around authorisations: see what stands, and set spending limits."""
+"""What people see of authorisations and spending limits, and how a limit is read."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 
-from farthing.catalog.model import Outcome
 from farthing.customers.service import get_customer
 from farthing.db import Books
 from farthing.kernel.errors import NotFound
@@ -13,9 +12,8 @@ from farthing.kernel.reading import Faults, Fields, parse_choice, parse_subject,
 from farthing.wallets.holds import limits_store as limit_rows
 from farthing.wallets.holds import store as rows
 from farthing.wallets.holds.content import whole_json
-from farthing.wallets.holds.decide import limit_period
+from farthing.wallets.holds.decide import OLDEST_PERIOD, spent_now
 from farthing.wallets.holds.model import (
-    Counted,
     Document,
     Hold,
     Level,
@@ -24,7 +22,6 @@ from farthing.wallets.holds.model import (
     Spent,
     Status,
 )
-from farthing.wallets.holds.service import OLDEST_PERIOD
 
 LIST_LIMIT_MAX = 101
 """A page of a hundred, and the one that tells whether another page follows."""
@@ -94,41 +91,6 @@ def _parse_level(raw: object, path: str) -> Level:
     return Level(parse_choice(raw, path, tuple(Level), code=INVALID_LIMIT))
 
 
-def put_limit(
-    books: Books, tenant_id: int, raw: object, now: datetime
-) -> tuple[SpendingLimit, Spent, Outcome]:
-    """Set a limit; one of the same customer, level, name and interval is replaced.
-
-    One that is set below what counts against it already lets nothing more through until its period ends.
-
-    Raises InvalidInput; NotFound `customer_not_found`.
-    """
-    content = parse_limit(raw)
-    customer = get_customer(books, tenant_id, content.customer)
-    with books.transaction(tenant_id) as conn:
-        before = limit_rows.select_limits_after(conn, tenant_id, 0, None, customer.customer_id)
-        limit_id = limit_rows.put_limit(conn, tenant_id, customer.customer_id, content, now)
-        after = limit_rows.select_limits_after(conn, tenant_id, limit_id - 1, 1, customer.customer_id)[0]
-        spent = _spent(
-            limit_rows.select_spending(conn, tenant_id, [limit_id], now - OLDEST_PERIOD), after, now
-        )
-    was = next((limit for limit in before if limit.limit_id == limit_id), None)
-    if was is None:
-        return after, spent, Outcome.CREATED
-    return after, spent, Outcome.UNCHANGED if was.amount == after.amount else Outcome.CHANGED
-
-
-def delete_limit(books: Books, tenant_id: int, limit_id: int, now: datetime) -> tuple[SpendingLimit, Spent]:
-    """From now on it bounds nothing. What it was. Raises NotFound `spending_limit_not_found`."""
-    with books.transaction(tenant_id) as conn:
-        found = limit_rows.select_limits_after(conn, tenant_id, limit_id - 1, 1, None)
-        if not found or found[0].limit_id != limit_id:
-            raise NotFound("spending_limit_not_found", f"there is no spending limit {limit_id}")
-        spending = limit_rows.select_spending(conn, tenant_id, [limit_id], now - OLDEST_PERIOD)
-        limit_rows.remove_limit(conn, tenant_id, limit_id, now)
-    return found[0], _spent(spending, found[0], now)
-
-
 def list_limits(
     books: Books, tenant_id: int, after: int, limit: int, now: datetime, customer: str | None = None
 ) -> list[tuple[SpendingLimit, Spent]]:
@@ -142,8 +104,4 @@ def list_limits(
         found = limit_rows.select_limits_after(conn, tenant_id, after, limit, customer_id)
         ids = [one.limit_id for one in found]
         spending = limit_rows.select_spending(conn, tenant_id, ids, now - OLDEST_PERIOD)
-    return [(one, _spent(spending, one, now)) for one in found]
-
-
-def _spent(spending: Mapping[Counted, Spent], limit: SpendingLimit, now: datetime) -> Spent:
-    return spending.get(Counted(limit.limit_id, limit_period(limit, now).start), Spent(ZERO, ZERO))
+    return [(one, spent_now(spending, one, now)) for one in found]

@@ -1,4 +1,4 @@
-"""The use case of authorisations: a batch of requests in one transaction.
+"""Use cases of authorisations: a batch of requests in one transaction; setting spending limits.
 
     lock the grants (by id) and limits of all customers concerned -> read -> decide -> write -> commit
 
@@ -8,28 +8,31 @@ never remembered from one batch to the next; what a customer is charged for is, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 import psycopg
 from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolation
 
+from farthing.catalog.model import Outcome as Made
 from farthing.catalog.store import select_meters_after, select_plan_versions
 from farthing.customers.model import Subscription
+from farthing.customers.service import get_customer
 from farthing.customers.store import select_subscriptions
 from farthing.customers.timeline import lives_of
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
-from farthing.kernel.errors import Conflict, FarthingError, Unavailable
+from farthing.kernel.errors import Conflict, FarthingError, NotFound, Unavailable
 from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.reading import shown
 from farthing.wallets.burn_down import Funds
 from farthing.wallets.draw_store import lock_open_grants
 from farthing.wallets.holds import limits_store as limit_rows
 from farthing.wallets.holds import store as rows
-from farthing.wallets.holds.decide import Decided, Ground, decide, uses_of
+from farthing.wallets.holds.decide import OLDEST_PERIOD, Decided, Ground, decide, spent_now, uses_of
 from farthing.wallets.holds.ladders import ladders_of
+from farthing.wallets.holds.lookup import parse_limit
 from farthing.wallets.holds.model import (
     Asked,
     Authorize,
@@ -37,6 +40,8 @@ from farthing.wallets.holds.model import (
     Hold,
     Outcome,
     Settle,
+    SpendingLimit,
+    Spent,
     Status,
 )
 from farthing.wallets.holds.pricing import LadderKey, Use
@@ -45,8 +50,6 @@ from farthing.wallets.holds.terms import CustomerTerms
 
 TRIES = 5
 """How often a batch is begun anew where another one came in between."""
-OLDEST_PERIOD = timedelta(days=800)
-"""No period of a limit began longer ago: the longest is a year."""
 REMEMBERED_MAX = 50_000
 """Customers of one tenant whose terms one process remembers."""
 
@@ -290,3 +293,39 @@ def _settled_elsewhere(asked: Asked, error: UniqueViolation) -> Conflict:
     assert isinstance(asked, Settle), f"only events are unique beside keys: {error}"
     said = f"the event {shown(asked.event.id)} of {shown(asked.event.source)} settled another authorisation"
     return Conflict("event_settled_elsewhere", said, path="event.id")
+
+
+# ---- Spending limits
+
+
+def put_limit(books: Books, tenant_id: int, raw: object, now: datetime) -> tuple[SpendingLimit, Spent, Made]:
+    """Set a limit; one of the same customer, level, name and interval is replaced.
+
+    One that is set below what counts against it already lets nothing more through until its period ends.
+
+    Raises InvalidInput; NotFound `customer_not_found`.
+    """
+    content = parse_limit(raw)
+    customer = get_customer(books, tenant_id, content.customer)
+    with books.transaction(tenant_id) as conn:
+        before = limit_rows.select_limits_after(conn, tenant_id, 0, None, customer.customer_id)
+        limit_id = limit_rows.put_limit(conn, tenant_id, customer.customer_id, content, now)
+        after = limit_rows.select_limits_after(conn, tenant_id, limit_id - 1, 1, customer.customer_id)[0]
+        spent = spent_now(
+            limit_rows.select_spending(conn, tenant_id, [limit_id], now - OLDEST_PERIOD), after, now
+        )
+    was = next((limit for limit in before if limit.limit_id == limit_id), None)
+    if was is None:
+        return after, spent, Made.CREATED
+    return after, spent, Made.UNCHANGED if was.amount == after.amount else Made.CHANGED
+
+
+def delete_limit(books: Books, tenant_id: int, limit_id: int, now: datetime) -> tuple[SpendingLimit, Spent]:
+    """From now on it bounds nothing. What it was. Raises NotFound `spending_limit_not_found`."""
+    with books.transaction(tenant_id) as conn:
+        found = limit_rows.select_limits_after(conn, tenant_id, limit_id - 1, 1, None)
+        if not found or found[0].limit_id != limit_id:
+            raise NotFound("spending_limit_not_found", f"there is no spending limit {limit_id}")
+        spending = limit_rows.select_spending(conn, tenant_id, [limit_id], now - OLDEST_PERIOD)
+        limit_rows.remove_limit(conn, tenant_id, limit_id, now)
+    return found[0], spent_now(spending, found[0], now)
