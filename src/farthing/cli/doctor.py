@@ -91,6 +91,16 @@ def doctor(
     return EXIT_OK if well else EXIT_NO
 
 
+def examine(house: App, bar: Bar) -> list[str]:
+    """Ask every check of every tenant. Gives what is off."""
+    tenants = {row.tenant_id: row.key for row in list_tenants(house.books)}
+    return [
+        f"{check.law}: {finding}"
+        for check in _checks(house, tenants)
+        for finding in _asked(check, bar).findings
+    ]
+
+
 def _checks(house: App, tenants: dict[int, str]) -> Iterator[_Check]:
     books, data_dir = house.books, house.settings.data_dir
     yield _Check("tenants are apart", None, lambda _: check_row_security(books))

@@ -116,7 +116,7 @@ def check_waiting_log(books: Books, log_dir: Path) -> Checked:
     for log_file in list_log_files(log_dir):
         start = sealed_to.get(log_file, 0)
         try:
-            waiting += _end_of_blocks(log_dir / log_file, start) > start
+            waiting += end_of_blocks(log_dir / log_file, start) > start
         except Corrupt as error:
             findings.append(error.message)
     return checked(waiting + len(findings), "log file", findings)
@@ -135,13 +135,13 @@ def cut_off(books: Books, log_dir: Path) -> dict[str, int]:
         path = log_dir / log_file
         with suppress(Corrupt, FileNotFoundError):
             if is_finished(path):
-                left = path.stat().st_size - _end_of_blocks(path, sealed_to.get(log_file, 0))
+                left = path.stat().st_size - end_of_blocks(path, sealed_to.get(log_file, 0))
                 if left > 0:
                     found[log_file] = left
     return found
 
 
-def _end_of_blocks(path: Path, offset: int) -> int:
+def end_of_blocks(path: Path, offset: int) -> int:
     """Where the last whole block ends; `offset` where none follows it."""
     try:
         while blocks := read_blocks(path, offset, PIECE_BYTES):

@@ -29,6 +29,7 @@ from farthing.events.log.files import (
     sync_directory,
     sync_file,
 )
+from farthing.events.removal import removing
 from farthing.events.seal import DecodedBlocks, SealedBatch, decode_blocks, run_path, seal_blocks
 from farthing.events.store import books as rows
 from farthing.events.store import quarantine as quarantine_rows
@@ -234,12 +235,15 @@ class Sealer:
                 rows.insert_run(conn, tenant_id, row, now)
             runs[run_id] = open_run(self.store.data_dir / path, run_id, row.ids)
             for old in chosen:
-                # Only the sealer reads id runs, so nobody else has these files open.
                 del runs[old]
-                (self.store.data_dir / run_path(tenant_id, old)).unlink(missing_ok=True)
+            _remove_runs(self.store.data_dir, [run_path(tenant_id, old) for old in chosen])
 
     def remove_sealed_logs(self, now: datetime, keep_seconds: int) -> int:
         """Remove log files whose writer has gone and whose every block is sealed and old enough."""
+        with removing(self.store.data_dir) as allowed:
+            return self._remove_sealed_logs(now, keep_seconds) if allowed else 0
+
+    def _remove_sealed_logs(self, now: datetime, keep_seconds: int) -> int:
         assert self._cursors is not None, "seal first"
         removed = 0
         for log_file in list_log_files(self.log_dir):
@@ -291,9 +295,16 @@ def rebuild_index(books: Books, store: EventStore, tenant_id: int, now: datetime
             raise Conflict("sealed_elsewhere", "another process changed the id runs of this tenant")
         for run in made:
             rows.insert_run(conn, tenant_id, run, now)
-    for run in old:  # Only the sealer reads id runs.
-        (store.data_dir / run.path).unlink(missing_ok=True)
+    _remove_runs(store.data_dir, [run.path for run in old])
     return made
+
+
+def _remove_runs(data_dir: Path, paths: Sequence[str]) -> None:
+    """Only the sealer reads id runs, so nobody has these files open; where a copy is under way, the sweep does it."""
+    with removing(data_dir) as allowed:
+        if allowed:
+            for path in paths:
+                (data_dir / path).unlink(missing_ok=True)
 
 
 def repair_index(books: Books, store: EventStore, tenant_id: int, now: datetime) -> int | None:
@@ -317,7 +328,15 @@ def repair_index(books: Books, store: EventStore, tenant_id: int, now: datetime)
 
 
 def sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int) -> int:
-    """Remove files of these tenants that no row names: debris of a crash, or replaced and no longer read."""
+    """Remove files of these tenants that no row names: debris of a crash, or replaced and no longer read.
+
+    Removes nothing while somebody copies the files.
+    """
+    with removing(data_dir) as allowed:
+        return _sweep(books, data_dir, tenant_ids, now, keep_seconds) if allowed else 0
+
+
+def _sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int) -> int:
     removed = 0
     for tenant_id in tenant_ids:
         with books.read_only(tenant_id) as conn:
