@@ -81,7 +81,8 @@ def _rows(
                 )
         known = columns.subjects(conn, tenant_id, customer_id)
         keys = columns.customer_keys(conn, tenant_id) if "customer" in query.group_by else {}
-        segments = _segments(store, conn, tenant_id, meter, query.start, query.end)
+        named = None if query.customer is None else columns.subject_names(known)
+        segments = _segments(store, conn, tenant_id, meter, query.start, query.end, named)
         return columns.usage_groups(store, segments, known, meter, query), keys
 
 
@@ -134,8 +135,8 @@ def events_behind(
         clocks among them.
     Each event: source, id, subject, time (RFC 3339), value (decimal text).
     """
-    segments = _segments(store, conn, tenant_id, meter, start, end)
     known = columns.subjects(conn, tenant_id, customer_id)
+    segments = _segments(store, conn, tenant_id, meter, start, end, columns.subject_names(known))
     total, found = columns.event_rows(
         store, segments, known, meter, start, end, dimensions, min(limit, EVENTS_SHOWN_MAX), clocks
     )
@@ -150,10 +151,19 @@ def events_behind(
 
 
 def _segments(
-    store: EventStore, conn: Connection, tenant_id: int, meter: Meter, start: datetime, end: datetime
+    store: EventStore,
+    conn: Connection,
+    tenant_id: int,
+    meter: Meter,
+    start: datetime,
+    end: datetime,
+    subjects: Sequence[str] | None = None,
 ) -> list[Segment]:
-    """The segments that may hold events of the meter in [start, end), each with the columns that it needs."""
-    segments = event_rows.segments(conn, tenant_id, event_type=meter.event_type, start=start, end=end)
+    """The segments that may hold events of the meter (of these subjects) in [start, end), each with the columns that
+    it needs."""
+    segments = event_rows.segments(
+        conn, tenant_id, event_type=meter.event_type, subjects=subjects, start=start, end=end
+    )
     check_segments(store, tenant_id, segments)
     needed = wanted_columns([meter]).names()
     if any(name not in segment.columns for segment in segments for name in needed):

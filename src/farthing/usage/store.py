@@ -64,6 +64,20 @@ def customer_id_of(conn: Connection, tenant_id: int, key: str) -> int | None:
     return None if found is None else int(found["customer_id"])
 
 
+SUBJECTS_NAMED_MAX = 1000
+"""More subjects of a customer than this are not named in the question, only joined."""
+
+
+def subject_names(known_subjects: pa.Table) -> list[str] | None:
+    """The subjects by name, for the files and pages of a segment that cannot have any of them to be passed over.
+
+    None where there are too many of them.
+    """
+    if len(known_subjects) > SUBJECTS_NAMED_MAX:
+        return None
+    return [str(name) for name in known_subjects.column("subject").to_pylist()]
+
+
 def usage_groups(
     store: EventStore, segments: Sequence[Segment], known_subjects: pa.Table, meter: Meter, query: UsageQuery
 ) -> list[tuple[Any, ...]]:
@@ -74,7 +88,8 @@ def usage_groups(
     if not segments:
         return []
     bound = Bound()
-    events = events_sql(store, segments, meter, query.start, query.end, bound)
+    only = None if query.customer is None else subject_names(known_subjects)
+    events = events_sql(store, segments, meter, query.start, query.end, bound, only)
     columns = {"customer": "customer_id", "subject": "subject", "source": "source"} | {
         name: identifier(text_column(path)) for name, path in meter.dimensions
     }
@@ -115,7 +130,7 @@ def event_rows(
     if not segments:
         return 0, []
     bound = Bound()
-    events = events_sql(store, segments, meter, start, end, bound)
+    events = events_sql(store, segments, meter, start, end, bound, subject_names(known_subjects))
     events = labelled_sql(events, clocks, start, end, bound)
     columns = {name: identifier(text_column(path)) for name, path in meter.dimensions}
     columns |= {clock.dimension: identifier(clock.dimension) for clock in clocks}
@@ -145,15 +160,25 @@ def event_rows(
 
 
 def events_sql(
-    store: EventStore, segments: Sequence[Segment], meter: Meter, start: datetime, end: datetime, bound: Bound
+    store: EventStore,
+    segments: Sequence[Segment],
+    meter: Meter,
+    start: datetime,
+    end: datetime,
+    bound: Bound,
+    subjects: Sequence[str] | None = None,
 ) -> str:
-    """The events that count for the meter in [start, end), with `value` and the typed columns."""
+    """The events that count for the meter in [start, end), of some subjects or of all, with `value` and the typed
+    columns."""
     names = wanted_columns([meter]).names()
     shapes: dict[tuple[str, ...], list[str]] = {}
     for segment in segments:
         shape = tuple(segment.columns[name] for name in names)
         shapes.setdefault(shape, []).append(str(store.data_dir / segment.path))
     typed = "".join(f", {identifier(name)}" for name in names)
+    of_subjects = ""
+    if subjects is not None:
+        of_subjects = f" AND subject IN ({', '.join(map(bound.bind, subjects)) or 'NULL'})"
     scans = []
     for _, files in sorted(shapes.items()):
         value = _scanned_value_sql(meter, bound)
@@ -161,7 +186,8 @@ def events_sql(
             f"SELECT source, id, subject, time, received_at{typed}, {value} AS value "
             f"FROM read_parquet({bound.bind(files)}) WHERE type = {bound.bind(meter.event_type)} "
             f"AND time >= make_timestamp({bound.bind(unix_microseconds(start))}) "
-            f"AND time < make_timestamp({bound.bind(unix_microseconds(end))}) AND {filter_sql(meter, bound)}"
+            f"AND time < make_timestamp({bound.bind(unix_microseconds(end))}){of_subjects} "
+            f"AND {filter_sql(meter, bound)}"
         )
     together = " UNION ALL ".join(scans)
     return together if meter.value is None else f"SELECT * FROM ({together}) WHERE value IS NOT NULL"

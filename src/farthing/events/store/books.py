@@ -16,7 +16,11 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment in force: one immutable file that the event store may read."""
+    """A segment in force: one immutable file that the event store may read.
+
+    merge_id: the merge that made it; the segments of one follow each other in the order of type and subject.
+        None: its events stand in the order of arrival.
+    """
 
     segment_id: str
     path: str
@@ -25,6 +29,7 @@ class Segment:
     checksum: bytes
     event_types: tuple[str, ...]
     columns: Mapping[str, str]
+    merge_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +123,20 @@ def insert_seal(conn: Connection, tenant_id: int, seal: Seal, now: datetime) -> 
 
 
 def insert_segment(
-    conn: Connection, tenant_id: int, segment_id: str, path: str, file: SegmentFile, now: datetime
+    conn: Connection,
+    tenant_id: int,
+    segment_id: str,
+    path: str,
+    file: SegmentFile,
+    now: datetime,
+    merge_id: str | None = None,
 ) -> None:
     """Put a segment in force."""
     conn.execute(
         """
-        INSERT INTO segments (tenant_id, segment_id, path, events, bytes, checksum, event_types, min_time, max_time,
-                              columns, sealed_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        INSERT INTO segments (tenant_id, segment_id, path, events, bytes, checksum, event_types, first_subjects,
+                              last_subjects, min_time, max_time, columns, sealed_at, merge_id)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         [
             tenant_id,
@@ -135,12 +146,21 @@ def insert_segment(
             file.size_bytes,
             file.checksum,
             [_postgres_text(event_type) for event_type in file.event_types],
+            [None if subject is None else subject.partition("\0")[0] for subject in file.first_subjects],
+            [None if subject is None else _at_least(subject) for subject in file.last_subjects],
             from_unix_microseconds(file.min_time_us),
             from_unix_microseconds(file.max_time_us),
             Jsonb(file.columns),
             now,
+            merge_id,
         ],
     )
+
+
+def _at_least(subject: str) -> str:
+    """The subject, or where PostgreSQL cannot hold it a text that sorts behind it."""
+    before, nul, _ = subject.partition("\0")
+    return before + "\U0010ffff" if nul else subject
 
 
 def _postgres_text(text: str) -> str:
@@ -160,20 +180,38 @@ def segments(
     tenant_id: int,
     *,
     event_type: str | None = None,
+    subjects: Sequence[str] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    lacking: Sequence[str] | None = None,
 ) -> list[Segment]:
-    """The segments in force that may hold events of a type in [start, end)."""
+    """The segments in force that may hold events of a type, of these subjects (with a type only), in [start, end).
+
+    lacking: only those that have not all of these typed columns.
+    """
     rows = conn.execute(
         """
-        SELECT segment_id, path, events, bytes, checksum, event_types, columns FROM segments
+        SELECT segment_id, path, events, bytes, checksum, event_types, columns, merge_id FROM segments
          WHERE tenant_id = %(tenant)s
            AND (%(type)s::text IS NULL OR %(type)s = ANY(event_types))
            AND (%(start)s::timestamptz IS NULL OR max_time >= %(start)s)
            AND (%(end)s::timestamptz IS NULL OR min_time < %(end)s)
+           AND (%(lacking)s::text[] IS NULL OR NOT jsonb_exists_all(columns, %(lacking)s))
+           AND (%(subjects)s::text[] IS NULL OR first_subjects IS NULL OR EXISTS (
+                SELECT FROM unnest(event_types, first_subjects, last_subjects) AS held (type, lowest, highest)
+                  JOIN unnest(%(subjects)s::text[]) AS asked (subject)
+                    ON asked.subject COLLATE "C" >= held.lowest AND asked.subject COLLATE "C" <= held.highest
+                 WHERE held.type = %(type)s))
          ORDER BY segment_id
         """,
-        {"tenant": tenant_id, "type": event_type, "start": start, "end": end},
+        {
+            "tenant": tenant_id,
+            "type": event_type,
+            "subjects": None if subjects is None else list(subjects),
+            "start": start,
+            "end": end,
+            "lacking": None if lacking is None else list(lacking),
+        },
     )
     return [
         Segment(
@@ -184,6 +222,7 @@ def segments(
             row["checksum"],
             tuple(row["event_types"]),
             row["columns"],
+            row["merge_id"],
         )
         for row in rows
     ]

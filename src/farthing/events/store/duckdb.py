@@ -15,6 +15,7 @@ event whose number or text would change by that is found by its spelling and rea
 """
 
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,10 @@ _PLAIN_TEXT = r"({0} < '-' OR {0} >= ':' AND {0} < '[' OR {0} >= '\' AND {0} < '
 _BEFORE_DATA = """',"data":'"""
 
 
+_stores = itertools.count()
+"""Several stores of one process write what does not fit into memory to places of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lateness:
     """How far an event's time may lie from its receipt before it is quarantined."""
@@ -85,15 +90,34 @@ class Lateness:
 
 @dataclass(frozen=True, slots=True)
 class SegmentFile:
-    """What was written: the facts that the books keep about a segment."""
+    """What was written: the facts that the books keep about a segment.
+
+    first_subjects, last_subjects: of the events of each type, None where they have none.
+    """
 
     events: int
     size_bytes: int
     checksum: bytes
     event_types: list[str]
+    first_subjects: list[str | None]
+    last_subjects: list[str | None]
     min_time_us: int
     max_time_us: int
     columns: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """What is in a segment, by type of event."""
+
+    rows: list[tuple[str, int, str | None, str | None, int, int]]
+
+    def file(self, size_bytes: int, checksum: bytes, columns: dict[str, str]) -> SegmentFile:
+        """The segment as a file."""
+        types, events, first, last, min_us, max_us = (list(column) for column in zip(*self.rows, strict=True))
+        return SegmentFile(
+            sum(events), size_bytes, checksum, types, first, last, min(min_us), max(max_us), columns
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +157,7 @@ class EventStore:
                 "preserve_insertion_order": False,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "temp_directory": str(data_dir / "tmp" / str(os.getpid())),
+                "temp_directory": str(data_dir / "tmp" / f"{os.getpid()}-{next(_stores)}"),
             }
         )
         self._database.execute("SET TimeZone = 'UTC'")
@@ -451,14 +475,14 @@ def write_segment(
         f", coalesce(bool_or({whole} IS NULL AND regexp_matches({raw}, '[.eE]')), FALSE)"
         for raw, whole in zip(raws, wholes, strict=True)
     )
-    facts = cursor.execute(
-        f"SELECT count(*), list_sort(list(DISTINCT type)), epoch_us(min(time)), epoch_us(max(time)){fractions} "
-        f"FROM segment_rows"
-    ).fetchone()
-    assert facts is not None
+    has_fractions = cursor.execute(f"SELECT count(*){fractions} FROM segment_rows").fetchone()
+    assert has_fractions is not None
+    facts = segment_facts(cursor, "segment_rows")
     types: dict[str, str] = {}
     typed = ""
-    for numeric, raw, whole, has_fraction in zip(columns.numbers, raws, wholes, facts[4:], strict=True):
+    for numeric, raw, whole, has_fraction in zip(
+        columns.numbers, raws, wholes, has_fractions[1:], strict=True
+    ):
         name = number_column(numeric)
         types[name] = EXACT_NUMBER if has_fraction else _WHOLE_NUMBER
         # Narrowing 128-bit decimals takes far longer than reading the odd text again.
@@ -479,7 +503,18 @@ def write_segment(
         [str(path)],
     )
     size, checksum = seal_file(path)
-    return SegmentFile(facts[0], size, checksum, facts[1], facts[2], facts[3], types)
+    return facts.file(size, checksum, types)
+
+
+def segment_facts(cursor: duckdb.DuckDBPyConnection, rows: str, *bound: object) -> SegmentFacts:
+    """What is in the rows of a segment, a table or a file."""
+    return SegmentFacts(
+        cursor.execute(
+            f"SELECT type, count(*), min(subject), max(subject), epoch_us(min(time)), epoch_us(max(time)) "
+            f"FROM {rows} GROUP BY type ORDER BY type",
+            list(bound),
+        ).fetchall()
+    )
 
 
 def seal_file(path: Path) -> tuple[int, bytes]:
