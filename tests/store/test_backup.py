@@ -26,6 +26,7 @@ from farthing.events.checks import (
     check_sealed_log,
     check_waiting_log,
 )
+from farthing.events.index_checks import check_index, check_segments_hold
 from farthing.events.ingest import ingest_file
 from farthing.events.removal import nothing_removed, removing
 from farthing.events.sealer import Sealer, only_sealer, seal_here, sweep
@@ -78,6 +79,8 @@ class House:
                 check_conservation(self.books, tenant_id),
                 check_files(self.books, self.data_dir, tenant_id),
                 check_counted_once(self.books, self.store, tenant_id),
+                check_index(self.books, self.store, tenant_id, nothing),
+                check_segments_hold(self.books, self.store, tenant_id, nothing),
                 check_sums(self.books, tenant_id),
                 check_numbers(self.books, tenant_id),
                 check_documents(self.books, tenant_id),

@@ -230,10 +230,18 @@ def test_a_merge_that_fails_is_told_and_the_runs_stand(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(RunMerge, "write", fail)
-    with pytest.raises(OSError, match="Input/output"):
+
+    def eight_runs() -> None:
         for number in range(8):
             works.take(tenant_id, [event(f"i{number}", {"n": 1, "model": "x"})])
         works.sealer.take_merged(works.now, wait=True)
+
+    with pytest.raises(OSError, match="Input/output"):
+        eight_runs()
+    monkeypatch.undo()
     works.restart()
-    assert works.take(tenant_id, [event("i3", {"n": 1, "model": "x"})]) == (0, 1, 0)
+    works.seal()
+    works.append(tenant_id, [event("i3", {"n": 1, "model": "x"})])
+    works.seal()
+    assert works.tally(tenant_id)["duplicate"] == 1
     works.check(tenant_id)

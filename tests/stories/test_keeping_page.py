@@ -32,7 +32,12 @@ def test_the_examples_of_keeping(passable_dir: Path) -> None:
         found: dict[str, object] = json.loads((passable_dir / file).read_text())
         return found
 
-    assert said("backup.json")["events"] == said("checked.json")["events"] == said("restored.json")["events"] == 2
+    assert (
+        said("backup.json")["events"]
+        == said("checked.json")["events"]
+        == said("restored.json")["events"]
+        == 2
+    )
     assert said("restored.json")["findings"] == []
     (invoice,) = said("bill.json")["issued"]  # type: ignore[misc]
     assert invoice["total"] == "1.00"
