@@ -33,6 +33,8 @@ SECONDS_MAX = 100 * 366 * 86_400
 PREFIX = "FARTHING_"
 ROOT_DATA_DIR = "/var/lib/farthing/default"
 USER_DATA_DIR = "~/.farthing"
+RETENTION_SECONDS = 3600
+"""How often it is looked for events that are older than they are kept."""
 ENGINE_ENTRY = "farthing.app:run_engine_process"
 
 _MEMORY = re.compile(r"\d{1,6}(\.\d{1,3})? ?[KMGT]i?B", re.IGNORECASE)
@@ -367,6 +369,12 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
         Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
         Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
         Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
+    from farthing.keeping.service import remove_expired
+    from farthing.workflows.duties import Duty
+
+    return [
+        Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
+        Duty("retention", RETENTION_SECONDS, lambda tenant, now: remove_expired(books, store, tenant, now)),
     ]
 
 

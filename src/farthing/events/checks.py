@@ -17,6 +17,7 @@ from farthing.events.log.files import is_finished, list_log_files, read_blocks
 from farthing.events.store import books as rows
 from farthing.events.store import checks as columns
 from farthing.events.store import quarantine as quarantine_rows
+from farthing.events.store import removed as removed_rows
 from farthing.events.store.duckdb import EventStore
 from farthing.events.verified import CHANGED
 from farthing.kernel.checked import Checked, checked
@@ -38,6 +39,7 @@ def check_conservation(books: Books, tenant_id: int) -> Checked:
         sealed = rows.tally(conn, tenant_id)
         quarantined = sum(rows.quarantine_reasons(conn, tenant_id).values())
         stored = sum(segment.events for segment in rows.segments(conn, tenant_id))
+        removed = removed_rows.removed_events(conn, tenant_id)
         indexed = sum(run.ids for run in rows.id_runs(conn, tenant_id))
         overdrawn = quarantine_rows.overdrawn_seals(conn, tenant_id)
     findings = [
@@ -49,7 +51,7 @@ def check_conservation(books: Books, tenant_id: int) -> Checked:
     if sealed["accepted"] != parts:
         findings.append(f"{sealed['accepted']} events were accepted, and {parts} are accounted for")
     for what, count, by_seals in (
-        ("events in segments", stored, sealed["counted"]),
+        ("events in segments, or removed after their time", stored + removed, sealed["counted"]),
         ("ids in the index", indexed, sealed["counted"]),
         ("events in quarantine", quarantined, sealed["quarantined"]),
     ):

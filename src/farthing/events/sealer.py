@@ -36,6 +36,7 @@ from farthing.events.store import books as rows
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store.books import RunRow, Seal
 from farthing.events.store.duckdb import EventStore, Lateness, segment_identities
+from farthing.events.store.removed import removed_events
 from farthing.events.verified import VerifiedFiles
 from farthing.kernel.errors import Conflict, Corrupt, Unavailable
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
@@ -294,11 +295,19 @@ class Sealer:
 def rebuild_index(books: Books, store: EventStore, tenant_id: int, now: datetime) -> list[RunRow]:
     """Make a tenant's id index anew from its segments. For whoever is the only sealer. Gives the runs in force.
 
-    Raises Corrupt `segment_damaged`: without all of its segments nobody can say what has been counted.
+    Raises Corrupt `segment_damaged`, `id_run_damaged` (segments were removed because of their age): without all of
+        its segments nobody can say what has been counted.
     """
     with books.read_only(tenant_id) as conn:
         old = rows.id_runs(conn, tenant_id)
         segments = rows.segments(conn, tenant_id)
+        removed = removed_events(conn, tenant_id)
+    if removed:
+        raise Corrupt(
+            "id_run_damaged",
+            f"the id index of tenant {tenant_id} is damaged, and cannot be made anew: the segments of {removed:,} "
+            "events were removed after their time. Put the files in ids/ back from a backup",
+        )
     check_segments(store, tenant_id, segments)
     made = []
     while segments:

@@ -14,6 +14,7 @@ from farthing.events.rewrite import back_fill
 from farthing.events.store import books as event_rows
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
+from farthing.events.store.removed import removed_until
 from farthing.events.typed_columns import wanted_columns
 from farthing.kernel.errors import Corrupt, Fault, InvalidInput, LimitExceeded, NotFound, Unavailable
 from farthing.kernel.instant import format_instant
@@ -46,7 +47,7 @@ def query_usage(
     """Answer a usage question exactly, from every event sealed so far.
 
     Raises:
-        NotFound: `meter_not_found`, `customer_not_found`.
+        NotFound: `meter_not_found`, `customer_not_found`, `events_removed`.
         InvalidInput: `invalid_usage_query` with every fault.
         LimitExceeded: `too_many_rows`.
         Corrupt: `segment_damaged`, events that belong to the answer cannot be read.
@@ -81,6 +82,7 @@ def _rows(
                 )
         known = columns.subjects(conn, tenant_id, customer_id)
         keys = columns.customer_keys(conn, tenant_id) if "customer" in query.group_by else {}
+        refuse_removed(conn, tenant_id, meter, query.start, query.end)
         named = None if query.customer is None else columns.subject_names(known)
         segments = _segments(store, conn, tenant_id, meter, query.start, query.end, named)
         return columns.usage_groups(store, segments, known, meter, query), keys
@@ -135,6 +137,7 @@ def events_behind(
         clocks among them.
     Each event: source, id, subject, time (RFC 3339), value (decimal text).
     """
+    refuse_removed(conn, tenant_id, meter, start, end)
     known = columns.subjects(conn, tenant_id, customer_id)
     segments = _segments(store, conn, tenant_id, meter, start, end, columns.subject_names(known))
     total, found = columns.event_rows(
@@ -171,6 +174,21 @@ def _segments(
             "meter_too_new", f"events were being sealed while the meter {meter.key!r} was made; ask again"
         )
     return segments
+
+
+def refuse_removed(conn: Connection, tenant_id: int, meter: Meter, start: datetime, end: datetime) -> None:
+    """Return if no event of the time was removed: nobody gets a smaller answer because of that.
+
+    What is to be billed still is never removed. Raises NotFound `events_removed`.
+    """
+    until = removed_until(conn, tenant_id, meter.event_type, start, end)
+    if until is not None:
+        raise NotFound(
+            "events_removed",
+            f"events of {meter.event_type!r} up to {format_instant(until)} were removed after the days that they "
+            "are kept; ask for a time behind that",
+            path="from",
+        )
 
 
 def _shown(value: Any) -> str:

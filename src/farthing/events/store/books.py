@@ -183,10 +183,12 @@ def segments(
     subjects: Sequence[str] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    ended_before: datetime | None = None,
     lacking: Sequence[str] | None = None,
 ) -> list[Segment]:
     """The segments in force that may hold events of a type, of these subjects (with a type only), in [start, end).
 
+    ended_before: only those whose every event has an earlier time.
     lacking: only those that have not all of these typed columns.
     """
     rows = conn.execute(
@@ -196,6 +198,7 @@ def segments(
            AND (%(type)s::text IS NULL OR %(type)s = ANY(event_types))
            AND (%(start)s::timestamptz IS NULL OR max_time >= %(start)s)
            AND (%(end)s::timestamptz IS NULL OR min_time < %(end)s)
+           AND (%(before)s::timestamptz IS NULL OR max_time < %(before)s)
            AND (%(lacking)s::text[] IS NULL OR NOT jsonb_exists_all(columns, %(lacking)s))
            AND (%(subjects)s::text[] IS NULL OR first_subjects IS NULL OR EXISTS (
                 SELECT FROM unnest(event_types, first_subjects, last_subjects) AS held (type, lowest, highest)
@@ -210,6 +213,7 @@ def segments(
             "subjects": None if subjects is None else list(subjects),
             "start": start,
             "end": end,
+            "before": ended_before,
             "lacking": None if lacking is None else list(lacking),
         },
     )
