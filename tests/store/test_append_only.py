@@ -21,6 +21,7 @@ FACTS = (
     "commitments",
     "period_closings",
     "recognition_runs",
+    "removed_segments",
 )
 
 SEAL = """

@@ -24,7 +24,8 @@ from farthing.events.store import books as rows
 from farthing.events.store import duckdb as columns
 from farthing.events.store import merging
 from farthing.events.store.books import Segment
-from farthing.events.store.duckdb import EventStore, SegmentFile
+from farthing.events.store.duckdb import EventStore
+from farthing.events.store.segment_file import SegmentFile
 from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.errors import Corrupt
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id

@@ -23,8 +23,9 @@ from farthing.events.id_index import NO_IDENTITIES, Flags, Identities, IdRun, op
 from farthing.events.log.files import Block, RefusedLine
 from farthing.events.store import duckdb as columns
 from farthing.events.store.books import QuarantineEntry, RunRow
-from farthing.events.store.duckdb import EventStore, Lateness, SegmentFile
+from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.store.lines import load_lines
+from farthing.events.store.segment_file import SegmentFile
 from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.instant import from_unix_microseconds
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 from psycopg import Connection as PsycopgConnection
+from psycopg.rows import tuple_row
 
 from farthing.catalog.expression import Path
 from farthing.catalog.model import Aggregation, Meter
@@ -35,25 +36,26 @@ _FIRST_THURSDAY_SECONDS = 3 * 86_400
 
 def subjects(conn: Connection, tenant_id: int, customer_id: int | None = None) -> pa.Table:
     """Every subject that means a customer, as columns (subject, customer_id)."""
-    found = conn.execute(
-        """
-        SELECT subject, customer_id FROM customer_subjects
-         WHERE tenant_id = %(tenant)s AND (%(customer)s::bigint IS NULL OR customer_id = %(customer)s)
-        """,
-        {"tenant": tenant_id, "customer": customer_id},
-    ).fetchall()
-    return pa.table(
-        {
-            "subject": pa.array([row["subject"] for row in found], pa.string()),
-            "customer_id": pa.array([row["customer_id"] for row in found], pa.int64()),
-        }
-    )
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        found = cursor.execute(
+            """
+            SELECT subject, customer_id FROM customer_subjects
+             WHERE tenant_id = %(tenant)s AND (%(customer)s::bigint IS NULL OR customer_id = %(customer)s)
+            """,
+            {"tenant": tenant_id, "customer": customer_id},
+        ).fetchall()
+    names, ids = zip(*found, strict=True) if found else ((), ())
+    return pa.table({"subject": pa.array(names, pa.string()), "customer_id": pa.array(ids, pa.int64())})
 
 
 def customer_keys(conn: Connection, tenant_id: int) -> dict[int, str]:
     """The key of each customer."""
-    found = conn.execute("SELECT customer_id, key FROM customers WHERE tenant_id = %s", [tenant_id])
-    return {row["customer_id"]: row["key"] for row in found}
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        return dict(
+            cursor.execute(
+                "SELECT customer_id, key FROM customers WHERE tenant_id = %s", [tenant_id]
+            ).fetchall()
+        )
 
 
 def customer_id_of(conn: Connection, tenant_id: int, key: str) -> int | None:
@@ -93,7 +95,12 @@ def usage_groups(
     columns = {"customer": "customer_id", "subject": "subject", "source": "source"} | {
         name: identifier(text_column(path)) for name, path in meter.dimensions
     }
-    joined = "LEFT JOIN" if query.customer is None else "JOIN"
+    if only is None:
+        joined = "LEFT JOIN" if query.customer is None else "JOIN"
+        source = f"({events}) AS events {joined} known_subjects USING (subject)"
+    else:  # All of them are the one customer's, so there is nobody to look up.
+        customer_id = known_subjects.column("customer_id")[0].as_py() if only else None
+        source = f"(SELECT *, {bound.bind(customer_id)}::BIGINT AS customer_id FROM ({events})) AS events"
     conditions = [
         f"{columns[name]} = {bound.bind(value)}" for name, value in sorted((query.filter or {}).items())
     ]
@@ -104,12 +111,13 @@ def usage_groups(
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = f"""
         SELECT {"".join(f"{column}, " for column in shown)}{aggregate_sql(meter)}, count(*)
-          FROM ({events}) AS events {joined} known_subjects USING (subject) {where}
+          FROM {source} {where}
          {"GROUP BY ALL ORDER BY " + order if shown else ""} LIMIT {ROWS_MAX + 1}
     """
     cursor = store.cursor()
     try:
-        cursor.register("known_subjects", known_subjects)
+        if only is None:
+            cursor.register("known_subjects", known_subjects)
         return cursor.execute(statement, bound.values).fetchall()
     finally:
         cursor.close()
@@ -234,7 +242,9 @@ def exact_quantity(meter: Meter, raw: Any) -> Decimal:
         if raw["total"] is None:
             return Decimal(0)
         return quotient(Decimal(raw["total"]), Decimal(raw["values"]))
-    return Decimal(trimmed(Decimal(raw)))
+    number = Decimal(raw)
+    # Whole numbers have nothing to trim, and there are as many of them as there are customers.
+    return number if number.as_tuple().exponent == 0 else Decimal(trimmed(number))
 
 
 def _event_value_sql(meter: Meter) -> str:

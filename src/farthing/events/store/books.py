@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from farthing.events.store.duckdb import SegmentFile
+from farthing.events.store.segment_file import SegmentFile
 from farthing.kernel.instant import from_unix_microseconds
 
 Connection = psycopg.Connection[dict[str, Any]]

@@ -14,7 +14,6 @@ event whose number or text would change by that is found by its spelling and rea
 (`_read_again`); no float stands between an event and a quantity.
 """
 
-import hashlib
 import itertools
 import os
 import threading
@@ -42,9 +41,10 @@ from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.deduplicate import Outcome
 from farthing.events.id_index import Identities
-from farthing.events.log.files import make_directory, sync_directory
+from farthing.events.log.files import make_directory
 from farthing.events.store.identity_sql import HASH_MACROS, HASHES, OWN_TIME, SEGMENT_FILES
 from farthing.events.store.meter_sql import EXACT_NUMBER, MACROS, Bound, filter_sql, identifier, value_sql
+from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts
 from farthing.events.typed_columns import (
     TypedColumns,
     number_column,
@@ -89,38 +89,6 @@ class Lateness:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentFile:
-    """What was written: the facts that the books keep about a segment.
-
-    first_subjects, last_subjects: of the events of each type, None where they have none.
-    """
-
-    events: int
-    size_bytes: int
-    checksum: bytes
-    event_types: list[str]
-    first_subjects: list[str | None]
-    last_subjects: list[str | None]
-    min_time_us: int
-    max_time_us: int
-    columns: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentFacts:
-    """What is in a segment, by type of event."""
-
-    rows: list[tuple[str, int, str | None, str | None, int, int]]
-
-    def file(self, size_bytes: int, checksum: bytes, columns: dict[str, str]) -> SegmentFile:
-        """The segment as a file."""
-        types, events, first, last, min_us, max_us = (list(column) for column in zip(*self.rows, strict=True))
-        return SegmentFile(
-            sum(events), size_bytes, checksum, types, first, last, min(min_us), max(max_us), columns
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class FaultyEvent:
     """An event that goes to quarantine: its line in the batch, why, and where in it."""
 
@@ -161,6 +129,7 @@ class EventStore:
             }
         )
         self._database.execute("SET TimeZone = 'UTC'")
+        self._database.execute("SET parquet_metadata_cache = true")  # segments never change
         for macro in (*MACROS, *HASH_MACROS):
             self._database.execute(macro)
         self._lock = threading.Lock()
@@ -504,23 +473,3 @@ def write_segment(
     )
     size, checksum = seal_file(path)
     return facts.file(size, checksum, types)
-
-
-def segment_facts(cursor: duckdb.DuckDBPyConnection, rows: str, *bound: object) -> SegmentFacts:
-    """What is in the rows of a segment, a table or a file."""
-    return SegmentFacts(
-        cursor.execute(
-            f"SELECT type, count(*), min(subject), max(subject), epoch_us(min(time)), epoch_us(max(time)) "
-            f"FROM {rows} GROUP BY type ORDER BY type",
-            list(bound),
-        ).fetchall()
-    )
-
-
-def seal_file(path: Path) -> tuple[int, bytes]:
-    """Make a finished file durable. Returns its size and checksum (blake2b, 128 bits)."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-    sync_directory(path.parent)
-    return path.stat().st_size, digest.digest()

@@ -15,9 +15,9 @@ from pathlib import Path
 import duckdb
 
 from farthing.events.log.files import make_directory
-from farthing.events.store.duckdb import SegmentFile, seal_file, segment_facts
 from farthing.events.store.identity_sql import OWN_TIME, SEGMENT_FILES
 from farthing.events.store.meter_sql import EXACT_NUMBER, Bound, identifier
+from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts
 
 ROW_GROUP_EVENTS = 61_440
 """Fewer than an unsorted segment has in a group: a customer's events are few, and a group is read as a whole."""
