@@ -51,7 +51,11 @@ def check_conservation(books: Books, tenant_id: int) -> Checked:
     if sealed["accepted"] != parts:
         findings.append(f"{sealed['accepted']} events were accepted, and {parts} are accounted for")
     for what, count, by_seals in (
-        ("events in segments, or removed after their time", stored + removed, sealed["counted"]),
+        (
+            "events in segments or removed after their time" if removed else "events in segments",
+            stored + removed,
+            sealed["counted"],
+        ),
         ("ids in the index", indexed, sealed["counted"]),
         ("events in quarantine", quarantined, sealed["quarantined"]),
     ):

@@ -62,7 +62,7 @@ def segment_claims(conn: Connection, tenant_id: int) -> dict[str, SegmentClaim]:
     found = conn.execute(
         """
         SELECT path, events, event_types, first_subjects, last_subjects, min_time, max_time FROM segments
-         WHERE tenant_id = %s
+         WHERE tenant_id = %s ORDER BY segment_id
         """,
         [tenant_id],
     )
