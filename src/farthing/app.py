@@ -362,17 +362,13 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     """What the engine does by itself beside sealing."""
     from farthing.finance.service import recognise_revenue
     from farthing.invoicing.accruing import accrue
+    from farthing.keeping.service import remove_expired
     from farthing.wallets.upkeep import keep_up
     from farthing.workflows.duties import Duty
 
     return [
         Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
         Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
-        Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
-    from farthing.keeping.service import remove_expired
-    from farthing.workflows.duties import Duty
-
-    return [
         Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
         Duty("retention", RETENTION_SECONDS, lambda tenant, now: remove_expired(books, store, tenant, now)),
     ]
