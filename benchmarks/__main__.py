@@ -13,6 +13,8 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from benchmarks import (
+    accrued,
+    authorizations,
     billing,
     history,
     id_index,
@@ -39,8 +41,10 @@ BENCHMARKS: dict[str, ModuleType] = {
     "usage_query": usage_query,
     "history": history,
     "billing": billing,
+    "accrued": accrued,
     "ledger": ledger,
     "wallet_draws": wallet_draws,
+    "authorizations": authorizations,
     "rating": rating,
     "pdf": pdf,
     "start": start,

@@ -35,6 +35,9 @@ class Sizes:
     http_events_baseline: int
     transfers: int
     transfers_baseline: int
+    wallets: int
+    pairs: int
+    pairs_baseline: int
     single_events: int
     single_events_baseline: int
     restarts: int
@@ -63,6 +66,9 @@ def sizes_for(events: int) -> Sizes:
         http_events_baseline=part(100_000, 2_000),
         transfers=part(200_000, 2_000),
         transfers_baseline=part(10_000, 500),
+        wallets=part(10_000, 10),
+        pairs=part(100_000, 500),
+        pairs_baseline=part(20_000, 250),
         single_events=part(200_000, 1_000),
         single_events_baseline=part(20_000, 500),
         restarts=part(20, 1),

@@ -176,10 +176,10 @@ def _to_baseline(bench: Bench, server: int, port: int, conninfo: str, load: _Loa
 
 
 @contextmanager
-def baseline_server(conninfo: str) -> Iterator[tuple[int, int]]:
+def baseline_server(conninfo: str, app: str = "benchmarks.baseline_server:app") -> Iterator[tuple[int, int]]:
     """The hand-written server. Gives its process and its port."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        command = [sys.executable, "-m", "uvicorn", "benchmarks.baseline_server:app"]
+        command = [sys.executable, "-m", "uvicorn", app]
         command += ["--fd", str(listener.fileno()), "--workers", str(WORKERS), "--loop", "uvloop"]
         command += ["--http", "httptools", "--no-access-log", "--log-level", "warning", "--lifespan", "off"]
         process = subprocess.Popen(

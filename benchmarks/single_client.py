@@ -50,7 +50,7 @@ def send_each(
 
     meanwhile: called with the number of answers, every hundred of them.
     """
-    load = _Load(port, requests, b"HTTP/1.1 %d " % status)
+    load = Load(port, requests, b"HTTP/1.1 %d " % status)
     cpu, started = time.process_time(), time.perf_counter()
     try:
         for _ in range(connections):
@@ -67,8 +67,41 @@ def send_each(
     return Answered(seconds, tuple(load.took), time.process_time() - cpu, load.reconnects)
 
 
+def sent_in_pairs(load: "Load", pairs: Iterator[tuple[bytes, bytes]], connections: int) -> Answered:
+    """Send pairs of requests: the second of each on the same connection, once the first is answered."""
+    second: dict[int, bytes] = {}
+    cpu, started = time.process_time(), time.perf_counter()
+    try:
+        for _ in range(connections):
+            _send_pair(load, load.connect(), pairs, second)
+        while load.open:
+            for one in load.ready():
+                if load.answered(one):
+                    _send_pair(load, one, pairs, second)
+    finally:
+        load.end()
+    seconds = time.perf_counter() - started
+    return Answered(seconds, tuple(load.took), time.process_time() - cpu, load.reconnects)
+
+
+def _send_pair(
+    load: "Load", one: "_Connection", waiting: Iterator[tuple[bytes, bytes]], second: dict[int, bytes]
+) -> None:
+    place = one.socket.fileno()
+    follows = second.pop(place, None)
+    if follows is None:
+        pair = next(waiting, None)
+        if pair is None:
+            load.leave(one)
+            return
+        follows, second[place] = pair
+    load.send(one, follows)
+
+
 @dataclass(slots=True)
-class _Load:
+class Load:
+    """Requests on their way over many connections. `expected`: how the answer to each begins."""
+
     port: int
     requests: Iterator[bytes]
     expected: bytes
@@ -99,6 +132,9 @@ class _Load:
         if ready is None:
             self.leave(one)
             return
+        self.send(one, ready)
+
+    def send(self, one: _Connection, ready: bytes) -> None:
         one.sent_at = time.perf_counter()
         if one.socket.send(ready) != len(ready):
             raise Wrong("a request is too large for a socket's buffer")

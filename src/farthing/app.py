@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     # What these bring with them takes longer to import than many a command takes to run.
     from farthing.api.process import Orders, Ready, ServerSettings
     from farthing.db import Books, OnWait
+    from farthing.events.log.files import LogWriter
     from farthing.events.store.duckdb import EventStore, Lateness
     from farthing.workflows.duties import Duty
 
@@ -35,6 +36,8 @@ ROOT_DATA_DIR = "/var/lib/farthing/default"
 USER_DATA_DIR = "~/.farthing"
 RETENTION_SECONDS = 3600
 """How often it is looked for events that are older than they are kept."""
+CHARGE_EVERY_SECONDS = 3.0
+"""How often the engine looks whether accrued spend is to be charged."""
 ENGINE_ENTRY = "farthing.app:run_engine_process"
 
 _MEMORY = re.compile(r"\d{1,6}(\.\d{1,3})? ?[KMGT]i?B", re.IGNORECASE)
@@ -261,10 +264,11 @@ class App:
 def open_store(settings: Settings, books: "Books") -> "EventStore":
     """The event store of the data directory; whoever seals with it draws from wallets."""
     from farthing.events.store.duckdb import EventStore
+    from farthing.wallets.holds.counting import settled_charges
     from farthing.wallets.sealing import WalletDraws
 
     store = EventStore(settings.data_dir, threads=settings.threads, memory_limit=settings.memory_limit)
-    store.beside_sealing = WalletDraws(books, store)
+    store.beside_sealing = WalletDraws(books, store, settled_charges)
     return store
 
 
@@ -361,17 +365,44 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
 def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Duty]":
     """What the engine does by itself beside sealing."""
     from farthing.finance.service import recognise_revenue
+    from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
     from farthing.keeping.service import remove_expired
+    from farthing.wallets.holds.upkeep import append_again, expire_holds
     from farthing.wallets.upkeep import keep_up
     from farthing.workflows.duties import Duty
+
+    def append(tenant_id: int, now: datetime) -> None:
+        append_again(books, tenant_id, now, lambda: open_own_log(settings.data_dir, now))
 
     return [
         Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
         Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
         Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
         Duty("retention", RETENTION_SECONDS, lambda tenant, now: remove_expired(books, store, tenant, now)),
+        Duty("authorisations that expire", 1, lambda tenant, now: expire_holds(books, tenant, now)),
+        Duty("settled events that are not counted", 5, append),
+        Duty(
+            "charging what has accrued",
+            CHARGE_EVERY_SECONDS,
+            lambda tenant, now: charge_accrued(books, store, tenant, now),
+        ),
     ]
+
+
+@contextmanager
+def open_own_log(data_dir: Path, now: datetime) -> "Iterator[LogWriter]":
+    """A writer of the event log with files of its own, for what the engine itself puts into it."""
+    from farthing.events.log.files import LogWriter
+    from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
+
+    # Never used before: the books remember log files by name for good.
+    name = time_ordered_id("engine", int(now.timestamp() * 1000), os.urandom(ENTROPY_BYTES))
+    log = LogWriter(data_dir / "log", name)
+    try:
+        yield log
+    finally:
+        log.close()
 
 
 def wall_clock() -> datetime:

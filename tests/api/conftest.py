@@ -19,6 +19,7 @@ from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
+from farthing.wallets.holds.desk import Desk
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,11 @@ def services(books: Books, tmp_path: Path, pepper: bytes, now: datetime) -> Iter
     # The books remember log files by name for good, and these books are shared.
     door = Door(log_dir(tmp_path), f"test-{os.urandom(4).hex()}")
     store = EventStore(tmp_path, threads=1, memory_limit="512MB")
-    yield Services(books=books, data_dir=tmp_path, door=door, store=store, pepper=pepper, now=lambda: now)
+    desk = Desk(books, door.log, lambda: now)
+    yield Services(
+        books=books, data_dir=tmp_path, door=door, desk=desk, store=store, pepper=pepper, now=lambda: now
+    )
+    desk.close()
     store.close()
     door.close()
 

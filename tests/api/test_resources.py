@@ -183,6 +183,7 @@ def test_usage_and_account_agree_with_what_was_sent(furnished, seal):
         "duplicate": 1,
         "quarantined": 1,
         "waiting": 0,
+        "voided": 0,
         "quarantined_by_reason": {"conflict": 1},
         "quarantined_by_state": {"open": 1, "retried": 0, "dropped": 0},
     }

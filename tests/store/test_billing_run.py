@@ -338,19 +338,19 @@ def test_a_subscription_that_is_ended_meanwhile_is_left_to_the_next_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.furnish([plan(fee("31"))], [{"customer": "acme", "plan": "payg"}])
-    issue = service._issue
+    issue = service.issue
 
     def end_it_first(*arguments: Any) -> Any:
         cancel_subscription(world.books, world.tenant_id, "acme-payg", instant("2026-01-11"), world.now)
         return issue(*arguments)
 
-    monkeypatch.setattr(service, "_issue", end_it_first)
+    monkeypatch.setattr(service, "issue", end_it_first)
     result = world.bill("2026-02-01")
     assert (result.issued, reasons(result.skipped)) == (
         [],
         [("acme-payg", "2026-01-01", "subscription_changed")],
     )
-    monkeypatch.setattr(service, "_issue", issue)
+    monkeypatch.setattr(service, "issue", issue)
     (invoice,) = documents(world, world.bill("2026-02-01").issued)
     assert (invoice["period"]["end"], invoice["total"]) == ("2026-01-11T00:00:00Z", "10.00")
 

@@ -19,7 +19,8 @@ from farthing.events.log.files import BlockHeader, LogWriter, encode_block
 from farthing.events.rewrite import rewrite
 from farthing.events.sealer import Sealer, only_sealer, repair_index
 from farthing.events.store import books as rows
-from farthing.events.store.duckdb import Lateness, segment_identities
+from farthing.events.store.duckdb import Lateness
+from farthing.events.store.identities import segment_identities
 from farthing.events.typed_columns import wanted_columns
 from farthing.kernel.errors import Corrupt, Unavailable
 from farthing.kernel.instant import unix_microseconds

@@ -551,3 +551,80 @@ def test_a_full_disk_loses_nothing_and_is_no_end(
         ballast.unlink()
         assert works.take(tenant_id, [event("c1", {"n": 1}), event("c2", {"n": 1})]) == (2, 0, 0)
         assert total(works, tenant_id) == 7002
+
+
+# -------------------------------------------------------------------------------------------------
+# Access logs
+
+
+def request_lines(count: int) -> list[bytes]:
+    return [
+        b'10.0.0.1 - acme [01/Jan/2024:00:00:%02d +0000] "GET /v1/%d HTTP/1.1" 200 10 "-" "c"\n' % (n % 60, n)
+        for n in range(count)
+    ]
+
+
+def test_an_access_log_counts_once_as_it_grows_moves_and_is_compressed(
+    works: EventWorks, tenant_id: int, tmp_path: Path
+) -> None:
+    put_meter(
+        works.books,
+        tenant_id,
+        {"key": "total", "event_type": "http.request", "aggregation": "sum", "value": "data.bytes_sent"},
+        works.now,
+    )
+    lines = request_lines(100)
+    path = tmp_path / "access.log"
+    path.write_bytes(b"".join(lines[:60]) + lines[60][:20])
+    report = ingest(works, tenant_id, path, file_format="nginx")
+    assert (counts(report), report.by_reason) == ((60, 0, 1), {"unfinished_line": 1})
+    assert origins(works, tenant_id) == ["access.log:61"]
+    path.write_bytes(b"".join(lines))
+    assert counts(ingest(works, tenant_id, path, file_format="nginx")) == (40, 60, 0)
+    rotated = tmp_path / "access.log.1.gz"
+    rotated.write_bytes(gzip.compress(b"".join(lines)))
+    assert counts(ingest(works, tenant_id, rotated, file_format="nginx")) == (0, 100, 0)
+    assert total(works, tenant_id) == 1000
+    path.write_bytes(lines[5])  # A new file that begins with another line.
+    assert counts(ingest(works, tenant_id, path, file_format="nginx")) == (1, 0, 0)
+
+
+def test_broken_lines_of_an_access_log_are_named_by_their_number(
+    works: EventWorks, tenant_id: int, tmp_path: Path
+) -> None:
+    lines = request_lines(3)
+    path = tmp_path / "access.log"
+    path.write_bytes(lines[0] + b"\n" + b"garbage\n" + lines[1] + b"\xff\xff\n" + lines[2])
+    report = ingest(works, tenant_id, path, file_format="apache", subject="'all'", keep=("referer",))
+    assert (counts(report), report.by_reason) == ((3, 0, 2), {"malformed_line": 2})
+    assert origins(works, tenant_id) == ["access.log:3", "access.log:5"]
+
+
+def test_equal_lines_of_an_access_log_are_requests_of_their_own(
+    works: EventWorks, tenant_id: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    path.write_bytes(request_lines(1)[0] * 30_000)
+    assert counts(ingest(works, tenant_id, path, file_format="nginx")) == (30_000, 0, 0)
+
+
+def test_what_is_for_access_logs_is_refused_elsewhere(
+    works: EventWorks, tenant_id: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(PLAIN)
+    with pytest.raises(InvalidInput, match="access logs"):
+        ingest(works, tenant_id, path, subject="user")
+    with pytest.raises(InvalidInput, match="not for access logs"):
+        ingest(works, tenant_id, path, file_format="nginx", mapping="id=#,type='x'")
+
+
+def test_a_real_access_log(works: EventWorks, tenant_id: int, shared_data: Path) -> None:
+    works.now = datetime(2015, 5, 25, tzinfo=UTC)
+    path = shared_data / "elastic-access-logs" / "apache_logs.gz"
+    report = ingest(works, tenant_id, path, file_format="apache", subject="'site'")
+    assert (report.accepted, report.quarantined) == (10_000, 0)
+    said = datas(works, tenant_id)
+    with gzip.open(path, "rt") as lines:
+        sizes = [line.split('" ')[1].split()[1] for line in lines]
+    assert sum(one.get("bytes_sent", 0) for one in said) == sum(int(size) for size in sizes if size.isdigit())

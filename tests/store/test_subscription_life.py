@@ -288,16 +288,16 @@ def test_a_change_made_while_a_run_drafts_is_left_to_the_next_run(
     acme: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acme.bill("2026-01-01")
-    issue = service._issue
+    issue = service.issue
 
     def change_first(*arguments: Any) -> Any:
         change(acme, "2026-01-13", "plan", plan="team")
         return issue(*arguments)
 
-    monkeypatch.setattr(service, "_issue", change_first)
+    monkeypatch.setattr(service, "issue", change_first)
     result = acme.bill("2026-02-01")
     assert [entry["reason"] for entry in result.skipped] == ["already_issued", "subscription_changed"]
-    monkeypatch.setattr(service, "_issue", issue)
+    monkeypatch.setattr(service, "issue", issue)
     assert len(billed(acme, "2026-02-01")[0]) == 3
 
 

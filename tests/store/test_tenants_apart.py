@@ -104,8 +104,17 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "subscription_id": 1, "key": "c", "definition": definition, "start_at": now, "end_at": later,
             "created_at": now,
         },
+        "otlp_streams": {"stream": b"s" * 16, "value": 1, "advanced": 1, "unconfirmed": b""},
         "outbox": {"fact_id": 1, "kind": "k", "subject": "s", "body": definition, "occurred_at": now},
         "period_closings": {"closing_id": 1, "reason": "r", "closed_at": now},
+        "event_corrections": {
+            "correction_id": 1, "seal_id": "s", "kind": "void", "source": "s", "event_id": "v",
+            "target_source": "s", "target_id": "e", "target_unreadable": False, "received_at": now, "sealed_at": now,
+        },
+        "voided_events": {
+            "correction_id": 1, "source": "s", "event_id": "e", "event_type": "t", "event_time": now,
+            "received_at": now, "voided_at": now,
+        },
         "recognition_runs": {"run_id": 1, "until": now, "booked": 0, "ran_at": now},
         "wallets": {
             "wallet_id": 1, "key": "w", "customer_id": 1, "name": "n", "currency": "USD", "priority": 1,
@@ -136,9 +145,26 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "subscription_id": 1, "period_start": now, "rate_card": "r", "grant_id": 1, "customer_id": 1,
             "amount": 5, "last_draw_id": 1,
         },
+        "holds": {
+            "key": "h", "customer_id": 1, "currency": "USD", "input_hash": b"h", "amount": 5, "held_parts": "[]",
+            "positions": "[]", "limits": "[]", "created_at": now, "expires_at": later,
+        },
+        "spending_limits": {
+            "limit_id": 1, "customer_id": 1, "level": "customer", "name": "", "schedule_interval": "day",
+            "amount": 5, "created_at": now, "updated_at": now,
+        },
+        "spending": {"limit_id": 1, "period_start": now, "held": 0, "spent": 0},
         "top_ups": {
             "top_up_id": 1, "key": "t", "wallet_id": 1, "amount": 5, "automatic": True, "requested_at": now,
         },
+        "collection_terms": {
+            "collection_id": 1, "subscription_id": 1, "definition": definition, "made_at": now,
+        },
+        "accrued_spend": {
+            "subscription_id": 1, "period_start": now, "period_end": later, "accrued": 5, "billed": 0,
+            "checkpoints": definition, "last_change_id": 0, "last_collection_id": 0, "as_of": now,
+        },
+        "accrual_cursors": {"segments": ["s"], "updated_at": now},
     }  # fmt: skip
 
 

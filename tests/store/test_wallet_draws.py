@@ -19,7 +19,7 @@ from farthing.db import Books
 from farthing.invoicing.accruing import accrue
 from farthing.invoicing.service import get_invoice
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
-from farthing.wallets.model import SettledHold
+from farthing.wallets.model import ChargeKey, SettledHold, UsageCharge
 from farthing.wallets.sealing import WalletDraws
 
 D = Decimal
@@ -291,13 +291,13 @@ def test_settled_holds_pay_first_and_what_they_do_not_need_is_let_go(world: Wall
     with world.books.transaction(world.tenant_id) as conn:
         conn.execute("UPDATE grants SET settled = 20 WHERE key = 'second'")
         row = conn.execute("SELECT grant_id FROM grants WHERE key = 'second'").fetchone()
-        subscription = conn.execute("SELECT subscription_id FROM subscriptions").fetchone()
+        subscription = conn.execute("SELECT subscription_id, customer_id FROM subscriptions").fetchone()
     assert row is not None
     assert subscription is not None
-    key = (subscription["subscription_id"], "tiered")
-    world.store.beside_sealing = WalletDraws(
-        world.books, world.store, lambda *_: {key: [SettledHold(row["grant_id"], D(20))]}
-    )
+    key = ChargeKey(subscription["subscription_id"], instant("2026-01-01"), "tiered")
+    hold = (SettledHold(row["grant_id"], D(20)),)
+    charge = UsageCharge(key, subscription["customer_id"], "USD", (), D(0), world.now, hold)
+    world.store.beside_sealing = WalletDraws(world.books, world.store, lambda *_: [charge])
     world.use("acme", "2026-01-09", "12")
     assert (world.drawn("first"), world.drawn("second"), world.of("second").settled) == (0, 12, 0)
     lawful(world)

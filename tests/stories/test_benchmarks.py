@@ -60,8 +60,22 @@ ROWS = {
         "    usage asked one by one instead",
         "  CPU per thousand invoices",
     ],
+    "accrued": [
+        "Accrued spend of 10 customers",
+        "  CPU",
+        "  nobody with news",
+        "  and an interim invoice for each",
+    ],
     "ledger": ["Ledger transfers, batches of 1,000", "  CPU per thousand transfers"],
     "wallet_draws": ["Sealing for 10 wallets", "  CPU per million events"],
+    "authorizations": [
+        "Authorise, settle: 10 wallets",
+        "  99th percentile of a request",
+        "  CPU per pair, all processes",
+        "  one hot wallet",
+        "    99th percentile of a request",
+        "    CPU per pair, all processes",
+    ],
     "rating": ["Rating: graduated, 5 tiers, one core"],
     "pdf": ["PDF of an invoice of 40 lines", "  size"],
     "start": [

@@ -184,6 +184,7 @@ def every_line_is_accounted_for(shell: Shell) -> None:
         "duplicate": 1,
         "quarantined": 4,
         "waiting": 0,
+        "voided": 0,
         "quarantined_by_reason": reasons,
         "quarantined_by_state": {"open": 4, "retried": 0, "dropped": 0},
     }

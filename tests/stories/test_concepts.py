@@ -12,7 +12,9 @@ from test_readme import REPOSITORY, commands, matches
 PAGES = REPOSITORY / "docs" / "concepts"
 
 
-@pytest.mark.parametrize("name", ["commitments", "closing-a-month", "wallets"])
+@pytest.mark.parametrize(
+    "name", ["commitments", "closing-a-month", "wallets", "corrections", "events", "pay-as-you-go"]
+)
 def test_the_example_of_a_page(name: str, passable_dir: Path) -> None:
     page = (PAGES / f"{name}.md").read_text()
     for language, file in (("yaml", "catalog.yaml"), ("json", "events.ndjson")):

@@ -7,7 +7,12 @@ from starlette.routing import Match, Route
 
 from farthing import __version__
 from farthing.api.authenticator import Authenticator
+from farthing.api.authorizations_route import AuthorizationsRoute
 from farthing.api.body import ClientGone, Intake
+from farthing.api.doors import lago, openmeter, otlp, stripe
+from farthing.api.doors.manners import Manners
+from farthing.api.doors.route import OtherDoors
+from farthing.api.doors.shared import LagoOrOpenMeter, told_apart
 from farthing.api.events_route import EventsRoute
 from farthing.api.front import Front
 from farthing.api.keys import tenant_of_key
@@ -23,7 +28,23 @@ def build_asgi(services: Services) -> Front:
     intake = Intake()
     authenticator = Authenticator(lambda presented: tenant_of_key(services.books, services.pepper, presented))
     events = EventsRoute(services.door, intake, services.now)
-    return Front(authenticator, events, build_resources(services, intake), services.draining)
+    others = _other_doors(services, authenticator, intake)
+    authorizations = AuthorizationsRoute(services.desk, intake, services.now)
+    resources = build_resources(services, intake)
+    return Front(authenticator, events, others, authorizations, resources, services.draining)
+
+
+def _other_doors(services: Services, authenticator: Authenticator, intake: Intake) -> OtherDoors:
+    manners: dict[str, Manners] = {
+        openmeter.PATH: LagoOrOpenMeter(204),
+        openmeter.PATH_V3: openmeter.OpenMeter(202),
+        lago.BATCH_PATH: lago.Lago(batch=True),
+        stripe.PATH: stripe.Stripe(),
+        otlp.LOGS_PATH: otlp.OtlpLogs(),
+        otlp.METRICS_PATH: otlp.OtlpMetrics(services.books),
+    }
+    told = {openmeter.PATH: told_apart}
+    return OtherDoors(authenticator, services.door, intake, services.now, manners, told)
 
 
 def build_resources(services: Services, intake: Intake) -> FastAPI:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from farthing.catalog.collection import CHARGE_WITHIN_DAYS_MAX, CollectionMode
 from farthing.catalog.model import Aggregation, Operator, Outcome, Proration, RoundingScope, Timing
 from farthing.kernel.period import Interval
 from farthing.kernel.rounding import Rounding
@@ -60,6 +61,12 @@ class EventBody(BaseModel):
     specversion: Literal["1.0"] = "1.0"
     subject: Text | None = Field(None, description="The key of a customer, or an alias.")
     time: Instant | None = Field(None, description="When it happened; absent means when it was received.")
+    corrects: Text | None = Field(
+        None,
+        description="The id of an event that this one takes the place of; of type `farthing.void`, that it voids.",
+    )
+    correctssource: Text | None = Field(None, description="Its source; absent: the same as this event's.")
+    correctsreason: str | None = Field(None, max_length=256, description="Why.")
     data: Any = Field(None, description="Whatever meters read.")
 
 
@@ -133,6 +140,7 @@ class AccountDocument(BaseModel):
     duplicate: Count
     quarantined: Count
     waiting: Count = Field(description="On disk and not sealed yet.")
+    voided: Count = Field(description="Those of the counted ones that a correction took out of usage.")
     quarantined_by_reason: dict[str, int]
     quarantined_by_state: dict[str, int] = Field(
         description="`open`, `retried` (accepted once more, so part of `accepted` again) and `dropped`."
@@ -206,6 +214,33 @@ class RateCardBody(Body):
     price: PriceBody
 
 
+class ComputedTerms(Body):
+    """What a computed threshold follows from, beside the customer's own spend."""
+
+    fee_per_charge: Exact = Field(description="What a payment costs, however large it is.")
+    cost_percent_per_day: Exact = Field(description="What it costs a day to be owed money, in percent of it.")
+
+
+class ComputedBody(Body):
+    """A threshold that follows the customer's spend: sqrt(2 x fee x spend a day / cost a day)."""
+
+    computed: ComputedTerms
+
+
+class CollectionBody(Body):
+    """When the money of a period is asked for: at its end, or as soon as enough has accrued."""
+
+    mode: CollectionMode
+    threshold: Exact | ComputedBody | None = Field(
+        None, description="What may accrue before it is charged.", examples=["50"]
+    )
+    least: Exact | None = Field(None, description="A computed threshold is never below it.")
+    most: Exact | None = Field(None, description="A computed threshold is never above it.")
+    charge_within_days: int | None = Field(
+        None, ge=1, le=CHARGE_WITHIN_DAYS_MAX, description="How long accrued spend waits at most."
+    )
+
+
 class PlanBody(Body):
     """What a subscription is charged, and how often."""
 
@@ -220,6 +255,7 @@ class PlanBody(Body):
         Proration.SECOND, description="How fixed fees are shared out: by the second, or by whole local days."
     )
     minimum: Exact = Field("0", description="What a full period comes to at least.")
+    collection: CollectionBody | None = Field(None, description="Absent: at the end of the period.")
     rate_cards: list[RateCardBody] = Field(min_length=1)
 
 

@@ -53,8 +53,8 @@ class EventsRoute:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            error = InvalidInput("method_not_allowed", f"{EVENTS_PATH} takes POST")
-            await send_problem(send, problem(error, headers={"allow": "POST"}))
+            error = InvalidInput("method_not_allowed", f"{EVENTS_PATH} takes GET and POST")
+            await send_problem(send, problem(error, headers={"allow": "GET, POST"}))
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         with self._intake.place() as place:

@@ -7,7 +7,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from farthing.api.authenticator import Authenticator
+from farthing.api.authorizations_route import AuthorizationsRoute
 from farthing.api.body import ClientGone, Receive
+from farthing.api.doors.route import OtherDoors
 from farthing.api.events_route import EVENTS_PATH, Answer, EventsRoute, Send, is_table, send_problem
 from farthing.api.problems import problem
 from farthing.api.services import Draining
@@ -16,6 +18,7 @@ from farthing.kernel.errors import InvalidInput
 OPEN_PATHS = frozenset({"/v1/health", "/v1/health/live", "/v1/health/ready", "/openapi.json"})
 """What may be asked without a key."""
 
+_EVENTS_TARGET = EVENTS_PATH.encode()
 _SLASH = re.compile(rb"%2f", re.IGNORECASE)
 
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
@@ -28,11 +31,15 @@ class Front:
         self,
         authenticator: Authenticator,
         events: EventsRoute,
+        others: OtherDoors,
+        authorizations: AuthorizationsRoute,
         resources: Application,
         draining: Draining,
     ) -> None:
         self._authenticator = authenticator
         self._events = events
+        self._others = others
+        self._authorizations = authorizations
         self._resources = resources
         self._draining = draining
 
@@ -42,21 +49,25 @@ class Front:
         return self._draining.begun
 
     def take_whole(
-        self, headers: list[tuple[bytes, bytes]], body: bytes, answer: Callable[[Answer], None]
+        self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes, answer: Callable[[Answer], None]
     ) -> bool:
-        """Events in a small request that has arrived whole, with a key that is known: without a task.
+        """Events, or an authorisation, in a small request that has arrived whole, with a key that is known:
+        without a task.
 
         False where it must go the usual way. `answer` is called once, perhaps before this returns.
         """
         named = dict(headers)
         if b"authorization" not in named or b"expect" in named or self._draining.begun:
             return False
-        if is_table(named):
+        if target == _EVENTS_TARGET and is_table(named):
             return False
         tenant_id = self._authenticator.known(named[b"authorization"])
         if tenant_id is None:
             return False
-        self._events.take_whole(tenant_id, named, body, answer)
+        if target == _EVENTS_TARGET:
+            self._events.take_whole(tenant_id, named, body, answer)
+        else:
+            self._authorizations.take_whole(tenant_id, target.decode("ascii", "replace"), named, body, answer)
         return True
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -64,12 +75,18 @@ class Front:
             await self._resources(scope, receive, send)
             return
         path = scope["path"]
+        if path in self._others:  # They authenticate themselves: their errors look otherwise.
+            await self._others(scope, receive, send)
+            return
         try:
             if path not in OPEN_PATHS:
                 tenant_id = await self._authenticator.tenant_of(_authorization(scope))
                 scope.setdefault("state", {})["tenant_id"] = tenant_id
-            if path == EVENTS_PATH:
+            if path == EVENTS_PATH and scope["method"] != "GET":
                 await self._events(scope, receive, send)
+                return
+            if self._authorizations.takes(path, scope["method"]):
+                await self._authorizations(scope, receive, send)
                 return
             if "\x00" in path or b"%00" in scope["query_string"]:
                 raise InvalidInput("invalid_path", "the address holds a NUL character")

@@ -1,7 +1,8 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on everything that a connection may do, and a short way for events.
+"""HTTP/1.1 as uvicorn speaks it, with bounds on everything that a connection may do, and a short way for events
+and authorisations.
 
 uvicorn limits neither the size of headers nor the time that a request or its answer may take, and makes
-a task and a dozen objects for each request. Here a small request for the events' door that arrived whole,
+a task and a dozen objects for each request. Here a small request for one of the two that arrived whole,
 with a key that is known, is handed over at once and answered by a call; every other request goes uvicorn's
 way, as if it had come to it directly.
 
@@ -14,6 +15,7 @@ from typing import Any, NoReturn, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from farthing.api.authorizations_route import AUTHORIZATIONS_PATH
 from farthing.api.events_route import EVENTS_PATH, ONE_ACCEPTED, Answer, answer_of
 from farthing.api.problems import problem
 from farthing.events.door import PARSED_AT_ONCE_BYTES
@@ -37,6 +39,7 @@ CONNECTIONS_MAX = 10_000
 CLOSE = (b"connection", b"close")
 
 _EVENTS_URL = EVENTS_PATH.encode()
+_AUTHORIZATIONS_URL = AUTHORIZATIONS_PATH.encode()
 
 
 class ShortWay(Protocol):
@@ -47,7 +50,7 @@ class ShortWay(Protocol):
         """Whether this worker was told to stop."""
 
     def take_whole(
-        self, headers: list[tuple[bytes, bytes]], body: bytes, answer: Callable[[Answer], None]
+        self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes, answer: Callable[[Answer], None]
     ) -> bool:
         """Take it and call `answer` once; False where it must go the long way."""
 
@@ -178,7 +181,10 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._headers_done = True
         self._held = True
-        if self._url != _EVENTS_URL or self._answer_is_due():
+        if (
+            not (self._url == _EVENTS_URL or self._url.startswith(_AUTHORIZATIONS_URL))
+            or self._answer_is_due()
+        ):
             self._go_the_long_way()
 
     def on_body(self, body: bytes) -> None:
@@ -252,7 +258,9 @@ class BoundedHttp(HttpToolsProtocol):
         before, under_way = self.cycle, _UnderWay(self._nobody_waits)
         # Set first, because the answer may come before the call returns.
         self.cycle = under_way  # type: ignore[assignment]
-        if self._short_way.take_whole(self.headers, body, lambda answer: self._answer(under_way, answer)):
+        if self._short_way.take_whole(
+            self._url, self.headers, body, lambda answer: self._answer(under_way, answer)
+        ):
             self._body = []
             return True
         self.cycle = before

@@ -16,7 +16,7 @@ from farthing.api.documents import (
     Subject,
     Text,
 )
-from farthing.invoicing.model import LineKind
+from farthing.invoicing.model import Because, LineKind
 
 
 class BillingRunBody(Body):
@@ -78,7 +78,7 @@ class ShareDocument(BaseModel):
 
 
 class AdjustmentDocument(BaseModel):
-    """Of which coupon, commitment or plan a line is, and of which lines it was made."""
+    """Of which coupon, commitment, plan or interim invoice a line is, and of which lines it was made."""
 
     key: Key
     of: list[ShareDocument]
@@ -143,7 +143,7 @@ class InvoiceSummary(BaseModel):
     customer: Subject
     subscription: Subject
     status: Literal["issued"]
-    reason: Literal["start", "period", "change", "settlement"]
+    reason: Literal["start", "period", "change", "settlement", "interim"]
     currency: str
     period: PeriodDocument
     subtotal: Exact
@@ -153,6 +153,14 @@ class InvoiceSummary(BaseModel):
     issued_at: Instant
 
 
+class InterimDocument(BaseModel):
+    """Which of its period's interim invoices one is, and why it was issued."""
+
+    sequence: int = Field(ge=1)
+    because: Because
+    threshold: Exact | None = Field(None, description="What could accrue, where that was reached.")
+
+
 class InvoiceDocument(InvoiceSummary):
     """An invoice as it was issued. It never changes."""
 
@@ -160,6 +168,7 @@ class InvoiceDocument(InvoiceSummary):
     amount_due: Exact | None = Field(None, description="The total less that; absent: the total.")
     lines: list[LineDocument]
     due_at: Instant
+    interim: InterimDocument | None = Field(None, description="Of an interim invoice.")
 
 
 class InvoicePage(BaseModel):
@@ -202,7 +211,7 @@ class ExplanationDocument(BaseModel):
 
     A line of a fixed fee has no meter, no quantities and no events; one of several meters has them in `meters`.
     A line that is made of others has no rate card, but what it is of (a coupon, a commitment, the plan's
-    minimum) and those lines.
+    minimum, an interim invoice) and those lines.
     """
 
     invoice: str
@@ -216,6 +225,8 @@ class ExplanationDocument(BaseModel):
     coupon: dict[str, Any] | None = None
     commitment: dict[str, Any] | None = None
     minimum: Exact | None = None
+    billed_on: str | None = Field(None, description="The interim invoice that a line takes off.")
+    carried: Exact | None = Field(None, description="What an interim invoice leaves to the next one.")
     of: list[ExplainedShare] | None = None
     meter: MeterDocument | None = None
     quantity_billed: Exact | None = None

@@ -5,6 +5,7 @@ Routes read their bodies themselves (exactly, see `json_body.py`), so their sche
 framework route, and the API key.
 """
 
+from copy import deepcopy
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +16,17 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from farthing.api.authorization_documents import (
+    DESK_MODELS,
+    DESK_PATHS,
+    AuthorizationBody,
+    SettleBody,
+    SpendingLimitBody,
+)
 from farthing.api.documents import (
     AliasBody,
     ApiKeyBody,
+    CollectionBody,
     CustomerBody,
     CustomerPatch,
     EventBody,
@@ -26,6 +35,7 @@ from farthing.api.documents import (
     PlanBody,
     ProblemDocument,
 )
+from farthing.api.event_documents import CorrectionBody
 from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
 from farthing.api.finance_documents import ClosingBody, RecognitionBody
 from farthing.api.front import OPEN_PATHS
@@ -58,8 +68,10 @@ OPENAPI_PATH = "/openapi.json"
 
 BODIES: tuple[type[BaseModel], ...] = (
     EventBody,
+    CorrectionBody,
     MeterBody,
     PlanBody,
+    CollectionBody,
     CustomerBody,
     CustomerPatch,
     AliasBody,
@@ -83,6 +95,9 @@ BODIES: tuple[type[BaseModel], ...] = (
     VoidBody,
     TopUpBody,
     TopUpSettlement,
+    AuthorizationBody,
+    SettleBody,
+    SpendingLimitBody,
 )
 """What is sent, and so stands in no route's answer."""
 
@@ -134,7 +149,7 @@ def description_of(app: FastAPI) -> dict[str, Any]:
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    schemas.update(_schemas([*BODIES, EventsAccepted, ProblemDocument]))
+    schemas.update(_schemas([*BODIES, *DESK_MODELS, EventsAccepted, ProblemDocument]))
     # The framework describes its own error bodies, which no route of ours answers with.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -142,7 +157,10 @@ def description_of(app: FastAPI) -> dict[str, Any]:
         "api_key": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer fk_...`"}
     }
     document["security"] = [{"api_key": []}]
-    document["paths"] = {EVENTS_PATH: {"post": _EVENTS}, **document["paths"]}
+    paths = document["paths"]
+    document["paths"] = {EVENTS_PATH: {"post": _EVENTS, **paths.pop(EVENTS_PATH, {})}, **paths}
+    for path, operations in DESK_PATHS.items():
+        document["paths"][path] = document["paths"].get(path, {}) | deepcopy(operations)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _finish(path, method, operation)

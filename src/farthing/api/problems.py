@@ -54,6 +54,8 @@ _BY_CODE: Mapping[str, int] = {
     "no_event_accepted": 400,
     "incomplete_body": 400,
     "invalid_header": 400,
+    "insufficient_funds": 402,
+    "spending_limit_reached": 402,
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "body_too_slow": 408,

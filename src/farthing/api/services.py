@@ -9,6 +9,7 @@ from pathlib import Path
 from farthing.db import Books
 from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
+from farthing.wallets.holds.desk import Desk
 
 
 class Draining:
@@ -49,6 +50,7 @@ class Services:
     books: Books
     data_dir: Path
     door: Door
+    desk: Desk
     store: EventStore
     pepper: bytes
     now: Callable[[], datetime]

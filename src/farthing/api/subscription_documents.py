@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from farthing.api.documents import Body, Count, Exact, Instant, Key, PriceBody, RateCardBody, Subject, Text
+from farthing.api.documents import (
+    Body,
+    CollectionBody,
+    Count,
+    Exact,
+    Instant,
+    Key,
+    PriceBody,
+    RateCardBody,
+    Subject,
+    Text,
+)
 from farthing.api.terms_documents import CommitmentBody
 from farthing.customers.model import FactKind
 from farthing.kernel.period import Interval
@@ -63,6 +74,9 @@ class SubscriptionBody(Body):
     phases: list[PhaseBody] | None = None
     coupons: list[Key] = Field([], description="Coupons that it redeems, in this order.")
     commitments: list[CommitmentBody] = Field([], description="Commitments that it makes.")
+    collection: CollectionBody | None = Field(
+        None, description="When it is charged, in place of what its plan says."
+    )
     effective: str | None = Field(
         None, description="For `farthing apply`: since when a difference is to hold."
     )

@@ -23,6 +23,7 @@ from farthing.db import open_books
 from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
+from farthing.wallets.holds.desk import Desk
 
 BACKLOG = 2048
 FILES_KEPT = 128
@@ -50,10 +51,13 @@ def run(orders: Orders, ready: Ready) -> int:
         leaving.callback(store.close)
         door = Door(log_dir(settings.data_dir), _writer_name(orders.name))
         leaving.callback(door.close)
+        desk = Desk(books, door.log, _now)
+        leaving.callback(desk.close)
         services = Services(
             books=books,
             data_dir=settings.data_dir,
             door=door,
+            desk=desk,
             store=store,
             pepper=load_pepper(settings.data_dir),
             now=_now,

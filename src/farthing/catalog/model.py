@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
+from farthing.catalog.collection import AT_PERIOD_END, Collection
 from farthing.catalog.expression import Expression
 from farthing.kernel.period import Interval
 from farthing.kernel.quantity import ZERO
@@ -127,6 +128,7 @@ class Plan:
     """What a subscription to it is charged, and how often.
 
     minimum: what a full period comes to at least, in the plan's currency.
+    collection: when its money is asked for, unless a subscription has terms of its own.
     """
 
     key: str
@@ -139,6 +141,7 @@ class Plan:
     rate_cards: tuple[RateCard, ...]
     proration: Proration = Proration.SECOND
     minimum: Decimal = ZERO
+    collection: Collection = AT_PERIOD_END
 
 
 @dataclass(frozen=True, slots=True)

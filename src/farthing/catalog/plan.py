@@ -3,7 +3,8 @@
 A rate card with a meter prices that meter's usage and is billed in arrears: usage is known when the
 period is over. One whose price counts several meters names them all, `meters: [projects, seats]` in
 place of `meter`. A rate card without any is a fixed fee: its price model is `flat`. With `minimum` a period
-comes to at least so much (see `invoicing/minimum.py`).
+comes to at least so much (see `invoicing/minimum.py`), with `collection` it is charged before its end
+(`collection.py`).
 
 What a price needs, its meters must have (`fitting.py`).
 """
@@ -11,6 +12,7 @@ What a price needs, its meters must have (`fitting.py`).
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from farthing.catalog.collection import AT_PERIOD_END, collection_json, parse_collection
 from farthing.catalog.fitting import card_complaints
 from farthing.catalog.model import Meter, Plan, Proration, RateCard, RoundingScope, Timing
 from farthing.kernel.errors import Fault, InvalidInput
@@ -55,11 +57,22 @@ def parse_plan(raw: object, path: str = "", known_meters: Mapping[str, Meter] | 
     rounding_mode = fields.optional("rounding_mode", _parse_rounding_mode, Rounding.HALF_UP)
     proration = fields.optional("proration", _parse_proration, Proration.SECOND)
     minimum = fields.optional("minimum", _parse_minimum, ZERO)
+    collection = fields.optional("collection", parse_collection, AT_PERIOD_END)
     rate_cards = fields.required("rate_cards", lambda raw, path: _parse_rate_cards(raw, path, known_meters))
     fields.refuse_unknown()
     faults.refuse()
     return Plan(
-        key, name, currency, interval, interval_count, rounding, rounding_mode, rate_cards, proration, minimum
+        key,
+        name,
+        currency,
+        interval,
+        interval_count,
+        rounding,
+        rounding_mode,
+        rate_cards,
+        proration,
+        minimum,
+        collection,
     )
 
 
@@ -77,6 +90,8 @@ def meters_mentioned(raw: object) -> set[str]:
 def plan_json(plan: Plan) -> dict[str, object]:
     """The plan in its canonical form, as it is stored and shown; `parse_plan` reads the same plan back."""
     minimum = {"minimum": trimmed(plan.minimum)} if plan.minimum else {}
+    plain_collection = plan.collection == AT_PERIOD_END
+    collection = {} if plain_collection else {"collection": collection_json(plan.collection)}
     return {
         "key": plan.key,
         "name": plan.name,
@@ -87,6 +102,7 @@ def plan_json(plan: Plan) -> dict[str, object]:
         "rounding_mode": plan.rounding_mode.value,
         "proration": plan.proration.value,
         **minimum,
+        **collection,
         "rate_cards": [rate_card_json(card) for card in plan.rate_cards],
     }
 

@@ -27,6 +27,7 @@ def account(as_json: AsJson = False, data: Data = None, tenant: Tenant = None) -
     rows = [
         ["Accepted", number(found.accepted)],
         ["  counted", number(found.counted)],
+        *([["    of these voided since", number(found.voided)]] if found.voided else []),
         ["  duplicate", number(found.duplicate)],
         ["  quarantined", number(found.quarantined)],
         *([f"    {reason}", number(count)] for reason, count in found.quarantined_by_reason.items()),

@@ -19,6 +19,7 @@ from farthing.db.checks import check_row_security
 from farthing.db.tenants import list_tenants
 from farthing.events.checks import (
     check_conservation,
+    check_corrections,
     check_counted_once,
     check_files,
     check_sealed_log,
@@ -30,12 +31,14 @@ from farthing.events.index_checks import check_index, check_segments_hold
 from farthing.events.sealer import repair_index
 from farthing.events.service import account
 from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums, check_terms
+from farthing.invoicing.interim_checks import check_interims
 from farthing.invoicing.service import book_past_invoices
 from farthing.kernel.checked import Checked
 from farthing.kernel.errors import Corrupt
 from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
+from farthing.wallets.holds.checks import check_holds
 
 UNCLAIMED_SHOWN = 20
 
@@ -130,15 +133,18 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
         key,
         lambda told: check_segments_hold(books, house.store, tenant_id, told),
     )
+    yield _Check("corrections are in effect", key, lambda _: check_corrections(books, house.store, tenant_id))
     yield _Check("lines sum to totals", key, lambda _: check_sums(books, tenant_id))
     yield _Check("no invoice number is missing", key, lambda _: check_numbers(books, tenant_id))
     yield _Check("coupons and commitments are kept to", key, lambda _: check_terms(books, tenant_id))
+    yield _Check("interim invoices are taken off once", key, lambda _: check_interims(books, tenant_id))
     yield _Check("documents say what was issued", key, lambda told: check_documents(books, tenant_id, told))
     yield _Check("every transfer balances", key, lambda _: check_transfers_balance(books, tenant_id))
     yield _Check("balances are the sum of entries", key, lambda _: check_balances(books, tenant_id))
     yield _Check("no grant is overspent", key, lambda _: check_overspent(books, tenant_id))
     yield _Check("grants say what was drawn", key, lambda _: check_counters(books, tenant_id))
     yield _Check("prepaid is what is undrawn", key, lambda _: check_prepaid(books, tenant_id))
+    yield _Check("authorisations hold what they say", key, lambda _: check_holds(books, tenant_id))
     yield _Check("every invoice is in the ledger", key, lambda told: check_booked(books, tenant_id, told))
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,11 @@ from farthing.cli.errors import EXIT_OK, exit_code, problem, show_error
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, number, plural, print_json, print_table, printable
 from farthing.cli.progress import progress_bar
+from farthing.events.doors.access_logs import ACCESS_FORMATS
 from farthing.events.ingest import IngestProgress, IngestReport, ingest_file
 from farthing.kernel.errors import Corrupt, FarthingError, InvalidInput, Unavailable
 
-FORMATS = ("ndjson", "csv", "parquet")
+FORMATS = ("ndjson", "csv", "parquet", *ACCESS_FORMATS)
 
 app = new_app()
 
@@ -25,6 +26,7 @@ Examples:
   $ gateway | farthing ingest -
   $ farthing ingest trace.csv --map "id=#,type='llm.completion',subject='acme',\\
       time=TIMESTAMP,data.input_tokens=ContextTokens,data.model='gpt-4o'"
+  $ farthing ingest access.log access.log.1 access.log.2.gz --format nginx --subject remote_user
 
 Stopped halfway, run it again: it goes on where it was, and nothing counts twice."""
 
@@ -42,29 +44,54 @@ def ingest(
     ] = None,
     file_format: Annotated[
         str | None,
-        typer.Option("--format", metavar="|".join(FORMATS), help="By the file's name if left out."),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"{', '.join(FORMATS)}. By the file's name if left out; the last four are access logs.",
+        ),
     ] = None,
     source: Annotated[
         str | None, typer.Option(metavar="NAME", help="The source of events that name none.")
+    ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Access logs: the field that says whose call it was, or a 'text'. Else who was authenticated.",
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELDS", help="Access logs: further fields to keep in data, with commas between."
+        ),
     ] = None,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,
 ) -> int:
-    """Count the events of files, each exactly once: NDJSON, CSV with --map, Parquet; plain, gzip or zstd.
+    """Count the events of files, each exactly once: NDJSON, CSV with --map, Parquet, access logs.
 
-    Every line is counted, a repeat, or set aside with its place and the reason. Prints the account.
+    Files may be plain, gzip or zstd. Every line is counted, a repeat, or set aside with its place and the
+    reason. Prints the account.
     """
     if file_format is not None and file_format not in FORMATS:
         raise InvalidInput(
             "unknown_file_format", f"--format must be one of {', '.join(FORMATS)}", path="--format"
         )
+    how = {
+        "mapping": mapping,
+        "file_format": file_format,
+        "source": source,
+        "subject": subject,
+        "keep": tuple(keep.split(",")) if keep else (),
+    }
     reports: list[IngestReport] = []
     failures: list[tuple[str, FarthingError]] = []
     with opened(data, tenant) as house:
         for name in files:
             try:
-                reports.append(_ingest(house, name, mapping, file_format, source))
+                reports.append(_ingest(house, name, how))
             except (Unavailable, Corrupt):
                 raise
             except FarthingError as error:  # One unreadable file does not keep the others out.
@@ -73,9 +100,7 @@ def ingest(
     return exit_code(failures[0][1]) if failures else EXIT_OK
 
 
-def _ingest(
-    house: App, name: str, mapping: str | None, file_format: str | None, source: str | None
-) -> IngestReport:
+def _ingest(house: App, name: str, how: dict[str, Any]) -> IngestReport:
     with progress_bar("stdin" if name == "-" else Path(name).name, "bytes") as bar:
 
         def moved(at: IngestProgress) -> None:
@@ -86,9 +111,7 @@ def _ingest(
             house.store,
             house.tenant_id,
             None if name == "-" else Path(name),
-            mapping=mapping,
-            file_format=file_format,
-            source=source,
+            **how,
             lateness=house.settings.lateness,
             clock=house.clock,
             progress=moved,

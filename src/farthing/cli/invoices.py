@@ -279,6 +279,9 @@ def _origin(said: dict[str, Any]) -> dict[str, str]:
     for name in ("coupon", "commitment", "minimum"):
         if name in said:
             return facts | {"Plan": plan, name.capitalize(): json.dumps(said[name], ensure_ascii=False)}
+    for name, title in (("billed_on", "Billed on"), ("carried", "Carried")):
+        if name in said:
+            return facts | {"Plan": plan, title: said[name]}
     facts |= {"Plan": f"{plan}, rate card {said['rate_card']}", "Price": _price(said["price"])}
     for place, source in enumerate(_sources(said), start=1):
         meter = source["meter"]

@@ -29,6 +29,14 @@ def print_json(document: object) -> None:
     print(json.dumps(document, ensure_ascii=False, indent=indent, default=_text), flush=True)
 
 
+def print_exact_json(document: object) -> None:
+    """The same for a document that holds JSON as others wrote it (`msgspec.Raw`), whose numbers keep every digit."""
+    import msgspec
+
+    encoded = msgspec.json.encode(document)
+    print((msgspec.json.format(encoded) if sys.stdout.isatty() else encoded).decode(), flush=True)
+
+
 def print_json_lists(document: Mapping[str, Iterator[object]]) -> None:
     """An object of lists that may be too long to hold: each item is written as it comes."""
     opening = "{"

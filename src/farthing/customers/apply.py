@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from farthing.catalog import store as catalog_store
 from farthing.catalog.changes import meter_outcomes, plan_outcome
+from farthing.catalog.collection import collection_json
 from farthing.catalog.coupon import Coupon, coupon_outcomes, parse_coupon
 from farthing.catalog.meter import parse_meter
 from farthing.catalog.model import Meter, Outcome, Plan, PlanRef, PlanVersion
@@ -282,5 +283,9 @@ def _subscription_change(change: SubscriptionChange, terms: TermsChange | None) 
         fields += tuple(
             FieldChange(f"commitments.{one.key}", None, commitment_json(one)) for one in terms.commitments
         )
+        if terms.collection is not None:
+            before = terms.collection_before
+            was = None if before is None else collection_json(before)
+            fields += (FieldChange("collection", was, collection_json(terms.collection)),)
     outcome = Outcome.CHANGED if change.before is not None and fields else change.outcome
     return Change("subscription", change.content.key, outcome, fields)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
 from datetime import date, datetime
 
+from farthing.catalog.collection import parse_collection
 from farthing.catalog.plan import rate_card_json
 from farthing.customers.facts import parse_moment, parse_terms
 from farthing.customers.model import (
@@ -108,6 +109,7 @@ def parse_subscription(raw: object, path: str = "") -> SubscriptionContent:
     end = fields.optional("end", parse_instant, None)
     coupons = fields.optional("coupons", parse_coupon_keys, ())
     commitments = fields.optional("commitments", parse_commitments, ())
+    collection = fields.optional("collection", parse_collection, None)
     trial = fields.optional("trial", parse_trial, None)
     phases = fields.optional("phases", parse_phases, ())
     terms = dict.fromkeys(TERMS) if "phases" in fields else parse_terms(fields)
@@ -141,6 +143,7 @@ def parse_subscription(raw: object, path: str = "") -> SubscriptionContent:
         effective=effective,
         coupons=coupons,
         commitments=commitments,
+        collection=collection,
         **terms,
     )
 

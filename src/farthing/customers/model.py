@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
+from farthing.catalog.collection import Collection
 from farthing.catalog.model import Outcome, RateCard
 from farthing.customers.terms.model import CommitmentContent
 from farthing.kernel.period import Interval
@@ -167,6 +168,7 @@ class SubscriptionContent:
     phases: where there are any, the first says the plan that it begins on.
     effective: from when on a plan, quantity, price or add-on that differs from what stands is to hold.
     coupons, commitments: what it is to have as well; those that it has already and that are not named stay.
+    collection: terms of collection of its own; those that it has stay where none are named.
     """
 
     key: str
@@ -184,6 +186,7 @@ class SubscriptionContent:
     effective: datetime | Moment = Moment.NOW
     coupons: tuple[str, ...] = ()
     commitments: tuple[CommitmentContent, ...] = ()
+    collection: Collection | None = None
 
 
 @dataclass(frozen=True, slots=True)

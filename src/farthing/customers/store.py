@@ -247,6 +247,17 @@ def select_subscriptions_of(
     return _subscriptions(conn, tenant_id, rows)
 
 
+def select_subscriptions_by_id(
+    conn: BooksConnection, tenant_id: int, ids: Collection[int]
+) -> list[Subscription]:
+    """These subscriptions, in order of key."""
+    rows = conn.execute(
+        _SUBSCRIPTIONS + " AND s.subscription_id = ANY(%(ids)s) ORDER BY s.key",
+        {"tenant_id": tenant_id, "ids": list(ids)},
+    ).fetchall()
+    return _subscriptions(conn, tenant_id, rows)
+
+
 def select_subscriptions_to(
     conn: BooksConnection, tenant_id: int, plan: str, limit: int
 ) -> list[Subscription]:
@@ -264,14 +275,15 @@ def select_invoiced_until(
 ) -> dict[str, datetime]:
     """For each of these subscriptions with an invoice of a period: until when its usage is invoiced, by key.
 
-    What is paid in advance for later is no part of it: a fee can be credited, usage cannot be rated again.
+    An interim invoice is of the part of its period that it has billed. What is paid in advance for later is
+    no part of it: a fee can be credited, usage cannot be rated again.
     """
     rows = conn.execute(
         """
         SELECT s.key, max(i.period_end) AS invoiced_until
           FROM subscriptions s
           JOIN invoices i ON i.tenant_id = s.tenant_id AND i.subscription_id = s.subscription_id
-                         AND i.reason = 'period'
+                         AND i.reason IN ('period', 'interim')
          WHERE s.tenant_id = %s AND s.subscription_id = ANY(%s)
          GROUP BY s.key
         """,

@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from farthing.db import Books
 from farthing.events.damage import missing_complaint
 from farthing.events.log.files import is_finished, list_log_files, read_blocks
 from farthing.events.store import books as rows
 from farthing.events.store import checks as columns
+from farthing.events.store import corrections as correction_rows
+from farthing.events.store import finding
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store import removed as removed_rows
 from farthing.events.store.duckdb import EventStore
@@ -27,6 +30,7 @@ from farthing.kernel.instant import unix_microseconds
 PIECE_BYTES = 8 * 1024 * 1024
 DEBRIS_SECONDS = 3600
 """A younger file may belong to a batch that is about to be committed."""
+CORRECTIONS_CHECKED_MAX = 1_000_000
 NO_TENANT = 0
 """How far the log is sealed is no tenant's."""
 
@@ -202,6 +206,43 @@ def check_counted_once(books: Books, store: EventStore, tenant_id: int) -> Check
         for source, event_id, times in repeated
     ]
     return checked(events, "event", findings)
+
+
+def check_corrections(books: Books, store: EventStore, tenant_id: int) -> Checked:
+    """Every correction is in effect: its event, once it is counted, is void; and nothing else is."""
+    with books.read_only(tenant_id) as conn:
+        corrections = correction_rows.select_corrections_after(
+            conn, tenant_id, 0, CORRECTIONS_CHECKED_MAX, None
+        )
+        targets = {(row["target_source"], row["target_id"]): row for row in corrections}
+        chosen = finding.holding(conn, store, tenant_id, list(targets))
+        segments = [
+            segment
+            for segment in rows.segments(conn, tenant_id)
+            if (chosen is None or segment.segment_id in set(chosen))
+            and (store.data_dir / segment.path).exists()
+        ]
+    held = {(row["source"], row["id"]): row for row in finding.events_of(store, segments, list(targets))}
+    findings = []
+    for target, row in targets.items():
+        event = held.get(target)
+        if row["target_unreadable"]:
+            continue  # In effect wherever its event may be: no segment is read without it.
+        if (event is None) != (row["voided_at"] is None):
+            said = "is counted and was never voided" if event else "is void and was never counted"
+            findings.append(
+                f"the event {target[1]!r} of {target[0]!r}, corrected by {row['event_id']!r}, {said}"
+            )
+        elif event and (unix_microseconds(row["event_time"]), row["subject"]) != _told(event):
+            findings.append(
+                f"the void of {target[1]!r} of {target[0]!r} tells another time or subject than the event"
+            )
+    return checked(len(corrections), "correction", findings)
+
+
+def _told(event: dict[str, Any]) -> tuple[int, str | None]:
+    subject = event["subject"]  # PostgreSQL text cannot hold NUL
+    return event["time_us"], None if subject is None else subject.replace("\0", "\ufffd")
 
 
 def debris(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime) -> list[Path]:

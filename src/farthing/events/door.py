@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from farthing.events.formats import TABLE_TYPES, media_type_of, parse_events
 from farthing.events.log.files import PENDING_BYTES_MAX, BlockHeader, LogPosition, LogWriter, encode_block
@@ -34,6 +35,8 @@ class Accepted:
     accepted: int
     rejected: tuple[Rejected, ...]
 
+
+_Read = TypeVar("_Read")
 
 Stored = Callable[[FarthingError | None], None]
 """Called once a request's events are on disk, or with the reason why they are not."""
@@ -88,11 +91,22 @@ class Door:
         if (media_type := media_type_of(content_type)) in TABLE_TYPES:
             async with self._one_table:
                 batch = await asyncio.to_thread(self._tables.read, body, media_type, content_encoding)
-        elif len(body) <= PARSED_AT_ONCE_BYTES:
-            batch = parse_events(body, content_type, content_encoding)
         else:
-            async with self._beside:
-                batch = await asyncio.to_thread(parse_events, body, content_type, content_encoding)
+            batch = await self.read(body, lambda body: parse_events(body, content_type, content_encoding))
+        return await self.keep(tenant_id, batch, now)
+
+    async def read(self, body: bytes, parse: Callable[[bytes], _Read]) -> _Read:
+        """Read a body with `parse`: a small one at once, a larger one beside the event loop."""
+        if len(body) <= PARSED_AT_ONCE_BYTES:
+            return parse(body)
+        async with self._beside:
+            return await asyncio.to_thread(parse, body)
+
+    async def keep(self, tenant_id: int, batch: ParsedBatch, now: datetime) -> Accepted:
+        """Put the events of a batch in the log, and return when they are on disk.
+
+        Raises Unavailable: the disk is full or busy, or the log failed; nothing was acknowledged.
+        """
         if batch.accepted:
             done = asyncio.get_running_loop().create_future()
 

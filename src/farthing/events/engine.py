@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from farthing.db import Books
+from farthing.events.horizon import REMEMBERED_SECONDS, check_horizon
 from farthing.events.log.files import FULL_DISK, list_log_files, read_blocks
 from farthing.events.rewrite import back_fill, compact
 from farthing.events.sealer import Sealer, only_sealer, seal_here, sweep
@@ -56,10 +57,12 @@ def run_engine(
     """Seal until `stop` is set. While another process seals (an import), wait for its place.
 
     Raises:
+        InvalidInput: `horizon_too_short`, ids would be forgotten before their events are too late.
         Corrupt: the log or the id index is not what was written. Nothing may be computed from them.
         OSError: the disk failed at a write or a sync, after which nothing is known about the file.
             (A full disk is waited out.)
     """
+    check_horizon(lateness.too_late_seconds, REMEMBERED_SECONDS)
     engine = _Engine(books, store, lateness, stop, clock, tenant_ids, keep_log_seconds)
     upkeep = threading.Thread(target=engine.keep_up, name="upkeep")
     upkeep.start()

@@ -20,6 +20,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from farthing.events.compression import ChunkStream, unzstd
+from farthing.events.doors.access_logs import AccessLog, fingerprint, read_line
+from farthing.events.doors.translated import Untranslatable, as_batch
 from farthing.events.formats import REJECTED_RAW_BYTES_MAX, count_lines, parse_lines, whole_lines
 from farthing.events.log.files import RefusedLine
 from farthing.events.mapping import Mapping, check_columns
@@ -63,6 +65,11 @@ def file_name(path: Path) -> str:
     return path.stem if path.suffix in _COMPRESSED else path.name
 
 
+def is_compressed(path: Path) -> bool:
+    """Whether it is, by its suffix."""
+    return path.suffix in _COMPRESSED
+
+
 def guess_format(path: Path) -> str:
     """ndjson, csv or parquet, by the name."""
     suffix = Path(file_name(path)).suffix.lower()
@@ -71,7 +78,7 @@ def guess_format(path: Path) -> str:
         return formats.get(suffix, "ndjson")
     raise InvalidInput(
         "unknown_file_format",
-        f"{path.name}: say --format ndjson, csv or parquet; the name does not tell",
+        f"{path.name}: say --format ndjson, csv or parquet, or whose access log it is; the name does not tell",
         path=str(path),
     )
 
@@ -91,6 +98,51 @@ def read_ndjson(stream: IO[bytes], name: str, skip: int) -> Iterator[Piece]:
             for line in batch.rejected
         )
         yield Piece(batch.lines, batch.accepted, refused, position)
+
+
+def read_access_log(
+    stream: IO[bytes], name: str, log: AccessLog, skip: int, *, ends_whole: bool
+) -> Iterator[Piece]:
+    """Requests; `skip` is the number of bytes of text that an earlier run has taken.
+
+    A last line without its newline is still being written, unless the text `ends_whole`.
+    """
+    position, number, file = 0, 0, ""
+    for chunk in whole_lines(_chunks(stream)):
+        translated, places = [], []
+        for line in _lines(chunk):
+            begin, position, number = position, position + len(line), number + 1
+            if not line.strip():
+                continue
+            file = file or fingerprint(line)
+            if begin < skip:
+                continue
+            if ends_whole or line.endswith(b"\n"):
+                translated.append(read_line(line, log, file, begin))
+            else:
+                translated.append(
+                    Untranslatable(
+                        "unfinished_line", "the line has no end yet: read the log again", None, line
+                    )
+                )
+            places.append(number)
+        if not places:
+            continue
+        batch = as_batch(translated, {})
+        refused = tuple(
+            RefusedLine(f"{name}:{places[line.index]}", line.code, line.message, line.raw)
+            for line in batch.rejected
+        )
+        yield Piece(batch.lines, batch.accepted, refused, position)
+
+
+def _lines(chunk: bytes) -> Iterator[bytes]:
+    """Lines with their ends, cut at newlines only."""
+    start = 0
+    while start < len(chunk):
+        end = chunk.find(b"\n", start) + 1 or len(chunk)
+        yield chunk[start:end]
+        start = end
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:

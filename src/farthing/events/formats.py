@@ -28,7 +28,7 @@ REJECTED_RAW_BYTES_MAX = 4096
 _NDJSON_TYPES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-lines"}
 )
-_JSON_TYPES = frozenset(
+JSON_TYPES = frozenset(
     {"application/json", "application/cloudevents+json", "application/cloudevents-batch+json", ""}
 )
 
@@ -106,7 +106,7 @@ def parse_events(body: bytes, content_type: str, content_encoding: str) -> Parse
         LimitExceeded: too many bytes or events.
     """
     media_type = media_type_of(content_type)
-    if media_type not in _JSON_TYPES and media_type not in _NDJSON_TYPES:
+    if media_type not in JSON_TYPES and media_type not in _NDJSON_TYPES:
         raise InvalidInput("unsupported_media_type", f"{media_type[:80]!r} is not a media type for events")
     plain = decompress(body, content_encoding)
     if media_type in _NDJSON_TYPES:
@@ -123,7 +123,7 @@ def _parse_single(plain: bytes) -> ParsedBatch:
         batch = _canonical([_decoder.decode(plain)])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         batch = None
-    return batch or _parse_each([plain])
+    return batch or parse_each([plain])
 
 
 def parse_lines(chunk: bytes) -> ParsedBatch:
@@ -150,8 +150,8 @@ def _parse_lines_at_once(chunk: bytes) -> ParsedBatch:
     try:
         events = _decoder.decode_lines(chunk)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _parse_each(chunk.split(b"\n"), skip_blank=True)
-    return _canonical(events) or _parse_each(chunk.split(b"\n"), skip_blank=True)
+        return parse_each(chunk.split(b"\n"), skip_blank=True)
+    return _canonical(events) or parse_each(chunk.split(b"\n"), skip_blank=True)
 
 
 def _parse_array(plain: bytes) -> ParsedBatch:
@@ -171,7 +171,7 @@ def _parse_array(plain: bytes) -> ParsedBatch:
         raise InvalidInput("malformed_json", f"the body is not a JSON array: {error}") from None
     if len(raws) > EVENTS_PER_REQUEST_MAX:
         raise LimitExceeded("too_many_events", f"more than {EVENTS_PER_REQUEST_MAX} events in one request")
-    return _parse_each([bytes(raw) for raw in raws])
+    return parse_each([bytes(raw) for raw in raws])
 
 
 def _canonical(events: list[Event]) -> ParsedBatch | None:
@@ -186,7 +186,7 @@ def _canonical(events: list[Event]) -> ParsedBatch | None:
     return ParsedBatch(lines=lines, accepted=len(events), rejected=())
 
 
-def _parse_each(raws: list[bytes], *, skip_blank: bool = False) -> ParsedBatch:
+def parse_each(raws: list[bytes], *, skip_blank: bool = False) -> ParsedBatch:
     """The slow way: every event by itself, so that each bad one is named and the rest are kept."""
     lines: list[bytes] = []
     rejected: list[Rejected] = []
@@ -237,6 +237,9 @@ def _explain(complaint: str) -> tuple[str, str, str | None]:
         "subject": "must be a string of 1 to 256 characters",
         "specversion": 'must be "1.0"',
         "time": "must be an RFC 3339 time with an offset",
+        "corrects": "must be a string of 1 to 256 characters",
+        "correctssource": "must be a string of 1 to 256 characters",
+        "correctsreason": "must be a string of at most 256 characters",
     }.get(path or "", said)
     return "invalid_attribute", f"{path} {said}" if path else said, path
 

@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from farthing.db import Books
 from farthing.events.id_index import IdRun, find, open_run
 from farthing.events.removal import nothing_removed
 from farthing.events.store import books as rows
 from farthing.events.store import checks as columns
+from farthing.events.store import corrections as correction_rows
 from farthing.events.store.books import Segment
 from farthing.events.store.checks import SegmentClaim
-from farthing.events.store.duckdb import EventStore, segment_identities
+from farthing.events.store.duckdb import EventStore
+from farthing.events.store.identities import segment_identities
 from farthing.kernel.checked import Checked, checked
 
 EVENTS_AT_ONCE = 1_000_000
@@ -30,11 +33,12 @@ def check_index(books: Books, store: EventStore, tenant_id: int, progress: Progr
         with books.read_only(tenant_id) as conn:
             segments = rows.segments(conn, tenant_id)
             in_force = rows.id_runs(conn, tenant_id)
+            corrections = correction_rows.correction_identities(conn, tenant_id)
         runs = [open_run(store.data_dir / run.path, run.run_id, run.ids) for run in in_force]
         there = [segment for segment in segments if (store.data_dir / segment.path).exists()]
         events, total = 0, sum(segment.events for segment in there)
         for piece in _pieces(there):
-            findings += _piece_findings(store, piece, runs)
+            findings += _piece_findings(store, piece, runs, corrections)
             events += sum(segment.events for segment in piece)
             progress(events, total)
     return checked(total, "event", findings)
@@ -51,10 +55,14 @@ def _pieces(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
         yield piece
 
 
-def _piece_findings(store: EventStore, piece: Sequence[Segment], runs: Sequence[IdRun]) -> list[str]:
+def _piece_findings(
+    store: EventStore, piece: Sequence[Segment], runs: Sequence[IdRun], corrections: pa.Table
+) -> list[str]:
     cursor = store.cursor()
     try:
-        entries = segment_identities(cursor, [store.data_dir / segment.path for segment in piece])
+        entries = segment_identities(
+            cursor, [store.data_dir / segment.path for segment in piece], corrections
+        )
     finally:
         cursor.close()
     found, contents = find(runs, entries.keys, entries.checks)

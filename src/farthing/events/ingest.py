@@ -26,6 +26,7 @@ import zstandard
 
 from farthing.db import Books
 from farthing.events import files
+from farthing.events.doors.access_logs import ACCESS_FORMATS, AccessLog
 from farthing.events.files import Piece
 from farthing.events.log.files import BlockHeader, LogPosition, LogWriter, encode_block
 from farthing.events.mapping import parse_mapping
@@ -89,11 +90,15 @@ def ingest_file(
     mapping: str | None = None,
     file_format: str | None = None,
     source: str | None = None,
+    subject: str | None = None,
+    keep: tuple[str, ...] = (),
     lateness: Lateness,
     clock: Clock,
     progress: Callable[[IngestProgress], None] | None = None,
 ) -> IngestReport:
     """Bring a file (or standard input, `path=None`) in through the event log and have it sealed.
+
+    subject, keep: for access logs, see `AccessLog`.
 
     Raises:
         NotFound: `file_not_found`.
@@ -102,20 +107,21 @@ def ingest_file(
     """
     started = time.monotonic()
     counts = _Counts()
+    read_as = _ReadAs(mapping, file_format, source, subject, keep)
     file_key, resumed_at = "", 0
     with ExitStack() as leaving:
         sealing = leaving.enter_context(_sealing(books, store, lateness, clock, counts))
         if path is not None:
             if not path.is_file():
                 raise NotFound("file_not_found", f"there is no file {path}", path=str(path))
-            file_key = _file_key(path, mapping, file_format, source)
+            file_key = _file_key(path, read_as)
             _, was_complete = _import_progress(books, tenant_id, file_key)
             sealing.catch_up()  # What an import that was killed left in the log says how far it came.
             read_to, complete = _import_progress(books, tenant_id, file_key)
             # To its end by the one that was killed: nothing is left to read. By an earlier one: it is read again.
             resumed_at = 0 if complete and was_complete else read_to
         sealing.start()
-        pieces = _pieces(path, mapping, file_format, source, store, resumed_at, counts, leaving)
+        pieces = _pieces(path, read_as, store, resumed_at, counts, leaving)
         name = "stdin" if path is None else path.name
         last = _append_all(store.data_dir / "log", tenant_id, name, pieces, file_key, clock, counts, progress)
         sealing.wait(last, lambda: progress and progress(_snapshot(counts)))
@@ -123,18 +129,48 @@ def ingest_file(
     return _report(books, tenant_id, name, counts, resumed_at, time.monotonic() - started)
 
 
+@dataclass(frozen=True, slots=True)
+class _ReadAs:
+    """How a file is read, as it was asked for."""
+
+    mapping: str | None
+    file_format: str | None
+    source: str | None
+    subject: str | None
+    keep: tuple[str, ...]
+
+    def facts(self) -> list[object]:
+        """What of it makes another import of the same file."""
+        facts: list[object] = [self.mapping, self.file_format, self.source]
+        return [*facts, self.subject, self.keep] if self.subject or self.keep else facts
+
+    def access_log(self, kind: str) -> AccessLog | None:
+        """The access log that it is, if it is one. Raises `unexpected_option` where it is not and is read so."""
+        if kind in ACCESS_FORMATS:
+            if self.mapping is not None:
+                raise InvalidInput("unexpected_map", "a map is for tables, not for access logs", path="map")
+            return AccessLog(kind, self.source or f"access-log:{kind}", self.subject, self.keep)
+        if self.subject or self.keep:
+            wanted = ", ".join(ACCESS_FORMATS)
+            raise InvalidInput("unexpected_option", f"subject and keep are for access logs: {wanted}")
+        return None
+
+
 def _pieces(
     path: Path | None,
-    mapping: str | None,
-    file_format: str | None,
-    source: str | None,
+    read_as: _ReadAs,
     store: EventStore,
     skip: int,
     counts: _Counts,
     leaving: ExitStack,
 ) -> Iterator[Piece]:
-    kind = file_format or ("ndjson" if path is None else files.guess_format(path))
+    kind = read_as.file_format or ("ndjson" if path is None else files.guess_format(path))
     name = "stdin" if path is None else files.file_name(path)
+    mapping, source = read_as.mapping, read_as.source
+    if (log := read_as.access_log(kind)) is not None:
+        ends_whole = path is None or files.is_compressed(path)
+        requests = files.read_access_log(_open(path, counts, leaving), name, log, skip, ends_whole=ends_whole)
+        return _readable(requests, name)
     if kind == "ndjson":
         if mapping is not None:
             raise InvalidInput(
@@ -158,7 +194,9 @@ def _pieces(
         columns = None if mapping is None else parse_mapping(mapping)
         fixed = source or (f"file:{name}" if columns is None else columns.source(name))
         return files.read_parquet(path, name, columns, fixed, store, skip)
-    raise InvalidInput("unknown_file_format", f"{kind[:40]!r} is not ndjson, csv or parquet", path="format")
+    raise InvalidInput(
+        "unknown_file_format", f"{kind[:40]!r} is not ndjson, csv, parquet or an access log's", path="format"
+    )
 
 
 def _open(path: Path | None, counts: _Counts, leaving: ExitStack) -> IO[bytes]:
@@ -348,10 +386,10 @@ def _import_progress(books: Books, tenant_id: int, file_key: str) -> tuple[int, 
         return rows.import_progress(conn, tenant_id, file_key)
 
 
-def _file_key(path: Path, *read_as: str | None) -> str:
+def _file_key(path: Path, read_as: _ReadAs) -> str:
     """The same file, unchanged, read the same way."""
     status = path.stat()
-    facts = [str(path.resolve()), status.st_size, status.st_mtime_ns, *read_as]
+    facts = [str(path.resolve()), status.st_size, status.st_mtime_ns, *read_as.facts()]
     return hashlib.blake2b(msgspec.json.encode(facts), digest_size=16).hexdigest()
 
 

@@ -15,13 +15,21 @@ DATA_DEPTH_MAX = 32
 """Levels of nesting in one event, its own braces included."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH_MAX)]
+Reason = Annotated[str, msgspec.Meta(max_length=ID_LENGTH_MAX)]
+
+VOID_TYPE = "farthing.void"
+"""The type of an event that says of another one that it shall not count."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """An event as it crosses the door; `data` stays the bytes that the client wrote.
 
-    The field order is the order in which the event log writes them, all of them: `data` always and
-    last, so that its bytes can be cut from the line without parsing it (`events/store/duckdb.py`).
+    The field order is the order in which the event log writes them, all of them but corrections' extension
+    attributes, which stand where they were said: `data` always and last, so that its bytes can be cut from the
+    line without parsing it (`events/store/duckdb.py`).
+
+    corrects: the id of an earlier event that this one takes the place of or, of type `farthing.void`, voids.
+    correctssource: its source, where that is not this event's own. correctsreason: why.
     """
 
     id: Name
@@ -30,6 +38,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     specversion: Literal["1.0"] = "1.0"
     subject: Name | None = None
     time: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    corrects: Name | msgspec.UnsetType = msgspec.UNSET
+    correctssource: Name | msgspec.UnsetType = msgspec.UNSET
+    correctsreason: Reason | msgspec.UnsetType = msgspec.UNSET
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 

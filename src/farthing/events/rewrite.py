@@ -10,6 +10,7 @@ removed once nobody reads them.
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 import psycopg
@@ -19,12 +20,14 @@ from farthing.db import Books
 from farthing.events.compaction import FILE_EVENTS, segments_to_merge, small_segments_to_merge
 from farthing.events.damage import SEGMENT_DAMAGED, check_segments, damaged_segments
 from farthing.events.full_disk import full_disk_named
+from farthing.events.id_filter import id_filter
 from farthing.events.seal import segment_path
 from farthing.events.store import books as rows
 from farthing.events.store import duckdb as columns
 from farthing.events.store import merging
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
+from farthing.events.store.identities import row_identities, segment_identities
 from farthing.events.store.segment_file import SegmentFile
 from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.errors import Corrupt
@@ -122,7 +125,9 @@ def merge(
                     return False
                 segment_id = _new_id("seg", now)
                 target = store.data_dir / segment_path(tenant_id, segment_id)
-                made.append((segment_id, merging.write_merged(cursor, sources, target, kept, part)))
+                file = merging.write_merged(cursor, sources, target, kept, part)
+                ids = segment_identities(cursor, [target])
+                made.append((segment_id, replace(file, id_filter=id_filter(ids.keys, ids.checks))))
     finally:
         cursor.close()
     _refuse_loss(old, sum(file.events for _, file in made))
@@ -150,6 +155,8 @@ def rewrite(
             columns.reread(cursor, [store.data_dir / segment.path for segment in old], wanted)
             path = store.data_dir / segment_path(tenant_id, segment_id)
             file = columns.write_segment(cursor, path, wanted)
+            ids = row_identities(cursor)
+            file = replace(file, id_filter=id_filter(ids.keys, ids.checks))
     finally:
         cursor.close()
     _refuse_loss(old, file.events)

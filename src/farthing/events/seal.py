@@ -9,7 +9,9 @@ it was, so the same lines are sealed again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -18,16 +20,24 @@ import numpy.typing as npt
 from duckdb import DuckDBPyConnection
 
 from farthing.catalog.model import Meter
+from farthing.events.corrections import Correcting, Identity, judged
 from farthing.events.deduplicate import Outcome, deduplicate
+from farthing.events.id_filter import id_filter
 from farthing.events.id_index import NO_IDENTITIES, Flags, Identities, IdRun, open_run, write_run
 from farthing.events.log.files import Block, RefusedLine
+from farthing.events.seal_corrections import NO_EFFECT, CorrectionEffect, KnownCorrections
 from farthing.events.store import duckdb as columns
 from farthing.events.store.books import QuarantineEntry, RunRow
+from farthing.events.store.correcting import add_faults, all_corrections, may_correct
 from farthing.events.store.duckdb import EventStore, Lateness
+from farthing.events.store.identities import identities
 from farthing.events.store.lines import load_lines
 from farthing.events.store.segment_file import SegmentFile
 from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.instant import from_unix_microseconds
+
+JUDGED_AGAIN_MAX = 16
+"""After so many rounds, all corrections of a batch under the id of a refused one are refused with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,10 @@ class SealedBatch:
     opened_run: IdRun | None
     imports: list[ImportProgress]
     retried: list[int]
+    # Of every event of the batch, place by place:
+    identities: Identities
+    outcomes: npt.NDArray[np.uint8]
+    corrections: CorrectionEffect
 
 
 def segment_path(tenant_id: int, segment_id: str) -> str:
@@ -77,6 +91,7 @@ class DecodedBlocks:
     cursor: DuckDBPyConnection | None  # holds the decoded table; None where no block has events
     identities: Identities
     faulty: Flags
+    may_correct: bool = False  # whether events in it may correct others
 
     @property
     def event_blocks(self) -> list[Block]:
@@ -98,31 +113,40 @@ def decode_blocks(
     if not events:
         return DecodedBlocks(tenant_id, blocks, wanted, None, NO_IDENTITIES, np.zeros(0, dtype=np.bool_))
     cursor = store.cursor()
+    correcting = any(may_correct(block.payload) for block in events)
     try:
         load_lines(
             cursor, [block.payload for block in events], [block.header.received_us for block in events]
         )
-        columns.decode(cursor, wanted, meters, lateness)
-        return DecodedBlocks(tenant_id, blocks, wanted, cursor, *columns.identities(cursor))
+        columns.decode(cursor, wanted, meters, lateness, corrections=correcting)
+        return DecodedBlocks(tenant_id, blocks, wanted, cursor, *identities(cursor), correcting)
     except BaseException:
         cursor.close()
         raise
 
 
 def seal_blocks(
-    store: EventStore, tenant_id: int, seal_id: str, decoded: DecodedBlocks, runs: Sequence[IdRun]
+    store: EventStore,
+    tenant_id: int,
+    seal_id: str,
+    decoded: DecodedBlocks,
+    runs: Sequence[IdRun],
+    known: KnownCorrections,
 ) -> SealedBatch:
     """Deduplicate and write one tenant's blocks. `seal_id` names the segment and the run as well."""
     blocks, events = decoded.blocks, decoded.event_blocks
     quarantine = [entry for block in _of_kind(blocks, "refused") for entry in _refused_lines(block)]
     refused = len(quarantine)
-    outcomes = deduplicate(runs, decoded.identities, decoded.faulty)
+    outcomes, standing = _decided(decoded, runs, known)
+    effect = NO_EFFECT
     segment, run, opened = None, None, None
     if decoded.cursor is not None:
         quarantine += _faulty_entries(columns.faulty_events(decoded.cursor, outcomes), events)
         if np.any(outcomes == Outcome.COUNTED):
             path = store.data_dir / segment_path(tenant_id, seal_id)
             segment = columns.write_counted(decoded.cursor, path, decoded.wanted, outcomes)
+            segment = replace(segment, id_filter=_filter_of_counted(decoded.identities, outcomes))
+            effect = known.effect_of(decoded.cursor, standing)
             run, opened = _write_run(store.data_dir, tenant_id, seal_id, decoded.identities, outcomes)
     return SealedBatch(
         tenant_id=tenant_id,
@@ -137,7 +161,45 @@ def seal_blocks(
         opened_run=opened,
         imports=_import_progress(blocks),
         retried=[block.header.retried for block in events if block.header.retried],
+        identities=decoded.identities,
+        outcomes=outcomes,
+        corrections=effect,
     )
+
+
+def _decided(
+    decoded: DecodedBlocks, runs: Sequence[IdRun], known: KnownCorrections
+) -> tuple[npt.NDArray[np.uint8], list[Correcting]]:
+    """The outcome of each event, and the corrections that stand among those that count."""
+    outcomes = deduplicate(runs, decoded.identities, decoded.faulty)
+    if not decoded.may_correct or decoded.cursor is None:
+        return outcomes, []
+    everyone: dict[Identity, list[Correcting]] = {}
+    for one in all_corrections(decoded.cursor):
+        everyone.setdefault(one.identity, []).append(one)
+    for passes in count():
+        some = (one for alike in everyone.values() for one in alike if outcomes[one.row] == Outcome.COUNTED)
+        counted = sorted(some, key=attrgetter("row"))
+        standing, faults = judged(counted, *known.about([one.target for one in counted if one.target]))
+        if not faults:
+            break
+        # What repeats a refused one is a repeat of nothing that counts, so it is refused as well. Another event of
+        # the same id may now be the first of that id, and is judged in its turn.
+        refused = {
+            other.row: fault
+            for one, fault in faults.items()
+            for other in everyone[one.identity]
+            if other.says_as(one) or passes >= JUDGED_AGAIN_MAX
+        }
+        decoded.faulty[list(refused)] = True
+        add_faults(decoded.cursor, refused)
+        outcomes = deduplicate(runs, decoded.identities, decoded.faulty)
+    return outcomes, standing
+
+
+def _filter_of_counted(identities: Identities, outcomes: npt.NDArray[np.uint8]) -> bytes:
+    counted = outcomes == Outcome.COUNTED
+    return id_filter(identities.keys[counted], identities.checks[counted])
 
 
 def _of_kind(blocks: Sequence[Block], kind: str) -> list[Block]:

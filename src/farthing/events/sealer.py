@@ -32,10 +32,13 @@ from farthing.events.log.files import (
 from farthing.events.removal import removing
 from farthing.events.run_merging import RunMerge, RunMerger
 from farthing.events.seal import DecodedBlocks, SealedBatch, decode_blocks, run_path, seal_blocks
+from farthing.events.seal_corrections import KnownCorrections
 from farthing.events.store import books as rows
+from farthing.events.store import corrections as correction_rows
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store.books import RunRow, Seal
-from farthing.events.store.duckdb import EventStore, Lateness, segment_identities
+from farthing.events.store.duckdb import EventStore, Lateness
+from farthing.events.store.identities import segment_identities
 from farthing.events.store.removed import removed_events
 from farthing.events.verified import VerifiedFiles
 from farthing.kernel.errors import Conflict, Corrupt, Unavailable
@@ -92,6 +95,7 @@ class Sealer:
     on_rebuilt: Callable[[int, Corrupt], None] = lambda _tenant_id, _damage: None
     """Told when a tenant's id index was damaged and has been made anew."""
     _runs: dict[int, dict[str, IdRun]] = field(default_factory=dict)
+    _corrections: dict[int, KnownCorrections] = field(default_factory=dict)
     _cursors: dict[str, int] | None = None
     _sealed_last: str = ""
     _reading: ReadAhead = field(init=False)
@@ -174,6 +178,7 @@ class Sealer:
                     _new_id("seg", now),
                     one,
                     list(self._tenant_runs(one.tenant_id, now).values()),
+                    self._corrections_of(one.tenant_id),
                 )
                 for one in decoded
             ]
@@ -198,6 +203,7 @@ class Sealer:
         for batch in batches:
             if batch.opened_run is not None:
                 self._runs[batch.tenant_id][batch.opened_run.run_id] = batch.opened_run
+            self._corrections_of(batch.tenant_id).committed(batch.corrections)
         for batch in batches:  # Only now: a merge that fails must not keep a committed run from being known.
             self._merge_runs(batch.tenant_id, now)
         return SealReport(
@@ -208,6 +214,11 @@ class Sealer:
             duplicate=sum(batch.duplicate for batch in batches),
             quarantined=sum(len(batch.quarantine) for batch in batches),
         )
+
+    def _corrections_of(self, tenant_id: int) -> KnownCorrections:
+        if tenant_id not in self._corrections:
+            self._corrections[tenant_id] = KnownCorrections(self.books, self.store, tenant_id)
+        return self._corrections[tenant_id]
 
     def _tenant_runs(self, tenant_id: int, now: datetime) -> dict[str, IdRun]:
         if tenant_id not in self._runs:
@@ -302,6 +313,7 @@ def rebuild_index(books: Books, store: EventStore, tenant_id: int, now: datetime
         old = rows.id_runs(conn, tenant_id)
         segments = rows.segments(conn, tenant_id)
         removed = removed_events(conn, tenant_id)
+        corrections = correction_rows.correction_identities(conn, tenant_id)
     if removed:
         raise Corrupt(
             "id_run_damaged",
@@ -318,7 +330,7 @@ def rebuild_index(books: Books, store: EventStore, tenant_id: int, now: datetime
         cursor = store.cursor()
         try:
             with full_disk_named():
-                entries = segment_identities(cursor, taken)
+                entries = segment_identities(cursor, taken, corrections)
         finally:
             cursor.close()
         run_id = _new_id("run", now)
@@ -408,6 +420,12 @@ def _commit_batch(
         rows.insert_run(conn, batch.tenant_id, batch.run, now)
     if batch.quarantine:
         rows.insert_quarantine(conn, batch.tenant_id, batch.seal_id, batch.quarantine)
+    if batch.corrections.corrections:
+        correction_rows.insert_corrections(
+            conn, batch.tenant_id, batch.seal_id, batch.corrections.corrections, now
+        )
+    if batch.corrections.voided:
+        correction_rows.insert_voided(conn, batch.tenant_id, batch.corrections.voided, now)
     if batch.retried:
         quarantine_rows.insert_retried(conn, batch.tenant_id, batch.retried, batch.seal_id, now)
     for progress in batch.imports:

@@ -8,6 +8,7 @@ from typing import Any
 from farthing.db import Books
 from farthing.events.log.files import list_log_files, read_blocks
 from farthing.events.store import books as event_rows
+from farthing.events.store import corrections as correction_rows
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.kernel.errors import NotFound
 
@@ -18,6 +19,7 @@ _PIECE_BYTES = 8 * 1024 * 1024
 class Account:
     """accepted = counted + duplicate + quarantined + waiting.
 
+    voided: those of the counted ones that a correction says no longer count in usage.
     quarantined = open + retried + dropped. An event that was retried is accepted once more: what became
     of it then is part of the sum like that of any other.
     """
@@ -27,6 +29,7 @@ class Account:
     duplicate: int
     quarantined: int
     waiting: int
+    voided: int
     quarantined_by_reason: Mapping[str, int]
     quarantined_by_state: Mapping[str, int]
 
@@ -42,6 +45,7 @@ def account(books: Books, log_dir: Path, tenant_id: int) -> Account:
         sealed_to = event_rows.cursors(conn)
         by_reason = event_rows.quarantine_reasons(conn, tenant_id)
         resolved = quarantine_rows.resolutions(conn, tenant_id)
+        voided = correction_rows.voided_count(conn, tenant_id)
     waiting = _waiting(log_dir, sealed_to, tenant_id)
     return Account(
         accepted=sealed["accepted"] + waiting,
@@ -49,6 +53,7 @@ def account(books: Books, log_dir: Path, tenant_id: int) -> Account:
         duplicate=sealed["duplicate"],
         quarantined=sealed["quarantined"],
         waiting=waiting,
+        voided=voided,
         quarantined_by_reason=by_reason,
         quarantined_by_state={
             "open": sealed["quarantined"] - sum(resolved.values()),

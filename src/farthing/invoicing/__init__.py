@@ -2,10 +2,12 @@
 
 Owns: which invoices are due, their lines and totals, what coupons, commitments and minimums make of
 them, the billing run and the previews of it, estimates, gapless numbers, the document
-as JSON and as PDF, the seller that stands on it, the explanation of a line.
+as JSON and as PDF, the seller that stands on it, the explanation of a line; what has accrued in open
+periods and when it is charged (`accrued/`).
 Does not own: what a quantity costs (rating), how much was used (usage), periods (customers), how an
 invoice is paid (payments), tax (every invoice carries a tax of zero so far).
-Laws: one invoice for each (subscription, period, reason), whoever runs and however often; numbers
+Laws: one invoice for each (subscription, period, reason), of interim invoices one for each number within
+the period, whoever runs and however often; the invoices of a period sum to what one invoice would be; numbers
 without a gap, in order of the moment of billing, then customer, then subscription; lines sum to the
 subtotal and exact amounts to the exact total; the same log, catalog and clock give the same bytes; an
 issued invoice is never changed, and is booked in the ledger in the transaction that issues it;

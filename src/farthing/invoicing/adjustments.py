@@ -5,13 +5,15 @@
     commitments             in order of term, each of what is left          commitments.py
     the plan's minimum      what is missing to it                           minimum.py
 
+What interim invoices of the period billed is taken off after all of these (`interim.py`).
+
 What earlier invoices did is a `Basis`: sums over issued lines. In a run that bills several periods of a
 subscription at once, `Carried` adds what the earlier ones of the same run are about to issue, so that
 twelve months billed together come out as twelve months billed one by one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, DecimalException
 
@@ -19,10 +21,22 @@ from farthing.customers.terms.model import NO_TERMS, Terms
 from farthing.invoicing.commitments import commitment_lines
 from farthing.invoicing.coupons import coupon_lines
 from farthing.invoicing.minimum import has_minimum, minimum_lines
-from farthing.invoicing.model import NO_BASIS, NOTHING_REACHED, Basis, Bill, Line, LineKind, Reached, Reason
+from farthing.invoicing.model import (
+    NO_BASIS,
+    NOTHING_REACHED,
+    Basis,
+    Bill,
+    BilledBefore,
+    Line,
+    LineKind,
+    Reached,
+    Reason,
+)
 from farthing.invoicing.remainder import Remainder, counted_by_minimum
 from farthing.kernel.errors import LimitExceeded
 from farthing.kernel.quantity import ZERO, exact
+
+NONE_BILLED: Mapping[tuple[int, datetime], tuple[BilledBefore, ...]] = {}
 
 
 def adjusted(bill: Bill, lines: tuple[Line, ...], basis: Basis) -> tuple[Line, ...]:
@@ -45,8 +59,11 @@ def adjusted(bill: Bill, lines: tuple[Line, ...], basis: Basis) -> tuple[Line, .
 
 
 def looks_back(bill: Bill, terms: Terms | None) -> bool:
-    """Whether the invoice of a bill with these terms depends on earlier ones, or later ones depend on it."""
-    return bool(terms) or has_minimum(bill)
+    """Whether the invoice of a bill with these terms depends on earlier ones, or later ones depend on it.
+
+    Interim invoices are apart: what they billed is taken off the others of their period, and nothing else.
+    """
+    return bill.reason is not Reason.INTERIM and (bool(terms) or has_minimum(bill))
 
 
 def is_ahead(bill: Bill, line: Line) -> bool:
@@ -95,10 +112,19 @@ class History:
 
 
 class Carried:
-    """The histories of many subscriptions in a run, carried from bill to bill."""
+    """The histories of many subscriptions in a run, carried from bill to bill.
 
-    def __init__(self, terms: Mapping[int, Terms], histories: Mapping[int, History]) -> None:
+    billed: the interim invoices that were issued, by subscription and start of their period.
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[int, Terms],
+        histories: Mapping[int, History],
+        billed: Mapping[tuple[int, datetime], tuple[BilledBefore, ...]] = NONE_BILLED,
+    ) -> None:
         self._terms = terms
+        self._billed = billed
         self._histories = dict(histories)
         self._missing: set[int] = set()
 
@@ -106,11 +132,13 @@ class Carried:
         """What the bill is computed from; None where an earlier bill that it depends on could not be drafted."""
         subscription_id = bill.subscription.subscription_id
         terms = self._terms.get(subscription_id, NO_TERMS)
-        if not looks_back(bill, terms):
-            return NO_BASIS
-        if subscription_id in self._missing:
-            return None
-        return self._history(subscription_id).basis(bill, terms)
+        basis = NO_BASIS
+        if looks_back(bill, terms):
+            if subscription_id in self._missing:
+                return None
+            basis = self._history(subscription_id).basis(bill, terms)
+        billed = self._billed.get((subscription_id, bill.period.start), ()) if bill.bills_usage else ()
+        return replace(basis, billed=billed) if billed else basis
 
     def add(self, bill: Bill, lines: Sequence[Line]) -> None:
         """The bill is drafted with these lines."""

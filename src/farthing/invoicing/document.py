@@ -14,14 +14,15 @@ import msgspec
 
 from farthing.customers.content import address_json
 from farthing.customers.model import Customer
-from farthing.invoicing.model import Adjustment, Draft, Line
+from farthing.invoicing.model import Adjustment, Bill, Draft, Line
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import exact, plain, trimmed
 from farthing.rating import Charge, Measure, UnitCharge, price_json
 
 NET_TERMS = timedelta(days=30)
-"""An invoice is due this long after its issue."""
+"""An invoice is due this long after its issue; an interim one at once, which is what it is for."""
+NO_TIME = timedelta(0)
 NUMBER_PREFIX = "INV-"
 NUMBER_DIGITS = 6
 
@@ -53,13 +54,24 @@ def document_of(draft: Draft, number: str, seller: Mapping[str, Any], issued_at:
         **_paid(draft),
         "reason": bill.reason.value,
         "issued_at": format_instant(issued_at),
-        "due_at": format_instant(issued_at + NET_TERMS),
+        "due_at": format_instant(issued_at + (NO_TIME if bill.interim else NET_TERMS)),
         "plan": {"key": plan.key, "name": plan.name, "version": bill.version},
         "rounding": {"scope": plan.rounding.value, "mode": plan.rounding_mode.value},
         "timezone": bill.customer.timezone,
         "bill_to": _party(bill.customer),
         "seller": dict(seller),
-    }
+    } | _interim(bill)
+
+
+def _interim(bill: Bill) -> dict[str, Any]:
+    """What only an interim invoice says."""
+    if bill.interim is None:
+        return {}
+    interim = bill.interim
+    said: dict[str, Any] = {"sequence": interim.sequence, "because": interim.because.value}
+    if interim.threshold is not None:
+        said["threshold"] = trimmed(interim.threshold)
+    return {"interim": said}
 
 
 def _paid(draft: Draft) -> dict[str, Any]:

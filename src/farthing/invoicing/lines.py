@@ -10,7 +10,7 @@ A fixed fee is billed in arrears or in advance, its share where it holds for a p
 was billed too much of it is credited (`fees.py`).
 
 A one-off charge is a line as it was said. A settlement has none of these: what is settled on it is made by
-`adjustments.py`.
+`adjustments.py`. An interim invoice has usage alone.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def lines_of(bill: Bill, usage: BillUsage, covers: Sequence[Cover] = ()) -> tupl
     """
     if bill.reason is Reason.SETTLEMENT:
         return ()
-    fees = fee_lines(bill, covers)
+    fees = fee_lines(bill, covers) if bill.reason is not Reason.INTERIM else []
     lines: dict[str | None, list[Line]] = {}
     for stretch in bill.stretches:
         for card in stretch.rate_cards(bill.plans[stretch.plan_version_id]):

@@ -19,22 +19,47 @@ from farthing.rating import Charge, Measure, Price
 
 class Reason(StrEnum):
     """Why a subscription is invoiced: it starts with something to pay in advance, a period of it is over, a
-    change says so, or it ended after its last period was invoiced and its commitments are to be settled.
+    change says so, it ended after its last period was invoiced and its commitments are to be settled, or
+    enough has accrued to be charged before its period is over (`interim.py`).
     """
 
     START = "start"
     PERIOD = "period"
     CHANGE = "change"
     SETTLEMENT = "settlement"
+    INTERIM = "interim"
+
+
+class Because(StrEnum):
+    """Why an interim invoice is issued: so much has accrued, or it has waited so long."""
+
+    THRESHOLD = "threshold"
+    DAYS = "charge_within_days"
+
+
+@dataclass(frozen=True, slots=True)
+class Interim:
+    """Which of the interim invoices of its period one is, from 1, and why it is issued.
+
+    threshold: what could accrue before a charge at that time, if there was a bound.
+    """
+
+    sequence: int
+    because: Because
+    threshold: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BillKey:
-    """What an invoice is for. There is never a second one for the same key."""
+    """What an invoice is for. There is never a second one for the same key.
+
+    sequence: which of the interim invoices of the period it is; 0 for every other invoice.
+    """
 
     subscription_id: int
     period_start: datetime
     reason: Reason
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +81,7 @@ class Bill:
     terms: of the subscription, all of them.
     credits_until: what was billed for later than that stays as it is; None: nothing does.
     one_offs: the charges of the subscription that are billed here.
+    interim: of an interim invoice, whose period is the one that it is in, up to the moment of the charge.
     """
 
     subscription: Subscription
@@ -72,15 +98,22 @@ class Bill:
     coming: FeePeriod | None = None
     credits_until: datetime | None = None
     one_offs: tuple[OneOffCharge, ...] = ()
+    interim: Interim | None = None
 
     @property
     def key(self) -> BillKey:
-        return BillKey(self.subscription.subscription_id, self.period.start, self.reason)
+        sequence = 0 if self.interim is None else self.interim.sequence
+        return BillKey(self.subscription.subscription_id, self.period.start, self.reason, sequence)
+
+    @property
+    def bills_usage(self) -> bool:
+        """Whether usage stands on it: that of its period."""
+        return self.reason in (Reason.PERIOD, Reason.INTERIM)
 
     @property
     def due_since(self) -> datetime:
         """The moment from which on it can be issued."""
-        over = self.reason in (Reason.PERIOD, Reason.SETTLEMENT)
+        over = self.reason in (Reason.PERIOD, Reason.SETTLEMENT, Reason.INTERIM)
         return self.period.end if over else self.period.start
 
     @property
@@ -145,6 +178,8 @@ class LineKind(StrEnum):
     true_up       what is missing to a minimum commitment at its end
     lapse         what is left of a prepaid commitment at its end; its amount is zero
     minimum       what is missing to the plan's minimum
+    billed        what an interim invoice of the same period has billed
+    carried       the part of a minor unit that an interim invoice leaves to the next one
     """
 
     USAGE = "usage"
@@ -157,6 +192,8 @@ class LineKind(StrEnum):
     TRUE_UP = "true_up"
     LAPSE = "lapse"
     MINIMUM = "minimum"
+    BILLED = "billed"
+    CARRIED = "carried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +206,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """What a line that no rate card charges is, of which coupon, commitment or plan, and made of what.
+    """What a line that no rate card charges is, of which coupon, commitment, plan or invoice, and made of what.
 
     term, committed, before: of a commitment; how much of it was used before this invoice.
     """
@@ -254,6 +291,25 @@ class Reached:
 
 NOTHING_REACHED = Reached(ZERO, ZERO, 0)
 
+LineId = tuple[str | None, tuple[tuple[str, str], ...], datetime, bool]
+"""What tells a line of usage from the others of its period: rate card, dimensions, since when, and whether it
+only adjusts others."""
+
+
+@dataclass(frozen=True, slots=True)
+class BilledBefore:
+    """An interim invoice, as the invoices after it in its period take it into account.
+
+    total: what it billed, tax aside: whole minor units. until: of the usage on it.
+    of: how much of that is of which line; it need not be all.
+    """
+
+    number: str
+    sequence: int
+    total: Decimal
+    until: datetime
+    of: tuple[tuple[LineId, Decimal], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Basis:
@@ -261,11 +317,13 @@ class Basis:
 
     reached: by kind of line and key of coupon or commitment, over the earlier invoices.
     ahead: what earlier invoices charged in advance for service in the bill's period.
+    billed: the interim invoices of the bill's period, in order.
     """
 
     terms: Terms = NO_TERMS
     reached: Mapping[tuple[LineKind, str], Reached] = field(default_factory=dict)
     ahead: Decimal = ZERO
+    billed: tuple[BilledBefore, ...] = ()
 
     def of(self, kind: LineKind, key: str) -> Reached:
         return self.reached.get((kind, key), NOTHING_REACHED)
@@ -302,7 +360,7 @@ class BillingResult:
     """What a billing run did: numbers issued, in order, and what it passed over and why.
 
     A skipped entry names the customer, subscription and period of the invoice that was not issued, what
-    it would have been for (`invoice`: start, period, change or settlement), and the `reason`: already_issued,
+    it would have been for (`invoice`: start, period, change, settlement or interim), and the `reason`: already_issued,
     nothing_to_bill, subscription_changed, earlier_bill_missing, or the code of the error that its rating raised.
     """
 

@@ -61,13 +61,16 @@ def is_simple(bill: Bill) -> bool:
 
 
 def usage_parts(bill: Bill) -> list[UsagePart]:
-    """The parts of a bill's usage, in the order in which they begin, then of the rate cards."""
-    if bill.reason is not Reason.PERIOD:
+    """The parts of a bill's usage, in the order in which they begin, then of the rate cards.
+
+    On an interim invoice none is final: its period goes on.
+    """
+    if not bill.bills_usage:
         return []
     if is_simple(bill):
-        times = (bill.period,)
+        times, over = (bill.period,), bill.reason is Reason.PERIOD
         return [
-            UsagePart(card, bill.plan, bill.version, meter_queries(card), times)
+            UsagePart(card, bill.plan, bill.version, meter_queries(card), times, final=over)
             for card in bill.plan.rate_cards
             if card.meters
         ]
@@ -100,7 +103,7 @@ def _part(
     if not stretch.mode.charges_usage:
         queries, unbilled = unbilled_queries(card), "paused" if stretch.mode is Mode.PAUSED else "trial"
     own = own_price or card.key in stretch.overrides
-    final = period.end == bill.period.end
+    final = period.end == bill.period.end and bill.reason is Reason.PERIOD
     return UsagePart(card, plan, stretch.version, queries, (period,), 0, final, own, unbilled)
 
 

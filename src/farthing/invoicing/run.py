@@ -2,7 +2,7 @@
 
     subscriptions -> bills that are due -> the usage they need -> lines -> adjustments -> totals -> drafts
                      due.py               usage_needed           lines.py  adjustments.py totals.py  drafted
-                                          parts.py               fees.py
+                                          parts.py               fees.py   interim.py
 
 `service.run_billing` asks the books and the event store in between, for many bills at once, and issues
 the drafts. Read this file and that function to know how billing works.
@@ -16,10 +16,11 @@ from typing import Any
 from farthing.invoicing.adjustments import Carried, adjusted
 from farthing.invoicing.document import document_of, document_text, instants, invoice_number
 from farthing.invoicing.fees import covers_of
+from farthing.invoicing.interim import less_billed
+from farthing.invoicing.interim_totals import totals_less_billed
 from farthing.invoicing.lines import lines_of
-from farthing.invoicing.model import Basis, Bill, Cover, Draft, Invoice, Reason
+from farthing.invoicing.model import Basis, Bill, Cover, Draft, Invoice
 from farthing.invoicing.parts import is_simple, usage_parts
-from farthing.invoicing.totals import totals_of
 from farthing.invoicing.usage_lines import PARTS_BITS, BillUsage, MeterQuery, UsageOfBills, meter_queries
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.period import Period
@@ -39,7 +40,7 @@ def usage_needed(bills: Sequence[Bill]) -> dict[MeterQuery, list[Span]]:
     needed: dict[MeterQuery, list[Span]] = defaultdict(list)
     queries: dict[int, list[MeterQuery]] = {}
     for position, bill in enumerate(bills):
-        if bill.reason is not Reason.PERIOD:
+        if not bill.bills_usage:
             continue
         customer, place = bill.customer.customer_id, position << PARTS_BITS
         if not is_simple(bill):
@@ -91,10 +92,10 @@ def draft_on(bill: Bill, usage: BillUsage, covers: Sequence[Cover], basis: Basis
 
     Raises what rating raises.
     """
-    lines = adjusted(bill, lines_of(bill, usage, covers), basis)
+    lines = less_billed(bill, adjusted(bill, lines_of(bill, usage, covers), basis), basis.billed)
     if not lines:
         return None
-    return Draft(bill, lines, totals_of([line.amount_exact for line in lines], bill.plan), basis)
+    return Draft(bill, lines, totals_less_billed(lines, bill), basis)
 
 
 def drafted_in_order(

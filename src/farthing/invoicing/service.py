@@ -14,6 +14,7 @@ from farthing.catalog.service import all_meters, get_coupon, get_meter, get_plan
 from farthing.customers.model import Customer, Subscription
 from farthing.customers.service import subscriptions_begun
 from farthing.customers.store import select_one_offs
+from farthing.customers.terms.collecting_store import select_own_collections
 from farthing.customers.terms.content import commitment_json
 from farthing.customers.terms.model import Terms
 from farthing.customers.terms.service import all_terms, get_terms
@@ -24,6 +25,7 @@ from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import booking_store as booking_rows
 from farthing.invoicing import store as rows
+from farthing.invoicing.accrued.facts import charge_facts
 from farthing.invoicing.adjustments import Carried, History, looks_back
 from farthing.invoicing.announcing import issued_facts
 from farthing.invoicing.booking import issued_transfers
@@ -39,6 +41,7 @@ from farthing.invoicing.explain import (
     usage_behind,
 )
 from farthing.invoicing.fees import cover_of_row, longest_full_period, may_bill_in_advance
+from farthing.invoicing.interim_store import select_billed_before
 from farthing.invoicing.model import Bill, BillingResult, Cover, Draft, LineKind
 from farthing.invoicing.pdf import check_logo
 from farthing.invoicing.run import (
@@ -101,7 +104,7 @@ def run_billing(
     result = BillingResult(skipped=[passed_over(bill, ALREADY_ISSUED) for bill in standing])
     bills = with_one_offs(missing, one_offs)
     for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
-        numbers, skipped = _issue(books, tenant_id, batch, now, seen)
+        numbers, skipped = issue(books, tenant_id, batch, now, seen)
         result.issued += numbers
         result.skipped += batch.skipped + skipped
         if progress:
@@ -197,7 +200,7 @@ def add_covers(
 
 
 def carried_for(
-    conn: BooksConnection, tenant_id: int, bills: Iterable[Bill], terms: Mapping[int, Terms]
+    conn: BooksConnection, tenant_id: int, bills: Sequence[Bill], terms: Mapping[int, Terms]
 ) -> Carried:
     """What these bills depend on of the invoices issued so far, read for all of them at once."""
     since: dict[int, datetime] = {}
@@ -205,7 +208,8 @@ def carried_for(
         subscription_id = bill.subscription.subscription_id
         if looks_back(bill, terms.get(subscription_id)):
             since[subscription_id] = min(since.get(subscription_id, bill.period.start), bill.period.start)
-    return Carried(terms, rows.select_histories(conn, tenant_id, since) if since else {})
+    histories = rows.select_histories(conn, tenant_id, since) if since else {}
+    return Carried(terms, histories, select_billed_before(conn, tenant_id, bills))
 
 
 def usage_of(
@@ -224,7 +228,7 @@ def usage_of(
     )
 
 
-def _issue(
+def issue(
     books: Books, tenant_id: int, batch: Batch, now: datetime, seen: Counter[int]
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Number and keep the drafts in one transaction, but for those that no longer stand as drafted.
@@ -273,7 +277,8 @@ def _issue(
         numbers = [invoice.number for invoice in invoices]
         issued_now = booking_rows.select_issued_of(conn, tenant_id, numbers)
         post(conn, tenant_id, [*draws, *issued_transfers(issued_now)], now)
-        announce(conn, tenant_id, issued_facts(invoices, now))
+        charges = charge_facts(invoices, select_own_collections(conn, tenant_id, ids), now)
+        announce(conn, tenant_id, [*issued_facts(invoices, now), *charges])
     return numbers, skipped
 
 
@@ -403,6 +408,10 @@ def _source_of(
             return {"coupon": coupon_json(get_coupon(books, tenant_id, key)[0])}
         case LineKind.MINIMUM:
             return {"minimum": line["adjustment"]["committed"]}
+        case LineKind.BILLED:
+            return {"billed_on": key}
+        case LineKind.CARRIED:
+            return {"carried": line["amount_exact"]}
         case _:
             _, terms = get_terms(books, tenant_id, document["subscription"])
             (commitment,) = (one for one in terms.commitments if one.key == key)

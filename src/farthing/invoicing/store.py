@@ -30,18 +30,20 @@ _INSERT_INVOICES = """
     WITH new AS (
         INSERT INTO invoices (tenant_id, number, customer_id, subscription_id, plan_version_id, status, reason,
                               currency, period_start, period_end, subtotal, tax, total, total_exact,
-                              paid_from_wallets, issued_at, document)
+                              paid_from_wallets, issued_at, document, sequence)
         SELECT %(tenant_id)s, given.number, given.customer_id, given.subscription_id, given.plan_version_id,
                'issued', given.reason, given.currency, given.period_start, given.period_end, given.subtotal,
-               given.tax, given.total, given.total_exact, given.paid, %(issued_at)s, given.document
+               given.tax, given.total, given.total_exact, given.paid, %(issued_at)s, given.document,
+               given.sequence
           FROM unnest(%(numbers)b::text[], %(customers)b::bigint[], %(subscriptions)b::bigint[],
                       %(plan_versions)b::bigint[], %(reasons)b::text[], %(currencies)b::text[],
                       %(starts)b::timestamptz[], %(ends)b::timestamptz[], %(subtotals)b::text[]::numeric[],
                       %(taxes)b::text[]::numeric[], %(totals)b::text[]::numeric[],
-                      %(totals_exact)b::text[]::numeric[], %(paid)b::text[]::numeric[], %(documents)b::text[])
+                      %(totals_exact)b::text[]::numeric[], %(paid)b::text[]::numeric[], %(documents)b::text[],
+                      %(sequences)b::int[])
                WITH ORDINALITY AS given (number, customer_id, subscription_id, plan_version_id, reason, currency,
                                          period_start, period_end, subtotal, tax, total, total_exact, paid,
-                                         document, place)
+                                         document, sequence, place)
          ORDER BY given.place
         RETURNING invoice_id, document)
     INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
@@ -72,13 +74,27 @@ def select_issued(
     """What has been invoiced, of all subscriptions or of these."""
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
-        SELECT subscription_id, period_start, reason FROM invoices
+        SELECT subscription_id, period_start, reason, sequence FROM invoices
          WHERE tenant_id = %(tenant_id)s AND (%(ids)s::bigint[] IS NULL OR subscription_id = ANY(%(ids)s))
         """,
         {"tenant_id": tenant_id, "ids": None if subscription_ids is None else list(subscription_ids)},
     )
     reasons = {reason.value: reason for reason in Reason}
-    return {BillKey(subscription_id, start, reasons[reason]) for subscription_id, start, reason in rows}
+    return {
+        BillKey(subscription_id, start, reasons[reason], sequence)
+        for subscription_id, start, reason, sequence in rows
+    }
+
+
+def select_number_of(conn: BooksConnection, tenant_id: int, key: BillKey) -> DictRow | None:
+    """The number of the invoice of a bill, and when it was issued."""
+    return conn.execute(
+        """
+        SELECT number, issued_at FROM invoices
+         WHERE tenant_id = %s AND subscription_id = %s AND period_start = %s AND reason = %s
+        """,
+        [tenant_id, key.subscription_id, key.period_start, key.reason.value],
+    ).fetchone()
 
 
 def hold_changes(conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int]) -> dict[int, int]:
@@ -212,6 +228,7 @@ def insert_invoices(
             "totals_exact": [plain(total.total_exact) for total in totals],
             "paid": [plain(invoice.draft.paid) for invoice in invoices],
             "documents": [invoice.document for invoice in invoices],
+            "sequences": [bill.key.sequence for bill in bills],
         },
     )
 

@@ -8,6 +8,7 @@ always sum to the total. (Largest remainder: Hamilton's method of apportionment.
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
+from math import isqrt
 from typing import assert_never
 
 from farthing.kernel.quantity import ZERO, exact
@@ -87,6 +88,16 @@ def quotient(dividend: Decimal, divisor: Decimal) -> Decimal:
     value = divide_rounded(dividend, divisor, QUOTIENT_SCALE, Direction.HALF_UP)
     with exact():
         return value.normalize() + ZERO if value else ZERO
+
+
+def square_root(number: Decimal, scale: int) -> Decimal:
+    """The square root of a number that is not negative, at `scale` digits after the point, half up."""
+    assert number >= 0
+    with localcontext(_WIDE):
+        # Whole numbers decide: the root of four times the number is twice the root, rounded down; one more,
+        # halved, is the root rounded half up.
+        twice = isqrt(int((4 * number).scaleb(2 * scale)))
+        return Decimal((twice + 1) // 2).scaleb(-scale)
 
 
 def allocate(exact_amounts: Sequence[Decimal], total: Decimal, minor_units: int) -> list[Decimal]:

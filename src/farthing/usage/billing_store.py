@@ -21,7 +21,7 @@ from farthing.events.typed_columns import text_column
 from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.kernel.rounding import Direction, divide_rounded
 from farthing.rating import Events, Run
-from farthing.usage.model import Detail, Span, UsageRow
+from farthing.usage.model import Detail, Span, Until, UsageRow
 from farthing.usage.store import aggregate_sql, events_sql, exact_quantity, labelled_sql, spans_table
 
 ROWS_PER_PIECE = 20_000
@@ -36,8 +36,11 @@ def usage_by_span(
     meter: Meter,
     detail: Detail,
     spans: Sequence[Span],
+    until: Until | None = None,
 ) -> Iterator[UsageRow]:
     """The usage of every span in as much detail as asked for, in one query, in the order of the span ids.
+
+    until: only of the events up to this place.
 
     The segments are read before this returns; the rows are put together as they are taken.
     """
@@ -46,7 +49,7 @@ def usage_by_span(
     single = detail.events is not Events.NONE
     assert not single or meter.aggregation is Aggregation.SUM, "only events that are summed have a value each"
     bound = Bound()
-    statement = _spans_sql(store, segments, meter, detail, spans, bound)
+    statement = _spans_sql(store, segments, meter, detail, spans, bound, until)
     cursor = store.cursor()
     try:
         cursor.register("known_subjects", known_subjects)
@@ -65,10 +68,11 @@ def _spans_sql(
     detail: Detail,
     spans: Sequence[Span],
     bound: Bound,
+    until: Until | None,
 ) -> str:
     start, end = min(span.start for span in spans), max(span.end for span in spans)
     events = labelled_sql(
-        events_sql(store, segments, meter, start, end, bound), detail.clocks, start, end, bound
+        events_sql(store, segments, meter, start, end, bound, until=until), detail.clocks, start, end, bound
     )
     paths = dict(meter.dimensions)
     groups = [identifier(text_column(paths[name])) for name in detail.dimensions]

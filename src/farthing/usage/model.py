@@ -114,3 +114,13 @@ class UsageRow:
     quantity: Decimal
     events: int
     runs: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """A place in the order of (time, source, id): that of one event, which is included or not."""
+
+    time: datetime
+    source: str
+    event_id: str
+    included: bool

@@ -25,7 +25,7 @@ from farthing.catalog.expression import Path, evaluate
 from farthing.catalog.model import Aggregation, Condition, Meter, Operator
 from farthing.kernel.instant import zone_named
 from farthing.kernel.period import local_midnight
-from farthing.kernel.quantity import ZERO, exact
+from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.kernel.rounding import quotient
 from farthing.rating import Clock, Events, Run
 from farthing.rating.clock import OTHER_TIMES
@@ -54,7 +54,14 @@ def decode_event(text: str, received_at: datetime) -> dict[str, Any]:
 
 def usable(meter: Meter, event: Event) -> bool:
     """Whether sealing lets the event pass for this meter: it does not apply to it, or has a value that it can use."""
-    return not _applies(meter, event) or meter.value is None or _value(meter, event) is not None
+    return not applies(meter, event) or meter.value is None or _value(meter, event) is not None
+
+
+def quantity_of(meter: Meter, event: Event) -> Value | None:
+    """What one event is to the meter: its value, 1 where events are counted; None where it does not count for it."""
+    if not applies(meter, event):
+        return None
+    return ONE if meter.value is None else _value(meter, event)
 
 
 def usage_groups(
@@ -140,7 +147,7 @@ def window_label(clock: Clock, time: datetime) -> str:
 
 def in_order(meter: Meter, events: Iterable[Event]) -> list[Decimal]:
     """The values of the events that count for the meter, in the order of (time, source, id)."""
-    taken = [(event, _value(meter, event)) for event in events if _applies(meter, event)]
+    taken = [(event, _value(meter, event)) for event in events if applies(meter, event)]
     counted = [(event, _number(value)) for event, value in taken if value is not None]
     return [
         value
@@ -168,12 +175,13 @@ def _quantities(
     groups: dict[Any, list[tuple[Event, Value | None]]] = {}
     for event in events:
         value = _value(meter, event)
-        if _applies(meter, event) and (meter.value is None or value is not None):
+        if applies(meter, event) and (meter.value is None or value is not None):
             groups.setdefault(key(event), []).append((event, value))
     return {group: (_aggregate(meter.aggregation, taken), len(taken)) for group, taken in groups.items()}
 
 
-def _applies(meter: Meter, event: Event) -> bool:
+def applies(meter: Meter, event: Event) -> bool:
+    """Whether the event is of the meter's type and passes its filter."""
     return event["type"] == meter.event_type and all(
         _holds(condition, event["data"]) for condition in meter.filter
     )

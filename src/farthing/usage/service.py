@@ -29,6 +29,7 @@ from farthing.usage.model import (
     WINDOWS_MAX,
     Detail,
     Span,
+    Until,
     UsageGroup,
     UsageQuery,
     UsageRow,
@@ -95,8 +96,11 @@ def billable_usage(
     meter: Meter,
     detail: Detail,
     spans: Sequence[Span],
+    until: Until | None = None,
 ) -> Iterator[UsageRow]:
     """The usage of every span (a customer over a period) in one query, for the billing run.
+
+    until: only of the events up to this place in the order of (time, source, id).
 
     Rows come in the order of the span ids, and are put together as they are taken. `prepare_usage` must
     have run before. Aliases count as they stand now, so events of a customer that was created after them
@@ -106,7 +110,8 @@ def billable_usage(
         return iter(())
     start, end = min(span.start for span in spans), max(span.end for span in spans)
     segments = _segments(store, conn, tenant_id, meter, start, end)
-    return usage_by_span(store, segments, columns.subjects(conn, tenant_id), meter, detail, spans)
+    known = columns.subjects(conn, tenant_id)
+    return usage_by_span(store, segments, known, meter, detail, spans, until)
 
 
 def prepare_usage(books: Books, store: EventStore, tenant_id: int, now: datetime) -> None:

@@ -16,6 +16,7 @@ from psycopg.rows import tuple_row
 
 from farthing.catalog.expression import Path
 from farthing.catalog.model import Aggregation, Meter
+from farthing.events.model import VOID_TYPE
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.meter_sql import Bound, filter_sql, identifier, value_sql
@@ -25,7 +26,7 @@ from farthing.kernel.quantity import trimmed
 from farthing.kernel.rounding import quotient
 from farthing.rating import Clock
 from farthing.rating.clock import WEEK_SECONDS
-from farthing.usage.model import ROWS_MAX, Span, UsageQuery, Window
+from farthing.usage.model import ROWS_MAX, Span, Until, UsageQuery, Window
 
 Connection = PsycopgConnection[dict[str, Any]]
 
@@ -175,33 +176,64 @@ def events_sql(
     end: datetime,
     bound: Bound,
     subjects: Sequence[str] | None = None,
+    until: Until | None = None,
 ) -> str:
-    """The events that count for the meter in [start, end), of some subjects or of all, with `value` and the typed
-    columns."""
+    """The events that count for the meter in [start, end), with `value` and the typed columns.
+
+    subjects: only those of these.
+    until: only those up to a place in the order of (time, source, id).
+    """
     names = wanted_columns([meter]).names()
-    shapes: dict[tuple[str, ...], list[str]] = {}
+    shapes: dict[tuple[bool, tuple[str, ...]], list[Segment]] = {}
     for segment in segments:
         shape = tuple(segment.columns[name] for name in names)
-        shapes.setdefault(shape, []).append(str(store.data_dir / segment.path))
+        shapes.setdefault((bool(segment.voids), shape), []).append(segment)
     typed = "".join(f", {identifier(name)}" for name in names)
     of_subjects = ""
     if subjects is not None:
         of_subjects = f" AND subject IN ({', '.join(map(bound.bind, subjects)) or 'NULL'})"
     scans = []
-    for _, files in sorted(shapes.items()):
-        value = _scanned_value_sql(meter, bound)
+    for _, some in sorted(shapes.items()):
+        files = [str(store.data_dir / segment.path) for segment in some]
+        value = scanned_value_sql(meter, bound)
         scans.append(
             f"SELECT source, id, subject, time, received_at{typed}, {value} AS value "
             f"FROM read_parquet({bound.bind(files)}) WHERE type = {bound.bind(meter.event_type)} "
             f"AND time >= make_timestamp({bound.bind(unix_microseconds(start))}) "
             f"AND time < make_timestamp({bound.bind(unix_microseconds(end))}){of_subjects} "
-            f"AND {filter_sql(meter, bound)}"
+            f"AND {filter_sql(meter, bound)}{standing_sql(some, bound)}{_until_sql(until, bound)}"
         )
     together = " UNION ALL ".join(scans)
     return together if meter.value is None else f"SELECT * FROM ({together}) WHERE value IS NOT NULL"
 
 
-def _scanned_value_sql(meter: Meter, bound: Bound) -> str:
+def _until_sql(until: Until | None, bound: Bound) -> str:
+    if until is None:
+        return ""
+    at = bound.bind(unix_microseconds(until.time))
+    source, event_id = bound.bind(until.source), bound.bind(until.event_id)
+    last = "<=" if until.included else "<"
+    return (
+        f" AND (time < make_timestamp({at}) OR (time = make_timestamp({at}) AND (source < {source} "
+        f"OR (source = {source} AND id {last} {event_id}))))"
+    )
+
+
+def standing_sql(segments: Sequence[Segment], bound: Bound) -> str:
+    """The condition that leaves out the events of these segments that no longer count; nothing where all do."""
+    voids = sorted({identity for segment in segments for identity in segment.voids})
+    if not voids:
+        return ""
+    sources = bound.bind([source for source, _ in voids])
+    ids = bound.bind([event_id for _, event_id in voids])
+    return (
+        f" AND NOT EXISTS (SELECT 1 FROM (SELECT unnest({sources}::VARCHAR[]) AS void_source, "
+        f"unnest({ids}::VARCHAR[]) AS void_id) WHERE void_source = source AND void_id = id)"
+    )
+
+
+def scanned_value_sql(meter: Meter, bound: Bound) -> str:
+    """What the meter takes from an event, from the typed columns; NULL where it cannot, or counts events."""
     match meter.value:
         case None:
             return "NULL"
@@ -323,6 +355,21 @@ def spans_table(spans: Sequence[Span]) -> pa.Table:
     )
 
 
+def customers_of(store: EventStore, segments: Sequence[Segment], known_subjects: pa.Table) -> list[int]:
+    """The customers with an event in these segments, in order of their ids."""
+    cursor = store.cursor()
+    try:
+        cursor.register("known_subjects", known_subjects)
+        rows = cursor.execute(
+            "SELECT DISTINCT customer_id FROM known_subjects"
+            " WHERE subject IN (SELECT subject FROM read_parquet(?)) ORDER BY customer_id",
+            [[str(store.data_dir / segment.path) for segment in segments]],
+        ).fetchall()
+        return [customer_id for (customer_id,) in rows]
+    finally:
+        cursor.close()
+
+
 def unclaimed_groups(
     store: EventStore,
     segments: Sequence[Segment],
@@ -336,22 +383,26 @@ def unclaimed_groups(
     """
     if not segments:
         return []
+    bound = Bound()
+    files = bound.bind([str(store.data_dir / segment.path) for segment in segments])
     cursor = store.cursor()
     try:
         cursor.register("known_subjects", known_subjects)
         cursor.register("metered", pa.table({"type": pa.array(metered_types, pa.string())}))
         return cursor.execute(
-            """
+            f"""
             SELECT type, subject, sum(events)::BIGINT AS events, no_customer, no_meter,
                    (sum(sum(events)) OVER ())::BIGINT
               FROM (SELECT type, subject, count(*) AS events,
                            subject IS NULL OR subject NOT IN (SELECT subject FROM known_subjects) AS no_customer,
                            type NOT IN (SELECT type FROM metered) AS no_meter
-                      FROM read_parquet(?) GROUP BY type, subject)
+                      FROM read_parquet({files})
+                     WHERE type <> {bound.bind(VOID_TYPE)}{standing_sql(segments, bound)}
+                     GROUP BY type, subject)
              WHERE no_customer OR no_meter
-             GROUP BY ALL ORDER BY events DESC, type, subject LIMIT ?
+             GROUP BY ALL ORDER BY events DESC, type, subject LIMIT {bound.bind(limit)}
             """,
-            [[str(store.data_dir / segment.path) for segment in segments], limit],
+            bound.values,
         ).fetchall()
     finally:
         cursor.close()

@@ -49,7 +49,7 @@ class Drawing:
             self._of_period.setdefault((key.subscription_id, key.period_start), {})[key] = None
 
     def charge(self, charge: UsageCharge) -> Decimal:
-        """Pay for one charge, or give back. How much of it grants paid."""
+        """Pay for one charge, or give back. How much of it grants paid; below zero, got back."""
         if charge.amount < ZERO:
             return self._give_back(charge)
         left = charge.amount
@@ -153,10 +153,10 @@ class Drawing:
         for hold in charge.settled:
             self._funds_give(charge.customer_id, hold.grant_id, hold.amount)
             self._add(DrawPart(charge, hold.grant_id, ZERO, hold.amount))
-        back = self._return(charge, back)
-        if back:
-            self._owe(charge.key, -back)
-        return charge.amount + back
+        rest = self._return(charge, back)
+        if rest:
+            self._owe(charge.key, -rest)
+        return rest - back
 
     def _return(self, charge: UsageCharge, back: Decimal) -> Decimal:
         """So much goes back to the grants that paid for a charge, the last first; what none of them had paid."""

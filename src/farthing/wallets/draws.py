@@ -6,7 +6,7 @@ One pass for all customers of a batch. The transfers are given back, because the
 transaction books at once, last.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -46,11 +46,8 @@ def draw_charges(
     periods = {(charge.key.subscription_id, charge.key.period_start) for charge in charges}
     invoiced = rows.select_invoiced(conn, tenant_id, periods)
     if invoiced:
-        charges = [
-            charge
-            for charge in charges
-            if (charge.key.subscription_id, charge.key.period_start) not in invoiced
-        ]
+        charges = [_unless_invoiced(charge, invoiced) for charge in charges]
+        charges = [charge for charge in charges if charge.amount or charge.settled]
     if not charges:
         return []
     falling = {
@@ -84,12 +81,20 @@ def draw_to(
     return draw_charges(conn, tenant_id, moved, Cause.ACCRUED, "", now) if moved else []
 
 
+def _unless_invoiced(charge: UsageCharge, invoiced: Collection[tuple[int, datetime]]) -> UsageCharge:
+    """The charge; of an invoiced period a charge of nothing, so that what was set aside for it is let go."""
+    if (charge.key.subscription_id, charge.key.period_start) in invoiced:
+        return replace(charge, amount=ZERO)
+    return charge
+
+
 def settle_periods(
     conn: BooksConnection, tenant_id: int, settlements: Sequence[Settlement], now: datetime
 ) -> Drawn:
     """Bring what was drawn for periods to what their invoices say, and say what wallets pay of each.
 
-    For the transaction that issues the invoices, which holds the issuing of others.
+    For the transaction that issues the invoices, which holds the issuing of others. A settlement without totals, of
+    which nothing is payable, gives back all that was drawn for its period.
     """
     periods = {(one.subscription_id, one.period_start) for one in settlements}
     standing = rows.select_funding(conn, tenant_id, periods)

@@ -11,7 +11,7 @@ a period, the first after a customer got its wallet) is told from everything sea
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -41,7 +41,7 @@ from farthing.usage.model import Detail, Span, UsageRow
 from farthing.usage.service import billable_usage, prepare_usage
 from farthing.wallets import draw_store as rows
 from farthing.wallets.draws import draw_charges
-from farthing.wallets.model import Cause, ChargeKey, SettledHold, UsageCharge
+from farthing.wallets.model import Cause, ChargeKey, UsageCharge
 from farthing.wallets.schedule import DrawnPeriod, Schedule, SealedCard
 
 MARGIN = timedelta(days=1)
@@ -53,23 +53,26 @@ UNIT_AMOUNTS_MAX = 10_000
 """Amounts for one unit that are remembered of a rate card, by dimensions."""
 _MOMENT = timedelta(microseconds=1)
 
-SettledHolds = Mapping[tuple[int, str], Sequence[SettledHold]]
-"""What settled holds had set aside, by subscription and rate card."""
-SettledHoldsOf = Callable[[BooksConnection, SealedBatch, datetime], SettledHolds]
-"""Asked in the sealer's transaction: which settled holds the events of this batch take up. Each is told once."""
+SettledHoldsOf = Callable[[BooksConnection, SealedBatch, datetime], Sequence[UsageCharge]]
+"""Asked in the sealer's transaction: which settled holds the events of this batch take up, as charges of what was set
+aside for events that count now, and of nothing for those that had counted before. Each is told once."""
 
 
-def no_settled_holds(_conn: BooksConnection, _batch: SealedBatch, _now: datetime) -> SettledHolds:
+def no_settled_holds(_conn: BooksConnection, _batch: SealedBatch, _now: datetime) -> Sequence[UsageCharge]:
     """Where nothing was authorised."""
-    return {}
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reckoned:
-    """What a batch draws: charges before it is known which periods are invoiced, and how far positions move."""
+    """What a batch draws: charges before it is known which periods are invoiced, and how far positions move.
+
+    told: all of which the batch has usage, also where that costs nothing.
+    """
 
     charges: list[UsageCharge]
     positions: dict[tuple[ChargeKey, str], Decimal]
+    told: frozenset[ChargeKey] = frozenset()
 
 
 @dataclass(slots=True)
@@ -92,8 +95,8 @@ class WalletDraws:
 
     def _commit(self, conn: BooksConnection, batch: SealedBatch, reckoned: Reckoned, now: datetime) -> None:
         charges = reckoned.charges
-        if batch.segment is not None and (settled := self.settled_holds(conn, batch, now)):
-            charges = with_settled(charges, settled)
+        if settled := self.settled_holds(conn, batch, now):
+            charges = with_settled(charges, settled, reckoned.told)
         if reckoned.positions:
             rows.put_positions(conn, batch.tenant_id, reckoned.positions)
         if not charges:
@@ -195,7 +198,7 @@ class WalletDraws:
                 charges.append(
                     UsageCharge(key, period.customer_id, period.currency, meters_of, amount, as_of)
                 )
-        return Reckoned(charges, moved)
+        return Reckoned(charges, moved, frozenset(_key(period, card) for period, card, _ in found))
 
     def _positions(
         self,
@@ -267,13 +270,26 @@ def _in_proportion(card: SealedCard, some: Sequence[UsageRow]) -> Decimal:
     return total
 
 
-def with_settled(charges: Sequence[UsageCharge], settled: SettledHolds) -> list[UsageCharge]:
-    """The charges, each with the settled holds of its subscription and rate card; each hold once."""
-    left = dict(settled)
+def with_settled(
+    charges: Sequence[UsageCharge], settled: Sequence[UsageCharge], told: Collection[ChargeKey]
+) -> list[UsageCharge]:
+    """The charges, each with the settled holds of its own.
+
+    Where the batch tells what usage costs, a hold is taken up by that, if by nothing. Where usage is reckoned up later,
+    what was settled is drawn now, and corrected by then.
+    """
+    left: dict[ChargeKey, list[UsageCharge]] = {}
+    for one in settled:
+        left.setdefault(one.key, []).append(one)
     found = []
     for charge in charges:
-        holds = left.pop((charge.key.subscription_id, charge.key.rate_card), ())
-        found.append(replace(charge, settled=tuple(holds)) if holds else charge)
+        own = left.pop(charge.key, None)
+        if own is None:
+            found.append(charge)
+        else:
+            found.append(replace(charge, settled=tuple(hold for one in own for hold in one.settled)))
+    for key, some in left.items():
+        found += [replace(one, amount=ZERO) if key in told else one for one in some]
     return found
 
 
@@ -337,6 +353,10 @@ def _segment_of(batch: SealedBatch, file: SegmentFile) -> Segment:
         file.checksum,
         tuple(file.event_types),
         file.columns,
+        from_unix_microseconds(file.min_time_us),
+        from_unix_microseconds(file.max_time_us),
+        # What is void with the seal that counts it pays nothing.
+        tuple((one.source, one.event_id) for one in batch.corrections.voided),
     )
 
 

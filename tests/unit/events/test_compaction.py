@@ -1,5 +1,6 @@
 """Which segments are put together next: a few merges for every event, and rows that end up long."""
 
+from datetime import UTC, datetime
 from itertools import count
 
 from hypothesis import given, settings
@@ -17,9 +18,12 @@ from farthing.events.compaction import (
 )
 from farthing.events.store.books import Segment
 
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
 
 def segment(number: int, events: int, merge_id: str | None = None) -> Segment:
-    return Segment(f"seg_{number:06d}", f"segments/1/{number}", events, 0, b"", ("call",), {}, merge_id)
+    path = f"segments/1/{number}"
+    return Segment(f"seg_{number:06d}", path, events, 0, b"", ("call",), {}, AT, AT, merge_id=merge_id)
 
 
 def test_a_few_small_segments_are_left_to_grow() -> None:

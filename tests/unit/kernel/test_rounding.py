@@ -17,6 +17,7 @@ from farthing.kernel.rounding import (
     quotient,
     round_count,
     round_money,
+    square_root,
 )
 
 amounts = st.decimals(-(10**12), 10**12, places=7)
@@ -145,3 +146,13 @@ def test_lines_sum_to_the_total_and_none_is_off_by_a_unit(lines: list[Decimal], 
 def test_a_total_that_is_not_the_rounded_sum_is_a_fault() -> None:
     with pytest.raises(AssertionError, match="not the rounded sum"):
         allocate([Decimal("1.00")], Decimal("1.02"), 2)
+
+
+@given(st.integers(0, 10**30), st.integers(0, 18), st.integers(0, 6))
+def test_a_square_root_is_rounded_half_up(digits: int, places: int, scale: int) -> None:
+    number = Decimal(digits).scaleb(-places)
+    root = square_root(number, scale)
+    unit = Fraction(1, 10**scale)
+    low, high = Fraction(root) - unit / 2, Fraction(root) + unit / 2
+    assert max(low, Fraction(0)) ** 2 <= Fraction(number) < high**2
+    assert -root.as_tuple().exponent == scale

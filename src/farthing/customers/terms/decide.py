@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from farthing.catalog.collection import Collection
 from farthing.catalog.coupon import Coupon
 from farthing.customers.changes import Contradictions
 from farthing.customers.terms.content import COMMITMENTS_MAX, COUPONS_MAX, term_of
@@ -63,14 +64,19 @@ class TermsWanted:
 
 @dataclass(frozen=True, slots=True)
 class TermsChange:
-    """What is new of one subscription; what stands already is left out."""
+    """What is new of one subscription; what stands already is left out.
+
+    collection: terms of collection of its own, and those that it has so far.
+    """
 
     subscription: str
     redemptions: tuple[Redemption, ...]
     commitments: tuple[Commitment, ...]
+    collection: Collection | None = None
+    collection_before: Collection | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.redemptions or self.commitments)
+        return bool(self.redemptions or self.commitments or self.collection)
 
 
 def decide_terms(

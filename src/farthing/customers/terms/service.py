@@ -3,14 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from farthing.catalog import store as catalog_store
+from farthing.catalog.collection import collection_json, parse_collection
 from farthing.catalog.coupon import Coupon
 from farthing.catalog.model import Outcome, PlanRef
+from farthing.catalog.service import plan_versions_by_id
 from farthing.customers import store as customer_rows
 from farthing.customers.changes import SubscriptionChange, plans_by_version
 from farthing.customers.model import Subscription
 from farthing.customers.terms import store
+from farthing.customers.terms.collecting import collection_in_force, version_at
+from farthing.customers.terms.collecting_store import (
+    OwnCollection,
+    insert_collections,
+    select_own_collections,
+)
 from farthing.customers.terms.content import parse_commitment
 from farthing.customers.terms.decide import (
     CommitmentWanted,
@@ -95,6 +104,46 @@ def all_terms(books: Books, tenant_id: int) -> dict[int, Terms]:
         return store.select_terms(conn, tenant_id)
 
 
+def set_collection(
+    books: Books, tenant_id: int, subscription: str, raw: object, now: datetime
+) -> tuple[dict[str, Any], Outcome]:
+    """Give a subscription terms of its own; None takes them away.
+
+    Raises InvalidInput `invalid_collection`; NotFound `subscription_not_found`.
+    """
+    wanted = None if raw is None else parse_collection(raw)
+    with books.transaction(tenant_id) as conn:
+        customer_rows.lock_subscriptions(conn, tenant_id, [subscription])
+        found = _found(conn, tenant_id, subscription)
+        standing = select_own_collections(conn, tenant_id, [found.subscription_id])
+        before = standing.get(found.subscription_id)
+        if wanted != (None if before is None else before.collection):
+            insert_collections(conn, tenant_id, {subscription: wanted}, now)
+            outcome = Outcome.CHANGED
+        else:
+            outcome = Outcome.UNCHANGED
+    return get_collection(books, tenant_id, subscription, now), outcome
+
+
+def get_collection(books: Books, tenant_id: int, subscription: str, now: datetime) -> dict[str, Any]:
+    """The terms in force for a subscription, and whose they are: `subscription` or `plan`.
+
+    Raises NotFound `subscription_not_found`.
+    """
+    with books.read_only(tenant_id) as conn:
+        found = _found(conn, tenant_id, subscription)
+        own = select_own_collections(conn, tenant_id, [found.subscription_id])
+    version = version_at(found, now)
+    plan = plan_versions_by_id(books, tenant_id, [version])[version]
+    held = own.get(found.subscription_id)
+    source = "plan" if held is None or held.collection is None else "subscription"
+    return {
+        "subscription": found.key,
+        "source": source,
+        "collection": collection_json(collection_in_force(held, plan)),
+    }
+
+
 def _found(conn: BooksConnection, tenant_id: int, key: str) -> Subscription:
     found = customer_rows.select_subscriptions(conn, tenant_id, [key]).get(key)
     if found is None:
@@ -112,7 +161,7 @@ def terms_with_subscriptions(
     new_coupons: Mapping[str, Coupon],
     new_timezones: Mapping[str, str],
 ) -> list[TermsChange]:
-    """What writing subscriptions, here and in a moment, makes of the coupons and commitments they name.
+    """What writing subscriptions, here and in a moment, makes of the coupons, commitments and terms they name.
 
     A coupon that is named with a new subscription counts from its start, one that is added later from
     now. `new_coupons` and `new_timezones` (by customer) are about to be written. Raises as `decide_terms`.
@@ -120,7 +169,7 @@ def terms_with_subscriptions(
     naming = [
         (change, path)
         for change, path in zip(changes, paths, strict=True)
-        if change.content.coupons or change.content.commitments
+        if change.content.coupons or change.content.commitments or change.content.collection
     ]
     if not naming:
         return []
@@ -155,7 +204,23 @@ def terms_with_subscriptions(
         )
     keys = {key for change, _ in naming for key in change.content.coupons}
     coupons = {**catalog_store.select_coupons(conn, tenant_id, keys), **new_coupons}
-    return decide_terms(wanted, coupons, catalog_store.select_redeemed(conn, tenant_id, keys), now)
+    decided = decide_terms(wanted, coupons, catalog_store.select_redeemed(conn, tenant_id, keys), now)
+    own = select_own_collections(conn, tenant_id, [one.subscription_id for one in standing])
+    return [
+        _with_collection(
+            one, change, None if change.before is None else own.get(change.before.subscription_id)
+        )
+        for one, (change, _) in zip(decided, naming, strict=True)
+    ]
+
+
+def _with_collection(
+    terms: TermsChange, change: SubscriptionChange, own: OwnCollection | None
+) -> TermsChange:
+    """With the terms of collection that are named, unless they are the subscription's already."""
+    before = None if own is None else own.collection
+    wanted = change.content.collection
+    return terms if wanted == before else replace(terms, collection=wanted, collection_before=before)
 
 
 def _not_yet(change: SubscriptionChange, timezone: str) -> Subscribed:

@@ -8,6 +8,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from farthing.catalog.coupon import Coupon, parse_coupon
+from farthing.customers.terms.collecting_store import insert_collections
 from farthing.customers.terms.content import commitment_json, commitment_of
 from farthing.customers.terms.decide import TermsChange
 from farthing.customers.terms.model import Commitment, Redemption, Terms
@@ -75,7 +76,8 @@ def select_period_invoiced_until(
     """For each of these subscriptions of which a period was invoiced: the end of the last such period."""
     rows = conn.cursor(row_factory=tuple_row).execute(
         "SELECT subscription_id, max(period_end) FROM invoices"
-        " WHERE tenant_id = %s AND subscription_id = ANY(%s) AND reason <> 'start' GROUP BY subscription_id",
+        " WHERE tenant_id = %s AND subscription_id = ANY(%s) AND reason NOT IN ('start', 'interim')"
+        " GROUP BY subscription_id",
         [tenant_id, list(subscription_ids)],
     )
     return dict(rows.fetchall())
@@ -105,6 +107,9 @@ def insert_terms(
                 "starts": [one.start for _, one in redemptions],
             },
         )
+    collections = {change.subscription: change.collection for change in changes if change.collection}
+    if collections:
+        insert_collections(conn, tenant_id, collections, now)
     commitments = [(change.subscription, one) for change in changes for one in change.commitments]
     if commitments:
         conn.execute(

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from farthing.events.store.corrections import NO_VOIDS, voided_between
 from farthing.events.store.segment_file import SegmentFile
 from farthing.kernel.instant import from_unix_microseconds
 
@@ -20,6 +21,7 @@ class Segment:
 
     merge_id: the merge that made it; the segments of one follow each other in the order of type and subject.
         None: its events stand in the order of arrival.
+    min_time, max_time: of its events. voids: events (source, id) that may be in it and no longer count.
     """
 
     segment_id: str
@@ -29,6 +31,9 @@ class Segment:
     checksum: bytes
     event_types: tuple[str, ...]
     columns: Mapping[str, str]
+    min_time: datetime
+    max_time: datetime
+    voids: tuple[tuple[str, str], ...] = ()
     merge_id: str | None = None
 
 
@@ -135,8 +140,8 @@ def insert_segment(
     conn.execute(
         """
         INSERT INTO segments (tenant_id, segment_id, path, events, bytes, checksum, event_types, first_subjects,
-                              last_subjects, min_time, max_time, columns, sealed_at, merge_id)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                              last_subjects, min_time, max_time, columns, sealed_at, merge_id, sources, id_filter)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         [
             tenant_id,
@@ -153,6 +158,8 @@ def insert_segment(
             Jsonb(file.columns),
             now,
             merge_id,
+            None if file.sources is None else list(file.sources),
+            file.id_filter or None,
         ],
     )
 
@@ -188,12 +195,16 @@ def segments(
 ) -> list[Segment]:
     """The segments in force that may hold events of a type, of these subjects (with a type only), in [start, end).
 
+    In the order of their ids. Each says which of its events no longer count (`voids`): whoever computes from it
+    leaves them out.
+
     ended_before: only those whose every event has an earlier time.
     lacking: only those that have not all of these typed columns.
     """
     rows = conn.execute(
         """
-        SELECT segment_id, path, events, bytes, checksum, event_types, columns, merge_id FROM segments
+        SELECT segment_id, path, events, bytes, checksum, event_types, columns, min_time, max_time, merge_id
+          FROM segments
          WHERE tenant_id = %(tenant)s
            AND (%(type)s::text IS NULL OR %(type)s = ANY(event_types))
            AND (%(start)s::timestamptz IS NULL OR max_time >= %(start)s)
@@ -216,7 +227,8 @@ def segments(
             "before": ended_before,
             "lacking": None if lacking is None else list(lacking),
         },
-    )
+    ).fetchall()
+    voids = voided_between(conn, tenant_id, event_type, start, end) if rows else NO_VOIDS
     return [
         Segment(
             row["segment_id"],
@@ -226,6 +238,9 @@ def segments(
             row["checksum"],
             tuple(row["event_types"]),
             row["columns"],
+            row["min_time"],
+            row["max_time"],
+            voids.within(row["min_time"], row["max_time"]),
             row["merge_id"],
         )
         for row in rows

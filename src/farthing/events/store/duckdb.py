@@ -17,7 +17,7 @@ event whose number or text would change by that is found by its spelling and rea
 import itertools
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,11 +40,11 @@ from farthing.catalog.event_data import (
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.deduplicate import Outcome
-from farthing.events.id_index import Identities
 from farthing.events.log.files import make_directory
-from farthing.events.store.identity_sql import HASH_MACROS, HASHES, OWN_TIME, SEGMENT_FILES
+from farthing.events.store.correcting import find_corrections
+from farthing.events.store.identity_sql import HASH_MACROS, OWN_TIME, SEGMENT_FILES
 from farthing.events.store.meter_sql import EXACT_NUMBER, MACROS, Bound, filter_sql, identifier, value_sql
-from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts
+from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts, segment_sources
 from farthing.events.typed_columns import (
     TypedColumns,
     number_column,
@@ -57,6 +57,7 @@ from farthing.events.verified import VerifiedFiles
 
 if TYPE_CHECKING:
     from farthing.events.seal import SealedBatch
+
 
 _WHOLE_NUMBER = "DECIMAL(18,0)"
 _PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"
@@ -153,9 +154,16 @@ class EventStore:
 
 
 def decode(
-    cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, meters: Sequence[Meter], lateness: Lateness
+    cursor: duckdb.DuckDBPyConnection,
+    columns: TypedColumns,
+    meters: Sequence[Meter],
+    lateness: Lateness,
+    *,
+    corrections: bool = False,
 ) -> None:
     """Make the table `decoded` from `lines`: envelope, hashes and typed columns; and `faults` beside it.
+
+    corrections: whether some of the lines may correct other events; they are listed in `correcting`.
 
     A line that is no JSON at all has every column NULL but `row` and `received_us`.
     """
@@ -166,6 +174,8 @@ def decode(
         guarded = "CASE WHEN json_valid(line) THEN json_extract_string(line, ?) END"
         _decode_lines(cursor, columns, "json_valid(line)", guarded)
     _read_again(cursor, "decoded", columns)
+    if corrections:
+        find_corrections(cursor)
     _find_faults(cursor, meters, lateness)
 
 
@@ -361,37 +371,6 @@ _NOT_USABLE = (
 # From a decoded batch to a segment
 
 
-def identities(cursor: duckdb.DuckDBPyConnection) -> tuple[Identities, npt.NDArray[np.bool_]]:
-    """The hashes of the batch in log order, and which rows have a fault."""
-    columns = cursor.execute(f"SELECT row, {HASHES} FROM decoded").fetchnumpy()
-    unordered, row = _identities(columns), columns["row"]
-    hashes = np.empty((3, len(row)), dtype=np.uint64)
-    hashes[0, row], hashes[1, row], hashes[2, row] = unordered.keys, unordered.checks, unordered.contents
-    faulty = np.zeros(len(row), dtype=np.bool_)
-    faulty[cursor.execute("SELECT row FROM faults").fetchnumpy()["row"]] = True
-    return Identities(hashes[0], hashes[1], hashes[2]), faulty
-
-
-def segment_identities(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Identities:
-    """The hashes of the events of segments, as they were when the events were sealed."""
-    files = [str(path) for path in paths]
-    hashed = f"""
-        SELECT event_identity(source, id) AS identity,
-               event_content(type, subject, CASE WHEN {OWN_TIME} THEN epoch_us(time) END, data) AS content
-          FROM {SEGMENT_FILES}
-    """
-    return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})", [files]).fetchnumpy())
-
-
-def _identities(columns: Mapping[str, npt.NDArray[np.uint64]]) -> Identities:
-    # Lines that are no JSON have no identity; they are faulty, so the zeros are never compared.
-    keys, checks, contents = (
-        np.ma.filled(columns[name], 0).astype(np.uint64, copy=False)
-        for name in ("key", "check_bits", "content")
-    )
-    return Identities(keys, checks, contents)
-
-
 def faulty_events(cursor: duckdb.DuckDBPyConnection, outcomes: npt.NDArray[np.uint8]) -> list[FaultyEvent]:
     """The events of the batch that go to quarantine, in log order."""
     rows = np.flatnonzero((outcomes == Outcome.FAULTY) | (outcomes == Outcome.CONFLICT))
@@ -472,4 +451,4 @@ def write_segment(
         [str(path)],
     )
     size, checksum = seal_file(path)
-    return facts.file(size, checksum, types)
+    return facts.file(size, checksum, types, segment_sources(cursor, "segment_rows"))

@@ -12,6 +12,12 @@ HASH_MACROS = (
         strlen(type), ':', type, coalesce(concat(strlen(subject), ':', subject), '-'),
         coalesce(own_us::VARCHAR, '-'), ':', data))::UHUGEINT
     """,
+    # A correction says more than its content: which event it corrects, and why.
+    """
+    CREATE MACRO correction_content(content, target_source, target_id, reason) AS md5_number(concat(
+        content::VARCHAR, ':', strlen(target_source), ':', target_source,
+        strlen(target_id), ':', target_id, reason))::UHUGEINT
+    """,
 )
 """Made on every connection that hashes events."""
 

@@ -9,11 +9,15 @@ import duckdb
 
 from farthing.events.log.files import sync_directory
 
+SOURCES_MAX = 32
+"""Segments with more sources than this do not list them."""
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentFile:
     """What was written: the facts that the books keep about a segment.
 
+    sources: of its events; None where they are too many to list. id_filter: see `events/id_filter.py`.
     first_subjects, last_subjects: of the events of each type, None where they have none.
     """
 
@@ -26,6 +30,8 @@ class SegmentFile:
     min_time_us: int
     max_time_us: int
     columns: dict[str, str]
+    sources: tuple[str, ...] | None
+    id_filter: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +40,13 @@ class SegmentFacts:
 
     rows: list[tuple[str, int, str | None, str | None, int, int]]
 
-    def file(self, size_bytes: int, checksum: bytes, columns: dict[str, str]) -> SegmentFile:
+    def file(
+        self, size_bytes: int, checksum: bytes, columns: dict[str, str], sources: tuple[str, ...] | None
+    ) -> SegmentFile:
         """The segment as a file."""
         types, events, first, last, min_us, max_us = (list(column) for column in zip(*self.rows, strict=True))
         return SegmentFile(
-            sum(events), size_bytes, checksum, types, first, last, min(min_us), max(max_us), columns
+            sum(events), size_bytes, checksum, types, first, last, min(min_us), max(max_us), columns, sources
         )
 
 
@@ -51,6 +59,16 @@ def segment_facts(cursor: duckdb.DuckDBPyConnection, rows: str, *bound: object) 
             list(bound),
         ).fetchall()
     )
+
+
+def segment_sources(cursor: duckdb.DuckDBPyConnection, rows: str, *bound: object) -> tuple[str, ...] | None:
+    """The sources of the rows of a segment, a table or a file; None where they are too many."""
+    found = cursor.execute(
+        f"SELECT DISTINCT source FROM {rows} LIMIT {SOURCES_MAX + 1}", list(bound)
+    ).fetchall()
+    sources = sorted(source for (source,) in found)
+    # PostgreSQL text cannot hold NUL.
+    return None if len(sources) > SOURCES_MAX or any("\0" in source for source in sources) else tuple(sources)
 
 
 def seal_file(path: Path) -> tuple[int, bytes]:

@@ -1,0 +1,91 @@
+"""Corrections: events that void other ones, or count in their place."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from farthing.api.event_documents import CorrectionAccepted, CorrectionPage
+from farthing.api.idempotency import Answer
+from farthing.api.paging import read_cursor
+from farthing.api.web import (
+    READ,
+    WRITE_ONE,
+    House,
+    JsonWrite,
+    PageQuery,
+    TenantId,
+    body,
+    found_page,
+)
+from farthing.events.correct import INVALID_CORRECTION, list_corrections, replace_event, void_event
+from farthing.invoicing.tracing import correction_document
+from farthing.kernel.errors import Fault, InvalidInput
+from farthing.kernel.reading import Faults, Fields, kind, parse_text
+
+router = APIRouter(prefix="/v1/corrections", tags=["Events"])
+
+
+class CorrectionQuery(PageQuery):
+    """Which corrections."""
+
+    customer: str | None = Field(None, max_length=256, description="Of this customer's events.")
+
+
+@router.post(
+    "",
+    response_model=None,
+    status_code=202,
+    responses={202: {"model": CorrectionAccepted}, **WRITE_ONE},
+    openapi_extra=body("CorrectionBody"),
+    summary="Correct an event",
+)
+def correct_event(write: JsonWrite) -> Response:
+    """Void it, or put another one in its place. It stays where it is, and its id stays taken."""
+    faults = Faults(INVALID_CORRECTION)
+    fields = Fields(write.body, "", faults)
+    source = fields.required("source", parse_text)
+    event_id = fields.required("id", parse_text)
+    reason = fields.optional("reason", parse_text, "")
+    replacement = fields.optional("replacement", _parse_replacement, None)
+    fields.refuse_unknown()
+    faults.refuse()
+    services = write.services
+
+    def effect() -> Answer:
+        books, store, log = services.books, services.store, services.door.log
+        if replacement is None:
+            sent = void_event(books, store, log, write.tenant_id, source, event_id, reason, services.now())
+        else:
+            sent = replace_event(
+                books, store, log, write.tenant_id, source, event_id, reason, replacement, services.now()
+            )
+        return Answer(
+            202,
+            {
+                "status": "accepted",
+                "kind": sent.kind,
+                "by": {"source": sent.source, "id": sent.event_id},
+                "corrects": {"source": sent.target_source, "id": sent.target_id},
+            },
+        )
+
+    return write.once(effect)
+
+
+def _parse_replacement(raw: object, path: str) -> dict[str, object]:
+    if not isinstance(raw, dict):
+        raise InvalidInput.of(INVALID_CORRECTION, [Fault(path, f"must be an object, not {kind(raw)}")])
+    return raw
+
+
+@router.get(
+    "", response_model=None, responses={200: {"model": CorrectionPage}, **READ}, summary="List corrections"
+)
+def list_some(tenant_id: TenantId, services: House, query: Annotated[CorrectionQuery, Query()]) -> Response:
+    """In the order in which they were sealed: all, or those of a customer's events."""
+    after = int(read_cursor(query.cursor, "corrections", numeric=True) or 0)
+    items = list_corrections(services.books, tenant_id, after, query.limit + 1, query.customer)
+    return found_page(
+        items, query.limit, "corrections", lambda row: str(row["correction_id"]), correction_document
+    )

@@ -1,0 +1,61 @@
+"""The hashes of events, of a decoded batch and of segments, as the id index keeps them. Only SQL (DuckDB)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from farthing.events.id_index import Identities
+from farthing.events.store.identity_sql import HASHES, OWN_TIME, SEGMENT_FILES
+
+
+def identities(cursor: duckdb.DuckDBPyConnection) -> tuple[Identities, npt.NDArray[np.bool_]]:
+    """The hashes of the batch in log order, and which rows have a fault."""
+    columns = cursor.execute(f"SELECT row, {HASHES} FROM decoded").fetchnumpy()
+    unordered, row = _identities(columns), columns["row"]
+    hashes = np.empty((3, len(row)), dtype=np.uint64)
+    hashes[0, row], hashes[1, row], hashes[2, row] = unordered.keys, unordered.checks, unordered.contents
+    faulty = np.zeros(len(row), dtype=np.bool_)
+    faulty[cursor.execute("SELECT row FROM faults").fetchnumpy()["row"]] = True
+    return Identities(hashes[0], hashes[1], hashes[2]), faulty
+
+
+def segment_identities(
+    cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], corrections: pa.Table | None = None
+) -> Identities:
+    """The hashes of the events of segments, as they were when the events were sealed.
+
+    corrections: those of them that correct others, by (source, id): target_source, target_id, reason.
+    """
+    files = [str(path) for path in paths]
+    hashed = f"""
+        SELECT source, id, event_identity(source, id) AS identity,
+               event_content(type, subject, CASE WHEN {OWN_TIME} THEN epoch_us(time) END, data) AS content
+          FROM {SEGMENT_FILES}
+    """
+    if corrections is not None and len(corrections):
+        cursor.register("corrections", corrections)
+        said = "correction_content(content, target_source, target_id, reason)"
+        hashed = (
+            f"SELECT identity, CASE WHEN target_id IS NULL THEN content ELSE {said} END AS content "
+            f"FROM ({hashed}) LEFT JOIN corrections USING (source, id)"
+        )
+    return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})", [files]).fetchnumpy())
+
+
+def row_identities(cursor: duckdb.DuckDBPyConnection) -> Identities:
+    """The hashes of `segment_rows` (content left out)."""
+    hashed = "SELECT event_identity(source, id) AS identity, 0::UHUGEINT AS content FROM segment_rows"
+    return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})").fetchnumpy())
+
+
+def _identities(columns: Mapping[str, npt.NDArray[np.uint64]]) -> Identities:
+    # Lines that are no JSON have no identity; they are faulty, so the zeros are never compared.
+    keys, checks, contents = (
+        np.ma.filled(columns[name], 0).astype(np.uint64, copy=False)
+        for name in ("key", "check_bits", "content")
+    )
+    return Identities(keys, checks, contents)

@@ -1,0 +1,80 @@
+"""Sealing takes up what was settled: the seam between authorisations and draws.
+
+A settled authorisation waits until its event is sealed. In the transaction that counts the event its settled funds
+go to the draw of that usage, which uses them first and lets go of what it does not need. Where the same event had
+been counted before (it was sent by itself, too), it was drawn then: all of what was settled is let go.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from hashlib import md5
+
+import numpy as np
+
+from farthing.db.pool import BooksConnection
+from farthing.events.deduplicate import Outcome
+from farthing.events.seal import SealedBatch
+from farthing.kernel.quantity import ZERO, exact
+from farthing.wallets.holds import store as rows
+from farthing.wallets.holds.store import Waiting
+from farthing.wallets.model import ChargeKey, SettledHold, UsageCharge
+
+
+def settled_charges(conn: BooksConnection, batch: SealedBatch, now: datetime) -> list[UsageCharge]:
+    """What settled authorisations have set aside for events of this batch, as charges of it that hold it; of those
+    whose event had been counted before, or cannot be, as charges of nothing.
+
+    They are counted from here on, so each is told once. For the sealer's transaction.
+    """
+    if not len(batch.identities.keys):
+        return []
+    waiting = rows.select_waiting(conn, batch.tenant_id)
+    sealed = _sealed(waiting, batch)
+    if not sealed:
+        return []
+    ended = rows.mark_counted(conn, batch.tenant_id, [one.key for one, _ in sealed], now)
+    by_charge: dict[tuple[ChargeKey, int, str, bool], dict[int, Decimal]] = {}
+    with exact():
+        for one, counts in sealed:
+            for part in one.settled_parts if one.key in ended else ():
+                key = ChargeKey(part.subscription_id, part.period_start, part.rate_card)
+                of_grants = by_charge.setdefault((key, one.customer_id, one.currency, counts), {})
+                of_grants[part.grant_id] = of_grants.get(part.grant_id, ZERO) + part.amount
+        return [
+            UsageCharge(
+                key,
+                customer_id,
+                currency,
+                (),
+                sum(of_grants.values(), ZERO) if counts else ZERO,
+                now,
+                tuple(SettledHold(grant_id, amount) for grant_id, amount in of_grants.items()),
+            )
+            for (key, customer_id, currency, counts), of_grants in by_charge.items()
+        ]
+
+
+def _sealed(waiting: Sequence[Waiting], batch: SealedBatch) -> list[tuple[Waiting, bool]]:
+    """Those whose event is in the batch, whatever sealing made of it, and whether it counts now."""
+    if not waiting:
+        return []
+    hashes = [_identity(one.event_source, one.event_id) for one in waiting]
+    keys = np.array([key for key, _ in hashes], dtype=np.uint64)
+    order = np.argsort(batch.identities.keys, kind="stable")
+    ordered = batch.identities.keys[order]
+    first, behind = np.searchsorted(ordered, keys, "left"), np.searchsorted(ordered, keys, "right")
+    found = []
+    for place, one in enumerate(waiting):
+        alike = order[first[place] : behind[place]]
+        same = alike[batch.identities.checks[alike] == np.uint64(hashes[place][1])]
+        if len(same):
+            found.append((one, bool(np.any(batch.outcomes[same] == Outcome.COUNTED))))
+    return found
+
+
+def _identity(source: str, event_id: str) -> tuple[int, int]:
+    """The hash of an event's identity as the id index has it (`events/store/identity_sql.py`): key and check bits."""
+    text = f"{len(source)}:{source}{event_id}".encode()
+    number = int.from_bytes(md5(text, usedforsecurity=False).digest(), "little")
+    return number >> 64, number & 0xFFFF_FFFF_FFFF_FFFF

@@ -1,0 +1,292 @@
+"""The use case of authorisations: a batch of requests in one transaction.
+
+    lock the grants (by id) and limits of all customers concerned -> read -> decide -> write -> commit
+
+One lock order for everybody, so batches of several workers wait for each other and never in a circle. Money is
+never remembered from one batch to the next; what a customer is charged for is, until its version changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+import psycopg
+from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolation
+
+from farthing.catalog.store import select_meters_after, select_plan_versions
+from farthing.customers.model import Subscription
+from farthing.customers.store import select_subscriptions
+from farthing.customers.timeline import lives_of
+from farthing.db import Books
+from farthing.db.pool import BooksConnection
+from farthing.kernel.errors import Conflict, FarthingError, Unavailable
+from farthing.kernel.quantity import ZERO, exact
+from farthing.kernel.reading import shown
+from farthing.wallets.burn_down import Funds
+from farthing.wallets.draw_store import lock_open_grants
+from farthing.wallets.holds import limits_store as limit_rows
+from farthing.wallets.holds import store as rows
+from farthing.wallets.holds.decide import Decided, Ground, decide, uses_of
+from farthing.wallets.holds.ladders import ladders_of
+from farthing.wallets.holds.model import (
+    Asked,
+    Authorize,
+    HappenedEvent,
+    Hold,
+    Outcome,
+    Settle,
+    Status,
+)
+from farthing.wallets.holds.pricing import LadderKey, Use
+from farthing.wallets.holds.store import CustomerRow, Movement, Version
+from farthing.wallets.holds.terms import CustomerTerms
+
+TRIES = 5
+"""How often a batch is begun anew where another one came in between."""
+OLDEST_PERIOD = timedelta(days=800)
+"""No period of a limit began longer ago: the longest is a year."""
+REMEMBERED_MAX = 50_000
+"""Customers of one tenant whose terms one process remembers."""
+
+
+class _Contended(Exception):
+    """Another batch ended or made one of these authorisations meanwhile: decide again."""
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """What a tenant's customers are charged for, as of a version of its catalog and subscriptions."""
+
+    version: Version
+    terms: dict[int, CustomerTerms] = field(default_factory=dict)
+    touched: dict[int, datetime] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Settled:
+    """An event that this batch settled an authorisation with: to be put into the log now."""
+
+    event: HappenedEvent
+    at: datetime
+
+
+class Authorizations:
+    """Applies batches for one process, one at a time. Remembers customers' terms, never money."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._remembered: dict[int, _Remembered] = {}
+
+    def apply(
+        self, tenant_id: int, batch: Sequence[Asked], now: datetime
+    ) -> tuple[list[Outcome], list[Settled]]:
+        """What becomes of each request, committed; and the events that are to be put into the log.
+
+        Raises Unavailable where the books do not answer: then nothing is known of any of them, and each may be
+        asked again.
+        """
+        for _ in range(TRIES):
+            try:
+                return self._apply(tenant_id, batch, now)
+            except _Contended:
+                continue
+            except UniqueViolation as error:
+                if len(batch) == 1:
+                    return [_settled_elsewhere(batch[0], error)], []
+                return self._one_by_one(tenant_id, batch, now)
+            except Unavailable as error:
+                if not isinstance(error.__cause__, DeadlockDetected | SerializationFailure):
+                    raise
+            except psycopg.IntegrityError:
+                if len(batch) == 1:
+                    raise
+                return self._one_by_one(tenant_id, batch, now)
+        raise Unavailable("too_busy", "others keep changing the same wallets; try again in a moment")
+
+    def _one_by_one(
+        self, tenant_id: int, batch: Sequence[Asked], now: datetime
+    ) -> tuple[list[Outcome], list[Settled]]:
+        """One of them cannot be written: the others must not suffer from it."""
+        outcomes: list[Outcome] = []
+        settled: list[Settled] = []
+        for asked in batch:
+            one, events = self.apply(tenant_id, [asked], now)
+            outcomes += one
+            settled += events
+        return outcomes, settled
+
+    def _apply(
+        self, tenant_id: int, batch: Sequence[Asked], now: datetime
+    ) -> tuple[list[Outcome], list[Settled]]:
+        with self._books.transaction(tenant_id) as conn, exact():
+            ground, priced = self._ground(conn, tenant_id, batch, now)
+            decided = decide(batch, priced, ground)
+            _write(conn, tenant_id, decided, now)
+        return decided.outcomes, [Settled(event, now) for _, event in decided.settled]
+
+    # ---- What the books hold
+
+    def _ground(
+        self, conn: BooksConnection, tenant_id: int, batch: Sequence[Asked], now: datetime
+    ) -> tuple[Ground, list[list[Use] | FarthingError]]:
+        names = {asked.customer for asked in batch if isinstance(asked, Authorize)}
+        ends = {asked.key for asked in batch if not isinstance(asked, Authorize)}
+        customers, version = rows.select_customers(conn, tenant_id, names, ends)
+        by_id = self._terms(conn, tenant_id, customers, version)
+        grants = lock_open_grants(conn, tenant_id, by_id)
+        limited = [customer.customer_id for customer in customers if customer.limited]
+        limits = limit_rows.lock_limits(conn, tenant_id, limited) if limited else {}
+        keys = ends | {asked.key for asked in batch if isinstance(asked, Authorize) and not asked.check}
+        # Only now: whatever moves these has locked their grants before.
+        holds = rows.select_holds(conn, tenant_id, keys) if keys else {}
+        ground = Ground(
+            now,
+            {terms.customer: terms for terms in by_id.values()},
+            by_id,
+            holds,
+            _holders(conn, tenant_id, batch, holds),
+            {customer_id: Funds(own) for customer_id, own in grants.items()},
+            limits,
+        )
+        if limits:
+            ids = [limit.limit_id for own in limits.values() for limit in own]
+            ground.spending = limit_rows.select_spending(conn, tenant_id, ids, now - OLDEST_PERIOD)
+        priced = [_priced(asked, ground) for asked in batch]
+        self._find_places(conn, tenant_id, priced, ground)
+        return ground, priced
+
+    def _terms(
+        self, conn: BooksConnection, tenant_id: int, customers: Sequence[CustomerRow], version: Version
+    ) -> dict[int, CustomerTerms]:
+        """What these customers are charged for: as remembered, or read anew where anything about it changed."""
+        known = self._remembered.get(tenant_id)
+        if known is None or known.version.meter_id != version.meter_id or len(known.terms) > REMEMBERED_MAX:
+            known = self._remembered[tenant_id] = _Remembered(version)
+        elif known.version != version:
+            for changed in rows.select_changed_customers(conn, tenant_id, known.version, version):
+                known.terms.pop(changed, None)
+            known.version = version
+        missing = [
+            customer
+            for customer in customers
+            if customer.customer_id not in known.terms
+            or known.touched[customer.customer_id] != customer.touched_at
+        ]
+        if missing:
+            for terms in _read_terms(conn, tenant_id, missing):
+                known.terms[terms.customer_id] = terms
+            known.touched |= {customer.customer_id: customer.touched_at for customer in missing}
+        return {customer.customer_id: known.terms[customer.customer_id] for customer in customers}
+
+    def _find_places(
+        self,
+        conn: BooksConnection,
+        tenant_id: int,
+        priced: Sequence[Sequence[Use] | FarthingError],
+        ground: Ground,
+    ) -> None:
+        """Where the ladders stand whose place matters."""
+        uses = [use for one in priced if not isinstance(one, FarthingError) for use in one if use.climbs]
+        if not uses:
+            return
+        cards = {
+            (use.charged.subscription_id, use.charged.period.start, use.charged.card.key): use.charged.card
+            for use in uses
+        }
+        sealed: dict[LadderKey, Decimal] = {}
+        for subscription_id, start, card, dimensions, quantity in rows.select_positions(
+            conn, tenant_id, list(cards)
+        ):
+            told = msgspec.json.decode(dimensions) if dimensions else {}
+            for ladder in ladders_of(cards[subscription_id, start, card].price, told, None):
+                key = (subscription_id, start, card, ladder.name)
+                sealed[key] = sealed.get(key, ZERO) + quantity
+        ground.sealed = sealed
+        ground.climbing = rows.select_climbing(conn, tenant_id, list(ground.by_id))
+
+
+def _priced(asked: Asked, ground: Ground) -> list[Use] | FarthingError:
+    try:
+        return uses_of(asked, ground)
+    except FarthingError as error:
+        return error
+
+
+def _holders(
+    conn: BooksConnection, tenant_id: int, batch: Sequence[Asked], holds: dict[str, Hold]
+) -> dict[str, int]:
+    """The customers of events whose subject is not simply the customer's key."""
+    subjects = {
+        asked.event.subject
+        for asked in batch
+        if isinstance(asked, Settle)
+        and asked.event.subject is not None
+        and (hold := holds.get(asked.key)) is not None
+        and hold.customer != asked.event.subject
+    }
+    return rows.select_holders(conn, tenant_id, subjects) if subjects else {}
+
+
+def _read_terms(
+    conn: BooksConnection, tenant_id: int, customers: Sequence[CustomerRow]
+) -> list[CustomerTerms]:
+    keys = rows.select_subscription_keys(conn, tenant_id, [customer.customer_id for customer in customers])
+    by_customer: dict[int, list[Subscription]] = {}
+    versions: set[int] = set()
+    for subscription in select_subscriptions(conn, tenant_id, keys).values():
+        by_customer.setdefault(subscription.customer_id, []).append(subscription)
+        versions |= {stretch.plan_version_id for life in lives_of(subscription) for stretch in life.stretches}
+    plans = {
+        plan_version_id: version.plan
+        for plan_version_id, version in select_plan_versions(conn, tenant_id, versions).items()
+    }
+    meters = {meter.key: meter for meter in select_meters_after(conn, tenant_id, None, None)}
+    return [
+        CustomerTerms(
+            customer.customer_id,
+            customer.key,
+            customer.currency,
+            customer.timezone,
+            by_customer.get(customer.customer_id, []),
+            plans,
+            meters,
+        )
+        for customer in customers
+    ]
+
+
+def _write(conn: BooksConnection, tenant_id: int, decided: Decided, now: datetime) -> None:
+    """What was decided, as far as nobody else was quicker with one of these authorisations."""
+    opened = [hold for hold in decided.opened if hold.status is Status.HELD]
+    if opened and len(rows.insert_holds(conn, tenant_id, opened)) < len(opened):
+        raise _Contended
+    settled = [(hold, event.line) for hold, event in decided.settled]
+    if settled and len(rows.settle_holds(conn, tenant_id, settled)) < len(settled):
+        raise _Contended
+    if decided.released:
+        ended = rows.end_holds(conn, tenant_id, decided.released, Status.RELEASED, now)
+        if len(ended) < len(decided.released):
+            raise _Contended
+    write_counters(conn, tenant_id, decided)
+
+
+def write_counters(conn: BooksConnection, tenant_id: int, decided: Decided) -> None:
+    """Move the counters of grants and limits as was decided."""
+    moved = {*decided.held, *decided.reserved}
+    movements = [
+        Movement(grant_id, decided.held.get(grant_id, ZERO), decided.reserved.get(grant_id, ZERO))
+        for grant_id in sorted(moved)
+    ]
+    movements = [movement for movement in movements if movement.held or movement.settled]
+    if movements:
+        rows.move_grants(conn, tenant_id, movements)
+    if decided.spending:
+        limit_rows.move_spending(conn, tenant_id, decided.spending)
+
+
+def _settled_elsewhere(asked: Asked, error: UniqueViolation) -> Conflict:
+    assert isinstance(asked, Settle), f"only events are unique beside keys: {error}"
+    said = f"the event {shown(asked.event.id)} of {shown(asked.event.source)} settled another authorisation"
+    return Conflict("event_settled_elsewhere", said, path="event.id")

@@ -1,0 +1,441 @@
+"""SQL of authorisations. Statements take whole batches; rows go in as one JSON text, which PostgreSQL unfolds."""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+from psycopg.rows import tuple_row
+
+from farthing.db.pool import BooksConnection
+from farthing.kernel.quantity import plain
+from farthing.wallets.holds.model import (
+    Counted,
+    Hold,
+    Part,
+    Place,
+    Status,
+)
+from farthing.wallets.holds.pricing import LadderKey
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+_parts = msgspec.json.Decoder(list[Part])
+_places = msgspec.json.Decoder(list[Place])
+_counted = msgspec.json.Decoder(list[Counted])
+
+_HOLDS = """
+    SELECT h.key, h.customer_id, c.key, h.currency, h.input_hash, h.amount, h.held_parts::text, h.positions::text,
+           h.limits::text, h.created_at, h.expires_at, h.status, h.ended_at, h.cost, h.covered,
+           h.settled_parts::text, h.event_source, h.event_id, h.event_hash, h.counted_at
+      FROM holds h JOIN customers c ON c.tenant_id = h.tenant_id AND c.customer_id = h.customer_id
+     WHERE h.tenant_id = %(tenant_id)s
+"""
+
+
+_STATUS = {status.value: status for status in Status}
+
+
+class CustomerRow(NamedTuple):
+    """A customer as far as it matters here. `touched_at`: when anything about it was last written."""
+
+    customer_id: int
+    key: str
+    currency: str
+    timezone: str
+    touched_at: datetime
+    limited: bool
+
+
+class Version(NamedTuple):
+    """What the last of each kind of change to a tenant's catalog and subscriptions was."""
+
+    subscription_id: int
+    change_id: int
+    meter_id: int
+
+
+class Movement(NamedTuple):
+    """By how much the counters of a grant move."""
+
+    grant_id: int
+    held: Decimal
+    settled: Decimal
+
+
+def select_holds(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> dict[str, Hold]:
+    """The authorisations of these keys that stand."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        _HOLDS + " AND h.key = ANY(%(keys)s)", {"tenant_id": tenant_id, "keys": list(keys)}
+    )
+    return {row[0]: _hold(row) for row in rows}
+
+
+def select_holds_after(
+    conn: BooksConnection,
+    tenant_id: int,
+    after: str | None,
+    limit: int,
+    customer_id: int | None,
+    status: Collection[Status],
+) -> list[Hold]:
+    """Authorisations in the order of their keys, those after `after`."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        _HOLDS
+        + """ AND h.key > %(after)s AND (%(customer_id)s::bigint IS NULL OR h.customer_id = %(customer_id)s)
+              AND h.status = ANY(%(status)s) ORDER BY h.key LIMIT %(limit)s""",
+        {
+            "tenant_id": tenant_id,
+            "after": after or "",
+            "limit": limit,
+            "customer_id": customer_id,
+            "status": [one.value for one in status],
+        },
+    )
+    return [_hold(row) for row in rows]
+
+
+def select_grant_keys(conn: BooksConnection, tenant_id: int, grant_ids: Collection[int]) -> dict[int, str]:
+    """The keys of grants, by id."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT grant_id, key FROM grants WHERE tenant_id = %s AND grant_id = ANY(%s)",
+        [tenant_id, list(grant_ids)],
+    )
+    return dict(rows.fetchall())
+
+
+def _hold(row: Sequence[Any]) -> Hold:
+    key, customer_id, customer, currency, input_hash, amount, held, positions, limits, *rest = row
+    (
+        created_at,
+        expires_at,
+        status,
+        ended_at,
+        cost,
+        covered,
+        settled,
+        source,
+        event_id,
+        event_hash,
+        counted,
+    ) = rest
+    return Hold(
+        key,
+        customer_id,
+        customer,
+        currency,
+        input_hash,
+        amount,
+        tuple(_parts.decode(held)),
+        tuple(_places.decode(positions)),
+        tuple(_counted.decode(limits)),
+        created_at,
+        expires_at,
+        _STATUS[status],
+        ended_at,
+        cost,
+        covered,
+        () if settled is None else tuple(_parts.decode(settled)),
+        source,
+        event_id,
+        event_hash,
+        counted,
+    )
+
+
+def select_customers(
+    conn: BooksConnection, tenant_id: int, keys: Collection[str], hold_keys: Collection[str]
+) -> tuple[list[CustomerRow], Version]:
+    """These customers, and those of these authorisations; and the version of the tenant's catalog and subscriptions."""
+    rows = (
+        conn.cursor(row_factory=tuple_row)
+        .execute(
+            """
+            WITH version AS MATERIALIZED (
+                SELECT (SELECT coalesce(max(subscription_id), 0) FROM subscriptions WHERE tenant_id = %(tenant_id)s),
+                       (SELECT coalesce(max(change_id), 0) FROM subscription_changes WHERE tenant_id = %(tenant_id)s),
+                       (SELECT coalesce(max(meter_id), 0) FROM meters WHERE tenant_id = %(tenant_id)s)),
+            found AS (
+                SELECT tenant_id, customer_id, key, currency, timezone, updated_at
+                  FROM customers WHERE tenant_id = %(tenant_id)s AND key = ANY(%(keys)s)
+                 UNION ALL
+                SELECT tenant_id, customer_id, key, currency, timezone, updated_at
+                  FROM customers WHERE tenant_id = %(tenant_id)s AND customer_id = ANY(ARRAY(
+                       SELECT customer_id FROM holds WHERE tenant_id = %(tenant_id)s AND key = ANY(%(hold_keys)s))))
+            SELECT v.*, c.customer_id, c.key, c.currency, c.timezone, c.updated_at,
+                   EXISTS (SELECT FROM spending_limits l WHERE l.tenant_id = c.tenant_id
+                              AND l.customer_id = c.customer_id AND l.removed_at IS NULL)
+              FROM version v LEFT JOIN found c ON true
+            """,
+            {"tenant_id": tenant_id, "keys": list(keys), "hold_keys": list(hold_keys)},
+        )
+        .fetchall()
+    )
+    found = {row[3]: CustomerRow(*row[3:]) for row in rows if row[3] is not None}
+    return list(found.values()), Version(*rows[0][:3])
+
+
+def select_changed_customers(
+    conn: BooksConnection, tenant_id: int, before: Version, now: Version
+) -> set[int]:
+    """The customers whose subscriptions were begun or changed between two versions."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT customer_id FROM subscriptions
+         WHERE tenant_id = %(tenant_id)s AND subscription_id > %(subscription)s
+         UNION
+        SELECT s.customer_id FROM subscription_changes x
+          JOIN subscriptions s ON s.tenant_id = x.tenant_id AND s.subscription_id = x.subscription_id
+         WHERE x.tenant_id = %(tenant_id)s AND x.change_id > %(change)s
+        """,
+        {"tenant_id": tenant_id, "subscription": before.subscription_id, "change": before.change_id},
+    )
+    return {row[0] for row in rows}
+
+
+def select_subscription_keys(
+    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
+) -> list[str]:
+    """The keys of all subscriptions of these customers."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT key FROM subscriptions WHERE tenant_id = %s AND customer_id = ANY(%s) ORDER BY subscription_id",
+        [tenant_id, list(customer_ids)],
+    )
+    return [row[0] for row in rows]
+
+
+def select_holders(conn: BooksConnection, tenant_id: int, subjects: Collection[str]) -> dict[str, int]:
+    """The customers that these subjects mean."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT subject, customer_id FROM customer_subjects WHERE tenant_id = %s AND subject = ANY(%s)",
+        [tenant_id, list(subjects)],
+    )
+    return dict(rows.fetchall())
+
+
+def select_positions(
+    conn: BooksConnection, tenant_id: int, periods: Collection[tuple[int, datetime, str]]
+) -> list[tuple[int, datetime, str, str, Decimal]]:
+    """What is counted of these (subscription, period start, rate card): with the dimensions, and how much."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT p.subscription_id, p.period_start, p.rate_card, p.dimensions, p.quantity
+          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[], %(cards)s::text[])
+               AS given (subscription_id, period_start, rate_card)
+          JOIN usage_positions p ON p.tenant_id = %(tenant_id)s AND p.subscription_id = given.subscription_id
+                                AND p.period_start = given.period_start AND p.rate_card = given.rate_card
+        """,
+        {
+            "tenant_id": tenant_id,
+            "subscriptions": [subscription_id for subscription_id, *_ in periods],
+            "starts": [start for _, start, _ in periods],
+            "cards": [card for *_, card in periods],
+        },
+    )
+    return rows.fetchall()
+
+
+def select_climbing(
+    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
+) -> dict[LadderKey, Decimal]:
+    """How far the authorised usage of these customers that is not counted yet can move each ladder."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT (p.place ->> 0)::bigint, (p.place ->> 1)::timestamptz, p.place ->> 2, p.place ->> 3,
+               sum((p.place ->> 4)::numeric)
+          FROM holds h CROSS JOIN LATERAL jsonb_array_elements(h.positions) AS p (place)
+         WHERE h.tenant_id = %s AND h.customer_id = ANY(%s) AND h.status IN ('held', 'settled')
+           AND h.positions <> '[]'
+         GROUP BY 1, 2, 3, 4
+        """,
+        [tenant_id, list(customer_ids)],
+    )
+    return {
+        (subscription, start, card, ladder): quantity for subscription, start, card, ladder, quantity in rows
+    }
+
+
+def insert_holds(conn: BooksConnection, tenant_id: int, holds: Sequence[Hold]) -> set[str]:
+    """New authorisations, in the order of their keys. The keys of those that did not stand already."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        INSERT INTO holds (tenant_id, key, customer_id, currency, input_hash, amount, held_parts, positions, limits,
+                           created_at, expires_at)
+        SELECT %s, key, customer_id, currency, decode(input_hash, 'hex'), amount, held_parts, positions, limits,
+               created_at, expires_at
+          FROM json_to_recordset(%s::json)
+               AS given (key text, customer_id bigint, currency text, input_hash text, amount numeric, held_parts jsonb,
+                         positions jsonb, limits jsonb, created_at timestamptz, expires_at timestamptz)
+        ON CONFLICT DO NOTHING RETURNING key
+        """,
+        [
+            tenant_id,
+            _encode(
+                [
+                    {
+                        "key": hold.key,
+                        "customer_id": hold.customer_id,
+                        "currency": hold.currency,
+                        "input_hash": hold.input_hash.hex(),
+                        "amount": plain(hold.amount),
+                        "held_parts": _rows(hold.held_parts),
+                        "positions": _rows(hold.places),
+                        "limits": _rows(hold.limits),
+                        "created_at": hold.created_at,
+                        "expires_at": hold.expires_at,
+                    }
+                    for hold in sorted(holds, key=lambda hold: hold.key)
+                ]
+            ).decode(),
+        ],
+    )
+    return {row[0] for row in rows}
+
+
+def settle_holds(conn: BooksConnection, tenant_id: int, settled: Sequence[tuple[Hold, bytes]]) -> set[str]:
+    """Authorisations whose event has happened, with its line. The keys of those that were open."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        UPDATE holds h
+           SET status = 'settled', ended_at = given.ended_at, cost = given.cost, covered = given.covered,
+               settled_parts = given.settled_parts, positions = given.positions, event_source = given.event_source,
+               event_id = given.event_id, event_hash = decode(given.event_hash, 'hex'),
+               event = convert_to(given.event, 'UTF8')
+          FROM json_to_recordset(%s::json)
+               AS given (key text, ended_at timestamptz, cost numeric, covered numeric, settled_parts jsonb,
+                         positions jsonb, event_source text, event_id text, event_hash text, event text)
+         WHERE h.tenant_id = %s AND h.key = given.key AND h.status = 'held'
+        RETURNING h.key
+        """,
+        [
+            _encode(
+                [
+                    {
+                        "key": hold.key,
+                        "ended_at": hold.ended_at,
+                        "cost": plain(hold.cost or Decimal(0)),
+                        "covered": plain(hold.covered or Decimal(0)),
+                        "settled_parts": _rows(hold.settled_parts),
+                        "positions": _rows(hold.places),
+                        "event_source": hold.event_source,
+                        "event_id": hold.event_id,
+                        "event_hash": (hold.event_hash or b"").hex(),
+                        "event": line.decode(),
+                    }
+                    for hold, line in settled
+                ]
+            ).decode(),
+            tenant_id,
+        ],
+    )
+    return {row[0] for row in rows}
+
+
+def end_holds(
+    conn: BooksConnection, tenant_id: int, keys: Collection[str], status: Status, now: datetime
+) -> set[str]:
+    """Authorisations that are released or have expired. The keys of those that were open."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "UPDATE holds SET status = %s, ended_at = %s, positions = '[]'"
+        " WHERE tenant_id = %s AND key = ANY(%s) AND status = 'held' RETURNING key",
+        [status.value, now, tenant_id, list(keys)],
+    )
+    return {row[0] for row in rows}
+
+
+def move_grants(conn: BooksConnection, tenant_id: int, movements: Collection[Movement]) -> None:
+    """Move what is held and settled of grants that this transaction has locked."""
+    conn.execute(
+        """
+        UPDATE grants g SET held = g.held + given.held, settled = g.settled + given.settled
+          FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[]) AS given (grant_id, held, settled)
+         WHERE g.tenant_id = %s AND g.grant_id = given.grant_id
+        """,
+        [
+            [movement.grant_id for movement in movements],
+            [movement.held for movement in movements],
+            [movement.settled for movement in movements],
+            tenant_id,
+        ],
+    )
+
+
+def select_expired(conn: BooksConnection, tenant_id: int, now: datetime, limit: int) -> dict[str, int]:
+    """Open authorisations whose time is over, the longest first, and whose they are."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT key, customer_id FROM holds WHERE tenant_id = %s AND status = 'held' AND expires_at <= %s"
+        " ORDER BY expires_at LIMIT %s",
+        [tenant_id, now, limit],
+    )
+    return dict(rows.fetchall())
+
+
+# ---- Settled, and waiting to be counted
+
+
+class Waiting(NamedTuple):
+    """A settled authorisation whose event is not counted yet."""
+
+    key: str
+    customer_id: int
+    currency: str
+    event_source: str
+    event_id: str
+    settled_parts: tuple[Part, ...]
+
+
+def select_waiting(conn: BooksConnection, tenant_id: int) -> list[Waiting]:
+    """Every settled authorisation whose event is not counted yet."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "SELECT key, customer_id, currency, event_source, event_id, settled_parts::text FROM holds"
+        " WHERE tenant_id = %s AND status = 'settled'",
+        [tenant_id],
+    )
+    return [Waiting(row[0], row[1], row[2], row[3], row[4], tuple(_parts.decode(row[5]))) for row in rows]
+
+
+def mark_counted(conn: BooksConnection, tenant_id: int, keys: Collection[str], now: datetime) -> set[str]:
+    """Their events are counted: they need not be kept here any longer. The keys that were waiting."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        "UPDATE holds SET status = 'counted', counted_at = %s, event = NULL, positions = '[]'"
+        " WHERE tenant_id = %s AND key = ANY(%s) AND status = 'settled' RETURNING key",
+        [now, tenant_id, list(keys)],
+    )
+    return {row[0] for row in rows}
+
+
+def take_unappended(
+    conn: BooksConnection, tenant_id: int, before: datetime, now: datetime, limit: int
+) -> list[tuple[datetime, bytes]]:
+    """Events of settled authorisations that were last put into the log before a moment: settled when, and the line.
+
+    They are noted as put into the log now.
+    """
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        UPDATE holds SET appended_at = %(now)s
+         WHERE tenant_id = %(tenant_id)s AND key IN (
+               SELECT key FROM holds
+                WHERE tenant_id = %(tenant_id)s AND status = 'settled' AND ended_at <= %(before)s
+                  AND (appended_at IS NULL OR appended_at <= %(before)s OR appended_at > %(now)s)
+                ORDER BY ended_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
+        RETURNING ended_at, event
+        """,
+        {"tenant_id": tenant_id, "before": before, "now": now, "limit": limit},
+    )
+    return [(ended_at, bytes(event)) for ended_at, event in rows]
+
+
+def _rows(named: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Named tuples as JSON has them: in order, amounts as text, times in UTC."""
+    return [
+        [
+            plain(value)
+            if isinstance(value, Decimal)
+            else value.astimezone(UTC)
+            if isinstance(value, datetime)
+            else value
+            for value in row
+        ]
+        for row in named
+    ]
