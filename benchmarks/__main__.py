@@ -6,6 +6,7 @@ import sys
 import textwrap
 import time
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -15,6 +16,7 @@ from benchmarks import (
     accrued,
     authorizations,
     billing,
+    history,
     id_index,
     ingest_file,
     ingest_http,
@@ -38,6 +40,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "ingest_http": ingest_http,
     "ingest_single": ingest_single,
     "usage_query": usage_query,
+    "history": history,
     "billing": billing,
     "accrued": accrued,
     "ledger": ledger,
@@ -72,6 +75,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     started = time.monotonic()
     sizes = sizes_for(asked.events)
+    if asked.history:
+        sizes = replace(sizes, history_events=asked.history)
     rows: dict[str, list[report.Row]] = {}
     with Bench(sizes) as bench:
         place = machine.describe(bench.directory)
@@ -108,6 +113,7 @@ def _arguments() -> argparse.Namespace:
     size.add_argument(
         "--events", type=int, metavar="N", help=f"events of the month ({EVENTS:,}); the rest in proportion"
     )
+    parser.add_argument("--history", type=int, metavar="N", help="events of the year that `history` asks")
     parser.add_argument("--only", action="append", choices=BENCHMARKS, help="one of them; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every repetition, for comparisons")
     parser.set_defaults(events=EVENTS)

@@ -30,6 +30,7 @@ class Sizes:
     file_events: int
     recovery_events: int
     index_ids: int
+    history_events: int
     http_events: int
     http_events_baseline: int
     transfers: int
@@ -60,6 +61,7 @@ def sizes_for(events: int) -> Sizes:
         file_events=part(1_000_000, 1_000),
         recovery_events=part(10_000_000, 10_000),
         index_ids=part(100_000_000, 1_000_000),
+        history_events=part(10_000_000, 20_000),
         http_events=part(500_000, 2_000),
         http_events_baseline=part(100_000, 2_000),
         transfers=part(200_000, 2_000),

@@ -37,6 +37,8 @@ SECONDS_MAX = 100 * 366 * 86_400
 PREFIX = "FARTHING_"
 ROOT_DATA_DIR = "/var/lib/farthing/default"
 USER_DATA_DIR = "~/.farthing"
+RETENTION_SECONDS = 3600
+"""How often it is looked for events that are older than they are kept."""
 CHARGE_EVERY_SECONDS = 3.0
 """How often the engine looks whether accrued spend is to be charged."""
 COLLECT_SECONDS = 30
@@ -404,6 +406,7 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     from farthing.finance.service import recognise_revenue
     from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
+    from farthing.keeping.service import remove_expired
     from farthing.payments.collecting.service import collect
     from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
     from farthing.wallets.holds.upkeep import append_again, expire_holds
@@ -418,6 +421,7 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
         Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
         Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
         Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
+        Duty("retention", RETENTION_SECONDS, lambda tenant, now: remove_expired(books, store, tenant, now)),
         Duty("authorisations that expire", 1, lambda tenant, now: expire_holds(books, tenant, now)),
         Duty("settled events that are not counted", 5, append),
         Duty(

@@ -14,6 +14,7 @@ from typing import Any
 from farthing.db import Books
 from farthing.events.checks import check_conservation, check_counted_once, check_files
 from farthing.events.formats import parse_events
+from farthing.events.index_checks import check_index, check_segments_hold
 from farthing.events.log.files import BlockHeader, LogPosition, LogWriter, encode_block
 from farthing.events.model import ParsedBatch
 from farthing.events.sealer import Sealer, SealReport
@@ -114,6 +115,8 @@ class EventWorks:
             check_conservation(self.books, tenant_id),
             check_files(self.books, self.store.data_dir, tenant_id),
             check_counted_once(self.books, self.store, tenant_id),
+            check_index(self.books, self.store, tenant_id, lambda _done, _total: None),
+            check_segments_hold(self.books, self.store, tenant_id, lambda _done, _total: None),
         ):
             assert checked.findings == ()
 

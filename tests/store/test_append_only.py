@@ -27,6 +27,7 @@ FACTS = (
     "credit_notes",
     "credit_note_parts",
     "invoice_voids",
+    "removed_segments",
 )
 
 SEAL = """

@@ -20,6 +20,7 @@ from farthing.events.checks import (
     check_sealed_log,
     debris,
 )
+from farthing.events.index_checks import check_index, check_segments_hold
 from farthing.events.log.files import list_log_files
 from farthing.events.store import books as event_rows
 from farthing.events.store.books import Segment
@@ -241,3 +242,62 @@ def test_usage_that_nobody_is_billed_for(world: World) -> None:
         3,
         [Unclaimed("llm.completion", "stranger", 2, without_customer=True, without_meter=False)],
     )
+
+
+def nobody_looks(_done: int, _total: int) -> None:
+    """No progress is shown."""
+
+
+def index_findings(world: World) -> tuple[str, ...]:
+    return check_index(world.books, world.store, world.tenant_id, nobody_looks).findings
+
+
+def test_events_that_the_index_does_not_know_are_found(world: World) -> None:
+    assert index_findings(world) == ()
+    with world.books.read_only(world.tenant_id) as conn:
+        first, second = event_rows.id_runs(conn, world.tenant_id)
+    data_dir = world.store.data_dir
+    was = (data_dir / first.path).read_bytes()
+    # The size and the number of ids are right, so that only a look at each id tells.
+    (data_dir / first.path).write_bytes((data_dir / second.path).read_bytes())
+    (finding,) = index_findings(world)
+    assert finding.startswith("1 events of ")
+    assert finding.endswith("are not in the id index: a repeat would count again")
+    flipped = bytearray(was)
+    flipped[-1] ^= 1
+    (data_dir / first.path).write_bytes(flipped)
+    (finding,) = index_findings(world)
+    assert finding.endswith("the id index knows another content")
+
+
+def test_what_the_books_say_of_segments_is_held_against_them(world: World, owner: psycopg.Connection) -> None:
+    def findings() -> tuple[str, ...]:
+        return check_segments_hold(world.books, world.store, world.tenant_id, nobody_looks).findings
+
+    assert findings() == ()
+    paths = [segment.path for segment in segments(world)]
+    owner.execute("SELECT set_config('farthing.tenant', %s, false)", [str(world.tenant_id)])
+    for change in (
+        "last_subjects = ARRAY['aaaa']",
+        "first_subjects = ARRAY['acmf']",
+        "first_subjects = ARRAY[NULL], last_subjects = ARRAY[NULL]",
+        "event_types = ARRAY['other']",
+        "max_time = '2026-01-01Z', min_time = '2026-01-01Z'",
+        "events = events + 1",
+    ):
+        owner.execute(f"UPDATE segments SET {change}")
+        owner.commit()
+        assert findings() == tuple(
+            f"{path} has other types, times or subjects than the books say" for path in paths
+        )
+        owner.execute(
+            "UPDATE segments SET first_subjects = ARRAY['acme'], last_subjects = ARRAY['acme'], events = 1,"
+            " event_types = ARRAY['llm.completion'], min_time = '2026-01-01Z', max_time = '2026-02-01Z'"
+        )
+        owner.commit()
+        assert findings() == ()
+    owner.execute(
+        "UPDATE segments SET first_subjects = NULL, last_subjects = NULL"
+    )  # sealed by an older program
+    owner.commit()
+    assert findings() == ()

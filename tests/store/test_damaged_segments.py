@@ -12,8 +12,9 @@ from billing_world import PER_TOKEN, World, fee, instant, open_store, plan
 from farthing.catalog.service import put_meter
 from farthing.db import Books
 from farthing.events.checks import check_files
+from farthing.events.compaction import SMALL_SEGMENTS_MAX
 from farthing.events.damage import known_damage
-from farthing.events.rewrite import SMALL_SEGMENTS_MAX, compact
+from farthing.events.rewrite import compact
 from farthing.events.sealer import sweep
 from farthing.events.store import books as rows
 from farthing.events.verified import MEMORY, VerifiedFiles

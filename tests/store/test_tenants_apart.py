@@ -57,6 +57,10 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "segment_id": "s", "path": "p", "events": 1, "bytes": 1, "checksum": b"c", "event_types": ["t"],
             "min_time": now, "max_time": now, "columns": definition, "sealed_at": now,
         },
+        "retention": {"keep_days": 30, "set_at": now},
+        "removed_segments": {
+            "segment_id": "s", "events": 1, "event_types": ["t"], "min_time": now, "max_time": now, "removed_at": now,
+        },
         "id_runs": {"run_id": "r", "path": "p", "ids": 1, "checksum": b"c", "created_at": now},
         "quarantine": {
             "quarantine_id": 1, "seal_id": "s", "reason": "r", "detail": "d", "origin": "o", "raw": b"r",

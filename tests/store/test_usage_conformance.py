@@ -22,7 +22,7 @@ from farthing.catalog.service import all_meters, put_meter
 from farthing.customers.service import create_customer
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
-from farthing.events.rewrite import rewrite
+from farthing.events.rewrite import merge, rewrite
 from farthing.events.typed_columns import wanted_columns
 from farthing.rating import Clock, Events
 from farthing.rating.clock import Window as ClockWindow
@@ -323,6 +323,13 @@ class World:
             assert rewrite(works.books, works.store, self.tenant_id, old, wanted, works.now)
             assert len(works.segments(self.tenant_id)) == 1
 
+    def merge(self) -> None:
+        """Sorted files that are cut between subjects, as many as there are keys to cut at."""
+        works = self.works
+        if old := works.segments(self.tenant_id):
+            assert merge(works.books, works.store, self.tenant_id, old, works.now, events_per_file=7)
+            assert {one.merge_id for one in works.segments(self.tenant_id)} != {None}
+
 
 def comparable(row: Any) -> tuple[Any, ...]:
     """A row with its quantity as a value: 1.0 and 1 are the same quantity."""
@@ -359,9 +366,9 @@ def test_the_store_answers_what_the_reference_answers(
     written = [client.event(number) for number in range(events)]
     world.send([part for part in (written[0::2], written[1::2]) if part], standing)
     standing += world.define(definitions[early:])
-    for compacted in (False, True):
-        if compacted:
-            world.compact()
+    for change in (None, world.merge, world.compact, world.merge):
+        if change:
+            change()
         for meter in standing:
             world.compare(meter, seller.question(meter))
             spans = [

@@ -45,6 +45,12 @@ ROWS = {
         "Usage: everybody by day and model",
         "  by hand in DuckDB",
     ],
+    "history": [
+        "A customer's month of 20,000",
+        "  in the order of arrival",
+        "All customers' month of 20,000",
+        "  putting it in order, 1 files",
+    ],
     "billing": [
         "Invoices of 5 lines, with usage",
         "  10 invoices: the whole run",

@@ -45,8 +45,10 @@ COMMANDS: Final = {
     "quarantine": "Events that were set aside: list, show, retry, drop.",
     "rate": "Rate quantities: JSON lines in, JSON lines out.",
     "periods": "Billing periods: JSON lines in, JSON lines out.",
+    "backup": "Copy everything into a directory while it runs.",
+    "restore": "Bring a backup back, or check one.",
     "doctor": "Check the laws on live data and print what is off.",
-    "tenants": "Tenants: create, list; seller: who invoices come from.",
+    "tenants": "Tenants: create, list; keep: for how long; seller: who invoices come from.",
     "keys": "API keys: create, list, revoke.",
     "config": "The settings in force, and where each one comes from.",
 }

@@ -27,6 +27,7 @@ from farthing.events.checks import (
     cut_off,
     debris,
 )
+from farthing.events.index_checks import check_index, check_segments_hold
 from farthing.events.sealer import repair_index
 from farthing.events.service import account
 from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums, check_terms
@@ -96,6 +97,16 @@ def doctor(
     return EXIT_OK if well else EXIT_NO
 
 
+def examine(house: App, bar: Bar) -> list[str]:
+    """Ask every check of every tenant. Gives what is off."""
+    tenants = {row.tenant_id: row.key for row in list_tenants(house.books)}
+    return [
+        f"{check.law}: {finding}"
+        for check in _checks(house, tenants)
+        for finding in _asked(check, bar).findings
+    ]
+
+
 def _checks(house: App, tenants: dict[int, str]) -> Iterator[_Check]:
     books, data_dir = house.books, house.settings.data_dir
     yield _Check("tenants are apart", None, lambda _: check_row_security(books))
@@ -116,6 +127,14 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
         "files are as they were written", key, lambda told: check_files(books, data_dir, tenant_id, told)
     )
     yield _Check("every event counts once", key, lambda _: check_counted_once(books, house.store, tenant_id))
+    yield _Check(
+        "a repeat would be known", key, lambda told: check_index(books, house.store, tenant_id, told)
+    )
+    yield _Check(
+        "segments hold what the books say",
+        key,
+        lambda told: check_segments_hold(books, house.store, tenant_id, told),
+    )
     yield _Check("corrections are in effect", key, lambda _: check_corrections(books, house.store, tenant_id))
     yield _Check("lines sum to totals", key, lambda _: check_sums(books, tenant_id))
     yield _Check("no invoice number is missing", key, lambda _: check_numbers(books, tenant_id))

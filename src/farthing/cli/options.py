@@ -44,11 +44,12 @@ def settings_from(data: Path | None, tenant: str | None, **flags: str | None) ->
 @contextmanager
 def opened(data: Path | None, tenant: str | None, *, make: bool = True) -> Iterator[App]:
     """The installation that the options name, with a word on a terminal about what takes a while."""
-    with open_app(settings_from(data, tenant), wall_clock, make=make, on_wait=_say) as app:
+    with open_app(settings_from(data, tenant), wall_clock, make=make, on_wait=say) as app:
         yield app
 
 
-def _say(what: str) -> None:
+def say(what: str) -> None:
+    """A word on a terminal about what takes a while."""
     if sys.stderr.isatty():
         print(f"\x1b[2m{printable(what)} ...\x1b[0m", file=sys.stderr)
 

@@ -7,9 +7,10 @@ import typer
 from farthing.app import wall_clock
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
-from farthing.cli.output import Column, moment, print_facts, print_json, print_table
+from farthing.cli.output import Column, moment, plural, print_facts, print_json, print_table
 from farthing.db.tenants import Tenant as TenantRow
 from farthing.db.tenants import create_tenant, list_tenants
+from farthing.kernel.errors import InvalidInput
 from farthing.kernel.instant import format_instant
 
 app = new_app(
@@ -97,6 +98,54 @@ def seller(
     print_facts({name.replace("_", " ").capitalize(): str(value) for name, value in shown.items()})
     if len(shown) < len(said):
         print("With a logo.")
+
+
+@app.command(epilog="\b\nExample:\n  $ farthing tenants keep --days 400 --tenant acme")
+def keep(
+    days: Annotated[
+        int | None, typer.Option("--days", metavar="N", help="Remove events so many days after their time.")
+    ] = None,
+    for_ever: Annotated[bool, typer.Option("--for-ever", help="Remove none any more.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Remove what is due at once, as a server does hourly.")
+    ] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Say for how long a tenant's events are kept, or show it and what is old enough.
+
+    Removed are segments whose every event is older, and on an invoice where it is to be billed. Their ids
+    stay, so that a repeat still counts once. It cannot be undone.
+    """
+    from farthing.keeping.service import keep_days, remove_expired, set_keep_days
+
+    if days is not None and for_ever:
+        raise InvalidInput("invalid_usage", "say --days or --for-ever, not both")
+    with opened(data, tenant, make=False) as house:
+        if days is not None or for_ever:
+            set_keep_days(house.books, house.tenant_id, days, wall_clock())
+        kept = keep_days(house.books, house.tenant_id)
+        found = remove_expired(house.books, house.store, house.tenant_id, wall_clock(), pretend=not now)
+    if as_json:
+        print_json(
+            {
+                "keep_days": kept,
+                "removed": now,
+                "segments": found.segments,
+                "events": found.events,
+                "unbilled_segments": found.unbilled_segments,
+            }
+        )
+        return
+    print("Events are kept for ever." if kept is None else f"Events are kept for {plural(kept, 'day')}.")
+    if kept is not None:
+        what = "Removed" if now else "Old enough and billed"
+        print(f"{what}: {plural(found.events, 'event')} in {plural(found.segments, 'segment')}.")
+    if found.unbilled_segments:
+        print(
+            f"Old enough, and with events to be billed still: {plural(found.unbilled_segments, 'segment')}."
+        )
 
 
 def _document(row: TenantRow) -> dict[str, str]:

@@ -13,13 +13,13 @@ from farthing.db import store
 from farthing.db.pool import Books
 from farthing.kernel.errors import Conflict
 
-_FILE = "installation.id"
+INSTALLATION_FILE = "installation.id"
 _EVENT_DIRECTORIES = ("segments", "ids", "log")
 
 
 def bind_installation(books: Books, data_dir: Path) -> None:
     """Give a new pair an id, or check that an old one is still together. Raises Conflict `wrong_books`."""
-    file = data_dir / _FILE
+    file = data_dir / INSTALLATION_FILE
     with books.operator_transaction() as conn:
         in_books = store.select_installation(conn)  # Locks, so the file is looked at behind it.
         in_directory = (file.read_text().strip() or None) if file.exists() else None
@@ -33,9 +33,9 @@ def bind_installation(books: Books, data_dir: Path) -> None:
                 "wrong_books",
                 f"{data_dir} belongs to other books than those it was opened with: check FARTHING_DATABASE_URL",
             )
-        installation_id = in_books or in_directory or secrets.token_hex(16)
+        installation_id = in_books or in_directory or new_installation_id()
         if in_directory is None:
-            _write(file, installation_id)
+            write_installation(data_dir, installation_id)
         if in_books is None:
             store.insert_installation(conn, installation_id)
 
@@ -44,10 +44,15 @@ def _has_events(data_dir: Path) -> bool:
     return any(any((data_dir / name).rglob("*.*")) for name in _EVENT_DIRECTORIES)
 
 
-def _write(file: Path, text: str) -> None:
-    data_dir = file.parent
+def new_installation_id() -> str:
+    """An id that no other pair of books and data directory has."""
+    return secrets.token_hex(16)
+
+
+def write_installation(data_dir: Path, installation_id: str) -> None:
+    """Say in a data directory which books it belongs to."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    with open(file, "w") as out:
-        out.write(text + "\n")
+    with open(data_dir / INSTALLATION_FILE, "w") as out:
+        out.write(installation_id + "\n")
         out.flush()
         os.fsync(out.fileno())

@@ -74,6 +74,11 @@ class Books:
             bind_tenant(conn, tenant_id)
             yield conn
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where these books are reached, for whoever copies all of them."""
+        return self._endpoint
+
     def close(self) -> None:
         """Close every connection; transactions that are open are rolled back."""
         self._pool.close()

@@ -118,3 +118,66 @@ def select_facts(
         """,
         {"tenant": tenant_id, "after": after, "limit": limit, "kind": kind},
     ).fetchall()
+
+
+def select_tables(conn: BooksConnection) -> list[DictRow]:
+    """Every table of the schema with its stored columns, and whether its rows are tenants'."""
+    return conn.execute(
+        """
+        SELECT c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns,
+               bool_or(a.attname = 'tenant_id') AS of_tenants
+          FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+           AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+         GROUP BY c.relname ORDER BY c.relname
+        """
+    ).fetchall()
+
+
+def select_migrations(conn: BooksConnection) -> list[DictRow]:
+    """What was applied, in order."""
+    return conn.execute("SELECT number, checksum FROM schema_migrations ORDER BY number").fetchall()
+
+
+def select_sequences(conn: BooksConnection) -> dict[str, int]:
+    """The last value of each sequence that was used."""
+    rows = conn.execute(
+        "SELECT sequencename AS name, last_value FROM pg_sequences"
+        " WHERE schemaname = 'public' AND last_value IS NOT NULL ORDER BY sequencename"
+    ).fetchall()
+    return {row["name"]: row["last_value"] for row in rows}
+
+
+def select_foreign_keys(conn: BooksConnection) -> list[DictRow]:
+    """Every foreign key: its table, its name, and the words that make it anew."""
+    return conn.execute(
+        """
+        SELECT c.relname AS table, k.conname AS name, pg_get_constraintdef(k.oid) AS definition
+          FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+         WHERE k.contype = 'f' AND c.relnamespace = 'public'::regnamespace ORDER BY c.relname, k.conname
+        """
+    ).fetchall()
+
+
+def select_forced_tables(conn: BooksConnection) -> list[str]:
+    """The tables on which row-level security binds their owner, too."""
+    rows = conn.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        " AND relforcerowsecurity ORDER BY relname"
+    ).fetchall()
+    return [row["relname"] for row in rows]
+
+
+def any_tenant(conn: BooksConnection) -> bool:
+    """Whether these books have a tenant, which all that were ever opened do."""
+    return conn.execute("SELECT FROM tenants LIMIT 1").rowcount > 0
+
+
+def set_sequence(conn: BooksConnection, name: str, last_value: int) -> None:
+    """Let a sequence go on behind a value."""
+    conn.execute("SELECT setval(quote_ident(%s)::regclass, %s)", [name, last_value])
+
+
+def rebind_installation(conn: BooksConnection, installation_id: str) -> None:
+    """Books that were brought back belong to another data directory than those they were copied from."""
+    conn.execute("UPDATE installation SET installation_id = %s", [installation_id])

@@ -20,6 +20,7 @@ from farthing.events.store import checks as columns
 from farthing.events.store import corrections as correction_rows
 from farthing.events.store import finding
 from farthing.events.store import quarantine as quarantine_rows
+from farthing.events.store import removed as removed_rows
 from farthing.events.store.duckdb import EventStore
 from farthing.events.verified import CHANGED
 from farthing.kernel.checked import Checked, checked
@@ -42,6 +43,7 @@ def check_conservation(books: Books, tenant_id: int) -> Checked:
         sealed = rows.tally(conn, tenant_id)
         quarantined = sum(rows.quarantine_reasons(conn, tenant_id).values())
         stored = sum(segment.events for segment in rows.segments(conn, tenant_id))
+        removed = removed_rows.removed_events(conn, tenant_id)
         indexed = sum(run.ids for run in rows.id_runs(conn, tenant_id))
         overdrawn = quarantine_rows.overdrawn_seals(conn, tenant_id)
     findings = [
@@ -53,7 +55,11 @@ def check_conservation(books: Books, tenant_id: int) -> Checked:
     if sealed["accepted"] != parts:
         findings.append(f"{sealed['accepted']} events were accepted, and {parts} are accounted for")
     for what, count, by_seals in (
-        ("events in segments", stored, sealed["counted"]),
+        (
+            "events in segments or removed after their time" if removed else "events in segments",
+            stored + removed,
+            sealed["counted"],
+        ),
         ("ids in the index", indexed, sealed["counted"]),
         ("events in quarantine", quarantined, sealed["quarantined"]),
     ):
@@ -120,7 +126,7 @@ def check_waiting_log(books: Books, log_dir: Path) -> Checked:
     for log_file in list_log_files(log_dir):
         start = sealed_to.get(log_file, 0)
         try:
-            waiting += _end_of_blocks(log_dir / log_file, start) > start
+            waiting += end_of_blocks(log_dir / log_file, start) > start
         except Corrupt as error:
             findings.append(error.message)
     return checked(waiting + len(findings), "log file", findings)
@@ -139,13 +145,13 @@ def cut_off(books: Books, log_dir: Path) -> dict[str, int]:
         path = log_dir / log_file
         with suppress(Corrupt, FileNotFoundError):
             if is_finished(path):
-                left = path.stat().st_size - _end_of_blocks(path, sealed_to.get(log_file, 0))
+                left = path.stat().st_size - end_of_blocks(path, sealed_to.get(log_file, 0))
                 if left > 0:
                     found[log_file] = left
     return found
 
 
-def _end_of_blocks(path: Path, offset: int) -> int:
+def end_of_blocks(path: Path, offset: int) -> int:
     """Where the last whole block ends; `offset` where none follows it."""
     try:
         while blocks := read_blocks(path, offset, PIECE_BYTES):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,6 +31,7 @@ GATHER_SECONDS = 0.4
 """After sealing less than that, it waits for more to come: a trickle must not make a segment for every event."""
 UPKEEP_SECONDS = 10
 """How often typed columns are filled in and small segments put together."""
+UPKEEP_MEMORY = "1GB"
 CLEANING_SECONDS = 60
 """How often files that nobody needs are removed."""
 DEBRIS_KEPT_SECONDS = 3600
@@ -62,11 +64,17 @@ def run_engine(
     """
     check_horizon(lateness.too_late_seconds, REMEMBERED_SECONDS)
     engine = _Engine(books, store, lateness, stop, clock, tenant_ids, keep_log_seconds)
-    while not stop.is_set():
-        with only_sealer(store.data_dir) as alone:
-            if alone:
-                engine.work()
-        stop.wait(IDLE_SECONDS)
+    upkeep = threading.Thread(target=engine.keep_up, name="upkeep")
+    upkeep.start()
+    try:
+        while not stop.is_set():
+            with only_sealer(store.data_dir) as alone:
+                if alone:
+                    engine.work()
+            stop.wait(IDLE_SECONDS)
+    finally:
+        stop.set()
+        upkeep.join()
 
 
 @dataclass(slots=True)
@@ -78,7 +86,7 @@ class _Engine:
     clock: Clock
     tenant_ids: Callable[[], Sequence[int]]
     keep_log_seconds: int
-    _upkeep_due: datetime | None = None
+    disk_failure: Exception | None = None
     _cleaning_due: datetime | None = None
 
     def work(self) -> None:
@@ -96,7 +104,7 @@ class _Engine:
                     elif report.accepted < SMALL_BATCH_EVENTS:
                         self.stop.wait(GATHER_SECONDS)
                     pause_seconds = IDLE_SECONDS
-                    self._keep_up(sealer)
+                    self._clean_up(sealer)
             except Exception as error:
                 _report("sealing", error, self.clock())
                 if isinstance(error, Corrupt) or _is_of_the_disk(error):
@@ -107,12 +115,34 @@ class _Engine:
     def _say_rebuilt(self, tenant_id: int, damage: Corrupt) -> None:
         _report("id index made anew", damage, self.clock(), tenant_id)
 
-    def _keep_up(self, sealer: Sealer) -> None:
+    def keep_up(self) -> None:
+        """Beside sealing, in a thread of its own: rewrite segments as it is due, until told to stop.
+
+        It uses one processor at most, so that sealing has the others.
+        """
+        with closing(EventStore(self.store.data_dir, threads=1, memory_limit=UPKEEP_MEMORY)) as store:
+            while not self.stop.is_set():
+                try:
+                    self._for_each_tenant("back fill", lambda tenant: self._back_fill(store, tenant))
+                    self._for_each_tenant("compaction", lambda tenant: self._compact(store, tenant))
+                except Exception as error:  # noqa: BLE001  it is reported, and tried again or raised by the sealer
+                    _report("upkeep", error, self.clock())
+                    if _is_of_the_disk(error):
+                        self.disk_failure = error
+                        return
+                self.stop.wait(UPKEEP_SECONDS)
+
+    def _back_fill(self, store: EventStore, tenant_id: int) -> None:
+        back_fill(self.books, store, tenant_id, self.clock())
+
+    def _compact(self, store: EventStore, tenant_id: int) -> None:
+        while compact(self.books, store, tenant_id, self.clock(), self.stop.is_set):
+            pass
+
+    def _clean_up(self, sealer: Sealer) -> None:
         now = self.clock()
-        if self._upkeep_due is None or now >= self._upkeep_due:
-            self._for_each_tenant("back fill", lambda tenant: back_fill(self.books, self.store, tenant, now))
-            self._for_each_tenant("compaction", lambda tenant: compact(self.books, self.store, tenant, now))
-            self._upkeep_due = now + timedelta(seconds=UPKEEP_SECONDS)
+        if self.disk_failure is not None:
+            raise self.disk_failure
         if self._cleaning_due is None or now >= self._cleaning_due:
             sweep(self.books, self.store.data_dir, self.tenant_ids(), now, DEBRIS_KEPT_SECONDS)
             sealer.remove_sealed_logs(now, self.keep_log_seconds)

@@ -30,7 +30,7 @@ from farthing.events.doors.access_logs import ACCESS_FORMATS, AccessLog
 from farthing.events.files import Piece
 from farthing.events.log.files import BlockHeader, LogPosition, LogWriter, encode_block
 from farthing.events.mapping import parse_mapping
-from farthing.events.rewrite import compact
+from farthing.events.rewrite import gather_small
 from farthing.events.sealer import Sealer, is_sealed, only_sealer, seal_here
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
@@ -357,7 +357,8 @@ class _Sealing:
         """What the engine of a server does now and then, for installations that never run one."""
         if self._sealer is not None:
             now = self._clock()
-            compact(self._books, self._store, tenant_id, now)
+            self._sealer.take_merged(now, wait=True)
+            gather_small(self._books, self._store, tenant_id, now)
             self._sealer.remove_sealed_logs(now, LOG_KEPT_SECONDS)
 
     def close(self) -> None:

@@ -2,8 +2,9 @@
 
 A meter that is created after its events were sealed finds them in `data`; before usage is asked,
 the segments that lack a column are written anew with it. Many small segments (a trickle of events
-sealed every second) become one larger one the same way. Events are never changed by this: the rows
-in force are replaced in one transaction, and the old files are removed once nobody reads them.
+sealed every second) become larger ones, sorted by type, subject and time (`compaction.py` says which).
+Events are never changed by this: the rows in force are replaced in one transaction, and the old files are
+removed once nobody reads them.
 """
 
 import os
@@ -16,26 +17,29 @@ import psycopg
 
 from farthing.catalog.service import all_meters
 from farthing.db import Books
+from farthing.events.compaction import FILE_EVENTS, segments_to_merge, small_segments_to_merge
 from farthing.events.damage import SEGMENT_DAMAGED, check_segments, damaged_segments
 from farthing.events.full_disk import full_disk_named
 from farthing.events.id_filter import id_filter
 from farthing.events.seal import segment_path
 from farthing.events.store import books as rows
 from farthing.events.store import duckdb as columns
+from farthing.events.store import merging
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
-from farthing.events.store.identities import row_identities
+from farthing.events.store.identities import row_identities, segment_identities
+from farthing.events.store.segment_file import SegmentFile
 from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.errors import Corrupt
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
 from farthing.kernel.instant import unix_microseconds
 
-SMALL_SEGMENT_EVENTS = 100_000
-SMALL_SEGMENTS_MAX = 32
-"""More small segments than this are put together."""
-EVENTS_REWRITTEN_AT_ONCE = 1_000_000
+MONTH_FILES_MAX = 4
+"""So many times as many files are worth it to have months apart."""
 
 Progress = Callable[[int, int], None]
+Stopped = Callable[[], bool]
+"""Asked now and then by what takes long."""
 
 
 def back_fill(
@@ -47,8 +51,7 @@ def back_fill(
     """
     wanted = wanted_columns(all_meters(books, tenant_id))
     with books.read_only(tenant_id) as conn:
-        in_force = rows.segments(conn, tenant_id)
-    lacking = [segment for segment in in_force if not set(wanted.names()) <= segment.columns.keys()]
+        lacking = rows.segments(conn, tenant_id, lacking=wanted.names())
     damage: Corrupt | None = None
     for done, segment in enumerate(lacking):
         if progress:
@@ -62,27 +65,73 @@ def back_fill(
     return len(lacking)
 
 
-def compact(books: Books, store: EventStore, tenant_id: int, now: datetime) -> int:
-    """Put small segments together once there are many. Returns how many were replaced."""
+def compact(
+    books: Books, store: EventStore, tenant_id: int, now: datetime, stopped: Stopped = lambda: False
+) -> int:
+    """One merge of segments, if one is due. Returns how many were replaced; 0: nothing is left to do."""
+    return 0 if stopped() else _merge_next(books, store, tenant_id, now, segments_to_merge, stopped)
+
+
+def gather_small(books: Books, store: EventStore, tenant_id: int, now: datetime) -> int:
+    """Put small segments together once there are many, and leave the larger ones. Returns how many were replaced."""
+    return _merge_next(books, store, tenant_id, now, small_segments_to_merge)
+
+
+def _merge_next(
+    books: Books,
+    store: EventStore,
+    tenant_id: int,
+    now: datetime,
+    choose: Callable[[Sequence[Segment]], list[Segment]],
+    stopped: Stopped = lambda: False,
+) -> int:
     with books.read_only(tenant_id) as conn:
-        small = [
-            segment for segment in rows.segments(conn, tenant_id) if segment.events < SMALL_SEGMENT_EVENTS
-        ]
-    if len(small) <= SMALL_SEGMENTS_MAX:
-        return 0
-    damaged = damaged_segments(store, small)
-    chosen: list[Segment] = []
-    for segment in small:
-        if segment.path in damaged:
-            continue
-        if sum(one.events for one in chosen) + segment.events > EVENTS_REWRITTEN_AT_ONCE:
-            break
-        chosen.append(segment)
-    return (
-        len(chosen)
-        if rewrite(books, store, tenant_id, chosen, wanted_columns(all_meters(books, tenant_id)), now)
-        else 0
-    )
+        in_force = rows.segments(conn, tenant_id)
+    wanted = set(wanted_columns(all_meters(books, tenant_id)).names())
+    # Those that lack a column are rewritten first, by `back_fill`.
+    ready = [segment for segment in in_force if wanted <= segment.columns.keys()]
+    chosen = choose(ready)
+    if damaged := damaged_segments(store, chosen):
+        chosen = choose([segment for segment in ready if segment.path not in damaged])
+    return len(chosen) if chosen and merge(books, store, tenant_id, chosen, now, stopped=stopped) else 0
+
+
+def merge(
+    books: Books,
+    store: EventStore,
+    tenant_id: int,
+    old: Sequence[Segment],
+    now: datetime,
+    events_per_file: int = FILE_EVENTS,
+    stopped: Stopped = lambda: False,
+) -> bool:
+    """Replace segments by sorted ones with the same events.
+
+    False when somebody else replaced one meanwhile, or there was no more time: then nothing has happened.
+
+    Readers are not waited for, and go on with the old files. Raises as `rewrite` does.
+    """
+    check_segments(store, tenant_id, old)
+    sources = [store.data_dir / segment.path for segment in old]
+    made: list[tuple[str, SegmentFile]] = []
+    cursor = store.cursor()
+    try:
+        with full_disk_named():
+            a_month = sum(segment.events for segment in old) // merging.months(cursor, sources)
+            by_month = a_month * MONTH_FILES_MAX >= events_per_file
+            kept = merging.merged_columns([segment.columns for segment in old])
+            for part in merging.file_ranges(cursor, sources, events_per_file, by_month=by_month):
+                if stopped():
+                    return False
+                segment_id = _new_id("seg", now)
+                target = store.data_dir / segment_path(tenant_id, segment_id)
+                file = merging.write_merged(cursor, sources, target, kept, part)
+                ids = segment_identities(cursor, [target])
+                made.append((segment_id, replace(file, id_filter=id_filter(ids.keys, ids.checks))))
+    finally:
+        cursor.close()
+    _refuse_loss(old, sum(file.events for _, file in made))
+    return _replace(books, store, tenant_id, old, made, _new_id("merge", now), now)
 
 
 def rewrite(
@@ -99,31 +148,56 @@ def rewrite(
     Unavailable `disk_full`.
     """
     check_segments(store, tenant_id, old)
-    segment_id = time_ordered_id("seg", unix_microseconds(now) // 1000, os.urandom(ENTROPY_BYTES))
-    path = segment_path(tenant_id, segment_id)
+    segment_id = _new_id("seg", now)
     cursor = store.cursor()
     try:
         with full_disk_named():
             columns.reread(cursor, [store.data_dir / segment.path for segment in old], wanted)
-            file = columns.write_segment(cursor, store.data_dir / path, wanted)
+            path = store.data_dir / segment_path(tenant_id, segment_id)
+            file = columns.write_segment(cursor, path, wanted)
             ids = row_identities(cursor)
             file = replace(file, id_filter=id_filter(ids.keys, ids.checks))
     finally:
         cursor.close()
-    if file.events != sum(segment.events for segment in old):
+    _refuse_loss(old, file.events)
+    merge_id = old[0].merge_id if len(old) == 1 else None
+    return _replace(
+        books, store, tenant_id, old, [(segment_id, file)], merge_id or _new_id("merge", now), now
+    )
+
+
+def _refuse_loss(old: Sequence[Segment], events: int) -> None:
+    if events != sum(segment.events for segment in old):
         raise Corrupt(
             SEGMENT_DAMAGED,
             f"{[segment.path for segment in old]} do not hold the events they were sealed with",
         )
+
+
+def _replace(
+    books: Books,
+    store: EventStore,
+    tenant_id: int,
+    old: Sequence[Segment],
+    made: Sequence[tuple[str, SegmentFile]],
+    merge_id: str,
+    now: datetime,
+) -> bool:
     replaced = False
     with books.transaction(tenant_id) as conn:
         if rows.delete_segments(conn, tenant_id, [segment.segment_id for segment in old]) < len(old):
             raise psycopg.Rollback
-        rows.insert_segment(conn, tenant_id, segment_id, path, file, now)
+        for segment_id, file in made:
+            path = segment_path(tenant_id, segment_id)
+            rows.insert_segment(conn, tenant_id, segment_id, path, file, now, merge_id)
         replaced = True
     if replaced:
         _leave_to_readers(store, old)
     return replaced
+
+
+def _new_id(prefix: str, now: datetime) -> str:
+    return time_ordered_id(prefix, unix_microseconds(now) // 1000, os.urandom(ENTROPY_BYTES))
 
 
 def _leave_to_readers(store: EventStore, old: Sequence[Segment]) -> None:

@@ -29,9 +29,10 @@ from farthing.events.seal_corrections import NO_EFFECT, CorrectionEffect, KnownC
 from farthing.events.store import duckdb as columns
 from farthing.events.store.books import QuarantineEntry, RunRow
 from farthing.events.store.correcting import add_faults, all_corrections, may_correct
-from farthing.events.store.duckdb import EventStore, Lateness, SegmentFile
+from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.store.identities import identities
 from farthing.events.store.lines import load_lines
+from farthing.events.store.segment_file import SegmentFile
 from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.instant import from_unix_microseconds
 

@@ -19,7 +19,7 @@ from farthing.db.pool import BooksConnection, bind_tenant
 from farthing.events.ahead import ReadAhead
 from farthing.events.damage import check_segments, forget_missing, known_damage
 from farthing.events.full_disk import full_disk_named
-from farthing.events.id_index import IdRun, open_run, runs_to_merge, write_merged, write_run
+from farthing.events.id_index import IdRun, open_run, runs_to_merge, write_run
 from farthing.events.log.files import (
     Block,
     LogPosition,
@@ -29,6 +29,8 @@ from farthing.events.log.files import (
     sync_directory,
     sync_file,
 )
+from farthing.events.removal import removing
+from farthing.events.run_merging import RunMerge, RunMerger
 from farthing.events.seal import DecodedBlocks, SealedBatch, decode_blocks, run_path, seal_blocks
 from farthing.events.seal_corrections import KnownCorrections
 from farthing.events.store import books as rows
@@ -37,6 +39,7 @@ from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store.books import RunRow, Seal
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.store.identities import segment_identities
+from farthing.events.store.removed import removed_events
 from farthing.events.verified import VerifiedFiles
 from farthing.kernel.errors import Conflict, Corrupt, Unavailable
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
@@ -46,6 +49,9 @@ BATCH_BYTES_MAX = 64 * 1024 * 1024
 """How much of a log file is sealed at once. Two such pieces are in memory: one is written, the next one decoded."""
 PARTS_OF_A_BATCH = 8
 """A piece of at least such a part of a batch is read ahead of its turn."""
+
+IDS_MERGED_HERE_MAX = 2_000_000
+"""Id runs with more ids than this together are merged beside the sealer, which takes a second or more."""
 
 IDS_REBUILT_AT_ONCE = 4_000_000
 """Ids of one run when the index is made anew, which bounds the memory that takes."""
@@ -93,8 +99,10 @@ class Sealer:
     _cursors: dict[str, int] | None = None
     _sealed_last: str = ""
     _reading: ReadAhead = field(init=False)
+    _merger: RunMerger = field(init=False)
 
     def __post_init__(self) -> None:
+        self._merger = RunMerger(self.store.data_dir)
         self._reading = ReadAhead(self.log_dir, BATCH_BYTES_MAX, self._decode)
 
     def seal_standing(self, clock: Callable[[], datetime]) -> Iterator[SealReport]:
@@ -109,6 +117,7 @@ class Sealer:
         ends: how far each log file is to be sealed, where it need not be to its end.
         Raises Corrupt `log_damaged`, once all that is not damaged is sealed; Unavailable `disk_full`.
         """
+        self.take_merged(now)
         if self._cursors is None:
             with self.books.operator_transaction() as conn:
                 self._cursors = rows.cursors(conn)
@@ -231,26 +240,47 @@ class Sealer:
             return [open_run(data_dir / run.path, run.run_id, run.ids) for run in made]
 
     def _merge_runs(self, tenant_id: int, now: datetime) -> None:
-        """Keep the number of runs, and so the cost of a look-up, logarithmic."""
+        """Keep the number of runs, and so the cost of a look-up, logarithmic. What takes long is done beside."""
         runs = self._runs[tenant_id]
-        while chosen := runs_to_merge([(run.run_id, len(run)) for run in runs.values()]):
+        while True:
+            busy = self._merger.busy_with(tenant_id)
+            free = [(run.run_id, len(run)) for run in runs.values() if run.run_id not in busy]
+            chosen = runs_to_merge(free)
+            if not chosen:
+                return
             run_id = _new_id("run", now)
-            path = run_path(tenant_id, run_id)
-            old_runs = [runs[old] for old in chosen]
-            checksum = write_merged(self.store.data_dir / path, old_runs)
-            row = RunRow(run_id, path, sum(len(run) for run in old_runs), checksum)
-            with self.books.transaction(tenant_id) as conn:
-                if rows.delete_runs(conn, tenant_id, chosen) != len(chosen):
-                    raise Conflict("sealed_elsewhere", "another process merged the id runs of this tenant")
-                rows.insert_run(conn, tenant_id, row, now)
-            runs[run_id] = open_run(self.store.data_dir / path, run_id, row.ids)
-            for old in chosen:
-                # Only the sealer reads id runs, so nobody else has these files open.
-                del runs[old]
-                (self.store.data_dir / run_path(tenant_id, old)).unlink(missing_ok=True)
+            merge = RunMerge(
+                tenant_id, run_id, run_path(tenant_id, run_id), tuple(runs[old] for old in chosen)
+            )
+            if merge.ids <= IDS_MERGED_HERE_MAX:
+                self._put_in_force(merge, merge.write(self.store.data_dir), now)
+            elif not self._merger.begin(merge):
+                return
+
+    def take_merged(self, now: datetime, *, wait: bool = False) -> None:
+        """Put a run in force that was merged beside. wait: for one that is still being merged."""
+        finished = self._merger.finished(wait=wait)
+        if finished is not None:
+            self._put_in_force(*finished, now)
+
+    def _put_in_force(self, merge: RunMerge, checksum: bytes, now: datetime) -> None:
+        row = RunRow(merge.run_id, merge.path, merge.ids, checksum)
+        with self.books.transaction(merge.tenant_id) as conn:
+            if rows.delete_runs(conn, merge.tenant_id, merge.old_ids) != len(merge.old):
+                raise Conflict("sealed_elsewhere", "another process merged the id runs of this tenant")
+            rows.insert_run(conn, merge.tenant_id, row, now)
+        runs = self._runs[merge.tenant_id]
+        runs[merge.run_id] = open_run(self.store.data_dir / merge.path, merge.run_id, row.ids)
+        for old in merge.old_ids:
+            del runs[old]
+        _remove_runs(self.store.data_dir, [run_path(merge.tenant_id, old) for old in merge.old_ids])
 
     def remove_sealed_logs(self, now: datetime, keep_seconds: int) -> int:
         """Remove log files whose writer has gone and whose every block is sealed and old enough."""
+        with removing(self.store.data_dir) as allowed:
+            return self._remove_sealed_logs(now, keep_seconds) if allowed else 0
+
+    def _remove_sealed_logs(self, now: datetime, keep_seconds: int) -> int:
         assert self._cursors is not None, "seal first"
         removed = 0
         for log_file in list_log_files(self.log_dir):
@@ -276,12 +306,20 @@ class Sealer:
 def rebuild_index(books: Books, store: EventStore, tenant_id: int, now: datetime) -> list[RunRow]:
     """Make a tenant's id index anew from its segments. For whoever is the only sealer. Gives the runs in force.
 
-    Raises Corrupt `segment_damaged`: without all of its segments nobody can say what has been counted.
+    Raises Corrupt `segment_damaged`, `id_run_damaged` (segments were removed because of their age): without all of
+        its segments nobody can say what has been counted.
     """
     with books.read_only(tenant_id) as conn:
         old = rows.id_runs(conn, tenant_id)
         segments = rows.segments(conn, tenant_id)
+        removed = removed_events(conn, tenant_id)
         corrections = correction_rows.correction_identities(conn, tenant_id)
+    if removed:
+        raise Corrupt(
+            "id_run_damaged",
+            f"the id index of tenant {tenant_id} is damaged, and cannot be made anew: the segments of {removed:,} "
+            "events were removed after their time. Put the files in ids/ back from a backup",
+        )
     check_segments(store, tenant_id, segments)
     made = []
     while segments:
@@ -303,9 +341,16 @@ def rebuild_index(books: Books, store: EventStore, tenant_id: int, now: datetime
             raise Conflict("sealed_elsewhere", "another process changed the id runs of this tenant")
         for run in made:
             rows.insert_run(conn, tenant_id, run, now)
-    for run in old:  # Only the sealer reads id runs.
-        (store.data_dir / run.path).unlink(missing_ok=True)
+    _remove_runs(store.data_dir, [run.path for run in old])
     return made
+
+
+def _remove_runs(data_dir: Path, paths: Sequence[str]) -> None:
+    """Only the sealer reads id runs, so nobody has these files open; where a copy is under way, the sweep does it."""
+    with removing(data_dir) as allowed:
+        if allowed:
+            for path in paths:
+                (data_dir / path).unlink(missing_ok=True)
 
 
 def repair_index(books: Books, store: EventStore, tenant_id: int, now: datetime) -> int | None:
@@ -329,7 +374,15 @@ def repair_index(books: Books, store: EventStore, tenant_id: int, now: datetime)
 
 
 def sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int) -> int:
-    """Remove files of these tenants that no row names: debris of a crash, or replaced and no longer read."""
+    """Remove files of these tenants that no row names: debris of a crash, or replaced and no longer read.
+
+    Removes nothing while somebody copies the files.
+    """
+    with removing(data_dir) as allowed:
+        return _sweep(books, data_dir, tenant_ids, now, keep_seconds) if allowed else 0
+
+
+def _sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int) -> int:
     removed = 0
     for tenant_id in tenant_ids:
         with books.read_only(tenant_id) as conn:

@@ -65,7 +65,7 @@ from farthing.kernel.reading import shown
 from farthing.ledger.recipes import INVOICE_KEY_PREFIX
 from farthing.ledger.service import post
 from farthing.usage.model import Span, UsageRow
-from farthing.usage.service import billable_usage, events_behind, prepare_usage
+from farthing.usage.service import billable_usage, events_behind, prepare_usage, refuse_removed
 
 BILLS_PER_QUERY = 50_000
 """Bills whose usage is asked for, and kept in memory, at once."""
@@ -349,7 +349,7 @@ def explain_line(
     behind it. Usage is asked for as it is now: `quantity_now` differs from `quantity_billed`, and `changed_since`
     says so, where events arrived or aliases moved after the invoice was issued.
 
-    Raises NotFound `invoice_not_found`, `line_not_found`.
+    Raises NotFound `invoice_not_found`, `line_not_found`, `events_removed`.
     """
     with books.read_only(tenant_id) as conn:
         found = rows.select_document(conn, tenant_id, number)
@@ -375,6 +375,8 @@ def explain_line(
     queries = queries_of_line(said, card)
     meters = {query[0]: get_meter(books, tenant_id, query[0]) for query in queries}
     with books.read_only(tenant_id) as conn:
+        for meter, span in product(meters.values(), spans):
+            refuse_removed(conn, tenant_id, meter, span.start, span.end)
         usage = {
             query: list(billable_usage(store, conn, tenant_id, meters[query[0]], query[1], spans))
             for query in queries

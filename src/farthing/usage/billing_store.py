@@ -72,7 +72,7 @@ def _spans_sql(
 ) -> str:
     start, end = min(span.start for span in spans), max(span.end for span in spans)
     events = labelled_sql(
-        events_sql(store, segments, meter, start, end, bound, until), detail.clocks, start, end, bound
+        events_sql(store, segments, meter, start, end, bound, until=until), detail.clocks, start, end, bound
     )
     paths = dict(meter.dimensions)
     groups = [identifier(text_column(paths[name])) for name in detail.dimensions]

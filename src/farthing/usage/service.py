@@ -14,6 +14,7 @@ from farthing.events.rewrite import back_fill
 from farthing.events.store import books as event_rows
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
+from farthing.events.store.removed import removed_until
 from farthing.events.typed_columns import wanted_columns
 from farthing.kernel.errors import Corrupt, Fault, InvalidInput, LimitExceeded, NotFound, Unavailable
 from farthing.kernel.instant import format_instant
@@ -47,7 +48,7 @@ def query_usage(
     """Answer a usage question exactly, from every event sealed so far.
 
     Raises:
-        NotFound: `meter_not_found`, `customer_not_found`.
+        NotFound: `meter_not_found`, `customer_not_found`, `events_removed`.
         InvalidInput: `invalid_usage_query` with every fault.
         LimitExceeded: `too_many_rows`.
         Corrupt: `segment_damaged`, events that belong to the answer cannot be read.
@@ -82,7 +83,9 @@ def _rows(
                 )
         known = columns.subjects(conn, tenant_id, customer_id)
         keys = columns.customer_keys(conn, tenant_id) if "customer" in query.group_by else {}
-        segments = _segments(store, conn, tenant_id, meter, query.start, query.end)
+        refuse_removed(conn, tenant_id, meter, query.start, query.end)
+        named = None if query.customer is None else columns.subject_names(known)
+        segments = _segments(store, conn, tenant_id, meter, query.start, query.end, named)
         return columns.usage_groups(store, segments, known, meter, query), keys
 
 
@@ -108,7 +111,7 @@ def billable_usage(
     if not spans:
         return iter(())
     start, end = min(span.start for span in spans), max(span.end for span in spans)
-    segments = _segments(store, conn, tenant_id, meter, start, end, sealed_from)
+    segments = _segments(store, conn, tenant_id, meter, start, end, sealed_from=sealed_from)
     known = columns.subjects(conn, tenant_id)
     return usage_by_span(store, segments, known, meter, detail, spans, until)
 
@@ -144,8 +147,9 @@ def events_behind(
     sealed_from: only those that were sealed from that moment on: what came late.
     Each event: source, id, subject, time (RFC 3339), value (decimal text).
     """
-    segments = _segments(store, conn, tenant_id, meter, start, end, sealed_from)
+    refuse_removed(conn, tenant_id, meter, start, end)
     known = columns.subjects(conn, tenant_id, customer_id)
+    segments = _segments(store, conn, tenant_id, meter, start, end, columns.subject_names(known), sealed_from)
     total, found = columns.event_rows(
         store, segments, known, meter, start, end, dimensions, min(limit, EVENTS_SHOWN_MAX), clocks
     )
@@ -166,11 +170,19 @@ def _segments(
     meter: Meter,
     start: datetime,
     end: datetime,
+    subjects: Sequence[str] | None = None,
     sealed_from: datetime | None = None,
 ) -> list[Segment]:
-    """The segments that may hold events of the meter in [start, end), each with the columns that it needs."""
+    """The segments that may hold events of the meter (of these subjects) in [start, end), each with the columns that
+    it needs; those sealed from a moment on, or all."""
     segments = event_rows.segments(
-        conn, tenant_id, event_type=meter.event_type, start=start, end=end, sealed_from=sealed_from
+        conn,
+        tenant_id,
+        event_type=meter.event_type,
+        subjects=subjects,
+        start=start,
+        end=end,
+        sealed_from=sealed_from,
     )
     check_segments(store, tenant_id, segments)
     needed = wanted_columns([meter]).names()
@@ -179,6 +191,21 @@ def _segments(
             "meter_too_new", f"events were being sealed while the meter {meter.key!r} was made; ask again"
         )
     return segments
+
+
+def refuse_removed(conn: Connection, tenant_id: int, meter: Meter, start: datetime, end: datetime) -> None:
+    """Return if no event of the time was removed: nobody gets a smaller answer because of that.
+
+    What is to be billed still is never removed. Raises NotFound `events_removed`.
+    """
+    until = removed_until(conn, tenant_id, meter.event_type, start, end)
+    if until is not None:
+        raise NotFound(
+            "events_removed",
+            f"events of {meter.event_type!r} up to {format_instant(until)} were removed after the days that they "
+            "are kept; ask for a time behind that",
+            path="from",
+        )
 
 
 def _shown(value: Any) -> str:

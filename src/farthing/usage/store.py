@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 from psycopg import Connection as PsycopgConnection
+from psycopg.rows import tuple_row
 
 from farthing.catalog.expression import Path
 from farthing.catalog.model import Aggregation, Meter
@@ -36,25 +37,26 @@ _FIRST_THURSDAY_SECONDS = 3 * 86_400
 
 def subjects(conn: Connection, tenant_id: int, customer_id: int | None = None) -> pa.Table:
     """Every subject that means a customer, as columns (subject, customer_id)."""
-    found = conn.execute(
-        """
-        SELECT subject, customer_id FROM customer_subjects
-         WHERE tenant_id = %(tenant)s AND (%(customer)s::bigint IS NULL OR customer_id = %(customer)s)
-        """,
-        {"tenant": tenant_id, "customer": customer_id},
-    ).fetchall()
-    return pa.table(
-        {
-            "subject": pa.array([row["subject"] for row in found], pa.string()),
-            "customer_id": pa.array([row["customer_id"] for row in found], pa.int64()),
-        }
-    )
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        found = cursor.execute(
+            """
+            SELECT subject, customer_id FROM customer_subjects
+             WHERE tenant_id = %(tenant)s AND (%(customer)s::bigint IS NULL OR customer_id = %(customer)s)
+            """,
+            {"tenant": tenant_id, "customer": customer_id},
+        ).fetchall()
+    names, ids = zip(*found, strict=True) if found else ((), ())
+    return pa.table({"subject": pa.array(names, pa.string()), "customer_id": pa.array(ids, pa.int64())})
 
 
 def customer_keys(conn: Connection, tenant_id: int) -> dict[int, str]:
     """The key of each customer."""
-    found = conn.execute("SELECT customer_id, key FROM customers WHERE tenant_id = %s", [tenant_id])
-    return {row["customer_id"]: row["key"] for row in found}
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        return dict(
+            cursor.execute(
+                "SELECT customer_id, key FROM customers WHERE tenant_id = %s", [tenant_id]
+            ).fetchall()
+        )
 
 
 def customer_id_of(conn: Connection, tenant_id: int, key: str) -> int | None:
@@ -63,6 +65,20 @@ def customer_id_of(conn: Connection, tenant_id: int, key: str) -> int | None:
         "SELECT customer_id FROM customers WHERE tenant_id = %s AND key = %s", [tenant_id, key]
     ).fetchone()
     return None if found is None else int(found["customer_id"])
+
+
+SUBJECTS_NAMED_MAX = 1000
+"""More subjects of a customer than this are not named in the question, only joined."""
+
+
+def subject_names(known_subjects: pa.Table) -> list[str] | None:
+    """The subjects by name, for the files and pages of a segment that cannot have any of them to be passed over.
+
+    None where there are too many of them.
+    """
+    if len(known_subjects) > SUBJECTS_NAMED_MAX:
+        return None
+    return [str(name) for name in known_subjects.column("subject").to_pylist()]
 
 
 def usage_groups(
@@ -75,11 +91,17 @@ def usage_groups(
     if not segments:
         return []
     bound = Bound()
-    events = events_sql(store, segments, meter, query.start, query.end, bound)
+    only = None if query.customer is None else subject_names(known_subjects)
+    events = events_sql(store, segments, meter, query.start, query.end, bound, only)
     columns = {"customer": "customer_id", "subject": "subject", "source": "source"} | {
         name: identifier(text_column(path)) for name, path in meter.dimensions
     }
-    joined = "LEFT JOIN" if query.customer is None else "JOIN"
+    if only is None:
+        joined = "LEFT JOIN" if query.customer is None else "JOIN"
+        source = f"({events}) AS events {joined} known_subjects USING (subject)"
+    else:  # All of them are the one customer's, so there is nobody to look up.
+        customer_id = known_subjects.column("customer_id")[0].as_py() if only else None
+        source = f"(SELECT *, {bound.bind(customer_id)}::BIGINT AS customer_id FROM ({events})) AS events"
     conditions = [
         f"{columns[name]} = {bound.bind(value)}" for name, value in sorted((query.filter or {}).items())
     ]
@@ -90,12 +112,13 @@ def usage_groups(
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = f"""
         SELECT {"".join(f"{column}, " for column in shown)}{aggregate_sql(meter)}, count(*)
-          FROM ({events}) AS events {joined} known_subjects USING (subject) {where}
+          FROM {source} {where}
          {"GROUP BY ALL ORDER BY " + order if shown else ""} LIMIT {ROWS_MAX + 1}
     """
     cursor = store.cursor()
     try:
-        cursor.register("known_subjects", known_subjects)
+        if only is None:
+            cursor.register("known_subjects", known_subjects)
         return cursor.execute(statement, bound.values).fetchall()
     finally:
         cursor.close()
@@ -116,7 +139,7 @@ def event_rows(
     if not segments:
         return 0, []
     bound = Bound()
-    events = events_sql(store, segments, meter, start, end, bound)
+    events = events_sql(store, segments, meter, start, end, bound, subject_names(known_subjects))
     events = labelled_sql(events, clocks, start, end, bound)
     columns = {name: identifier(text_column(path)) for name, path in meter.dimensions}
     columns |= {clock.dimension: identifier(clock.dimension) for clock in clocks}
@@ -152,10 +175,12 @@ def events_sql(
     start: datetime,
     end: datetime,
     bound: Bound,
+    subjects: Sequence[str] | None = None,
     until: Until | None = None,
 ) -> str:
     """The events that count for the meter in [start, end), with `value` and the typed columns.
 
+    subjects: only those of these.
     until: only those up to a place in the order of (time, source, id).
     """
     names = wanted_columns([meter]).names()
@@ -164,6 +189,9 @@ def events_sql(
         shape = tuple(segment.columns[name] for name in names)
         shapes.setdefault((bool(segment.voids), shape), []).append(segment)
     typed = "".join(f", {identifier(name)}" for name in names)
+    of_subjects = ""
+    if subjects is not None:
+        of_subjects = f" AND subject IN ({', '.join(map(bound.bind, subjects)) or 'NULL'})"
     scans = []
     for _, some in sorted(shapes.items()):
         files = [str(store.data_dir / segment.path) for segment in some]
@@ -172,8 +200,8 @@ def events_sql(
             f"SELECT source, id, subject, time, received_at{typed}, {value} AS value "
             f"FROM read_parquet({bound.bind(files)}) WHERE type = {bound.bind(meter.event_type)} "
             f"AND time >= make_timestamp({bound.bind(unix_microseconds(start))}) "
-            f"AND time < make_timestamp({bound.bind(unix_microseconds(end))}) AND {filter_sql(meter, bound)}"
-            f"{standing_sql(some, bound)}{_until_sql(until, bound)}"
+            f"AND time < make_timestamp({bound.bind(unix_microseconds(end))}){of_subjects} "
+            f"AND {filter_sql(meter, bound)}{standing_sql(some, bound)}{_until_sql(until, bound)}"
         )
     together = " UNION ALL ".join(scans)
     return together if meter.value is None else f"SELECT * FROM ({together}) WHERE value IS NOT NULL"
@@ -246,7 +274,9 @@ def exact_quantity(meter: Meter, raw: Any) -> Decimal:
         if raw["total"] is None:
             return Decimal(0)
         return quotient(Decimal(raw["total"]), Decimal(raw["values"]))
-    return Decimal(trimmed(Decimal(raw)))
+    number = Decimal(raw)
+    # Whole numbers have nothing to trim, and there are as many of them as there are customers.
+    return number if number.as_tuple().exponent == 0 else Decimal(trimmed(number))
 
 
 def _event_value_sql(meter: Meter) -> str:

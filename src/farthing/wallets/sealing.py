@@ -27,7 +27,8 @@ from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.events.seal import SealedBatch
 from farthing.events.store.books import Segment
-from farthing.events.store.duckdb import EventStore, SegmentFile
+from farthing.events.store.duckdb import EventStore
+from farthing.events.store.segment_file import SegmentFile
 from farthing.events.typed_columns import wanted_columns
 from farthing.kernel.errors import Corrupt, FarthingError, Unavailable
 from farthing.kernel.instant import from_unix_microseconds

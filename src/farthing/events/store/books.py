@@ -9,7 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from farthing.events.store.corrections import NO_VOIDS, voided_between
-from farthing.events.store.duckdb import SegmentFile
+from farthing.events.store.segment_file import SegmentFile
 from farthing.kernel.instant import from_unix_microseconds
 
 Connection = psycopg.Connection[dict[str, Any]]
@@ -19,6 +19,8 @@ Connection = psycopg.Connection[dict[str, Any]]
 class Segment:
     """A segment in force: one immutable file that the event store may read.
 
+    merge_id: the merge that made it; the segments of one follow each other in the order of type and subject.
+        None: its events stand in the order of arrival.
     min_time, max_time: of its events. voids: events (source, id) that may be in it and no longer count.
     """
 
@@ -32,6 +34,7 @@ class Segment:
     min_time: datetime
     max_time: datetime
     voids: tuple[tuple[str, str], ...] = ()
+    merge_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +128,20 @@ def insert_seal(conn: Connection, tenant_id: int, seal: Seal, now: datetime) -> 
 
 
 def insert_segment(
-    conn: Connection, tenant_id: int, segment_id: str, path: str, file: SegmentFile, now: datetime
+    conn: Connection,
+    tenant_id: int,
+    segment_id: str,
+    path: str,
+    file: SegmentFile,
+    now: datetime,
+    merge_id: str | None = None,
 ) -> None:
     """Put a segment in force."""
     conn.execute(
         """
-        INSERT INTO segments (tenant_id, segment_id, path, events, bytes, checksum, event_types, min_time, max_time,
-                              columns, sealed_at, sources, id_filter)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        INSERT INTO segments (tenant_id, segment_id, path, events, bytes, checksum, event_types, first_subjects,
+                              last_subjects, min_time, max_time, columns, sealed_at, merge_id, sources, id_filter)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         [
             tenant_id,
@@ -142,14 +151,23 @@ def insert_segment(
             file.size_bytes,
             file.checksum,
             [_postgres_text(event_type) for event_type in file.event_types],
+            [None if subject is None else subject.partition("\0")[0] for subject in file.first_subjects],
+            [None if subject is None else _at_least(subject) for subject in file.last_subjects],
             from_unix_microseconds(file.min_time_us),
             from_unix_microseconds(file.max_time_us),
             Jsonb(file.columns),
             now,
+            merge_id,
             None if file.sources is None else list(file.sources),
             file.id_filter or None,
         ],
     )
+
+
+def _at_least(subject: str) -> str:
+    """The subject, or where PostgreSQL cannot hold it a text that sorts behind it."""
+    before, nul, _ = subject.partition("\0")
+    return before + "\U0010ffff" if nul else subject
 
 
 def _postgres_text(text: str) -> str:
@@ -169,26 +187,50 @@ def segments(
     tenant_id: int,
     *,
     event_type: str | None = None,
+    subjects: Sequence[str] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
     sealed_from: datetime | None = None,
+    ended_before: datetime | None = None,
+    lacking: Sequence[str] | None = None,
 ) -> list[Segment]:
-    """The segments in force that may hold events of a type in [start, end), in the order of their ids.
-    sealed_from: only those that were sealed from that moment on.
+    """The segments in force that may hold events of a type, of these subjects (with a type only), in [start, end).
 
-    Each says which of its events no longer count (`voids`): whoever computes from it leaves them out.
+    In the order of their ids. Each says which of its events no longer count (`voids`): whoever computes from it
+    leaves them out.
+
+    sealed_from: only those that were sealed from that moment on.
+    ended_before: only those whose every event has an earlier time.
+    lacking: only those that have not all of these typed columns.
     """
     rows = conn.execute(
         """
-        SELECT segment_id, path, events, bytes, checksum, event_types, columns, min_time, max_time FROM segments
+        SELECT segment_id, path, events, bytes, checksum, event_types, columns, min_time, max_time, merge_id
+          FROM segments
          WHERE tenant_id = %(tenant)s
            AND (%(type)s::text IS NULL OR %(type)s = ANY(event_types))
            AND (%(start)s::timestamptz IS NULL OR max_time >= %(start)s)
            AND (%(end)s::timestamptz IS NULL OR min_time < %(end)s)
            AND (%(sealed_from)s::timestamptz IS NULL OR sealed_at >= %(sealed_from)s)
+           AND (%(before)s::timestamptz IS NULL OR max_time < %(before)s)
+           AND (%(lacking)s::text[] IS NULL OR NOT jsonb_exists_all(columns, %(lacking)s))
+           AND (%(subjects)s::text[] IS NULL OR first_subjects IS NULL OR EXISTS (
+                SELECT FROM unnest(event_types, first_subjects, last_subjects) AS held (type, lowest, highest)
+                  JOIN unnest(%(subjects)s::text[]) AS asked (subject)
+                    ON asked.subject COLLATE "C" >= held.lowest AND asked.subject COLLATE "C" <= held.highest
+                 WHERE held.type = %(type)s))
          ORDER BY segment_id
         """,
-        {"tenant": tenant_id, "type": event_type, "start": start, "end": end, "sealed_from": sealed_from},
+        {
+            "tenant": tenant_id,
+            "type": event_type,
+            "subjects": None if subjects is None else list(subjects),
+            "start": start,
+            "end": end,
+            "sealed_from": sealed_from,
+            "before": ended_before,
+            "lacking": None if lacking is None else list(lacking),
+        },
     ).fetchall()
     voids = voided_between(conn, tenant_id, event_type, start, end) if rows else NO_VOIDS
     return [
@@ -203,6 +245,7 @@ def segments(
             row["min_time"],
             row["max_time"],
             voids.within(row["min_time"], row["max_time"]),
+            row["merge_id"],
         )
         for row in rows
     ]

@@ -14,7 +14,7 @@ event whose number or text would change by that is found by its spelling and rea
 (`_read_again`); no float stands between an event and a quantity.
 """
 
-import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -40,10 +40,11 @@ from farthing.catalog.event_data import (
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.deduplicate import Outcome
-from farthing.events.log.files import make_directory, sync_directory
+from farthing.events.log.files import make_directory
 from farthing.events.store.correcting import find_corrections
 from farthing.events.store.identity_sql import HASH_MACROS, OWN_TIME, SEGMENT_FILES
 from farthing.events.store.meter_sql import EXACT_NUMBER, MACROS, Bound, filter_sql, identifier, value_sql
+from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts, segment_sources
 from farthing.events.typed_columns import (
     TypedColumns,
     number_column,
@@ -57,8 +58,6 @@ from farthing.events.verified import VerifiedFiles
 if TYPE_CHECKING:
     from farthing.events.seal import SealedBatch
 
-SOURCES_MAX = 32
-"""Segments with more sources than this do not list them."""
 
 _WHOLE_NUMBER = "DECIMAL(18,0)"
 _PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"
@@ -78,30 +77,16 @@ _PLAIN_TEXT = r"({0} < '-' OR {0} >= ':' AND {0} < '[' OR {0} >= '\' AND {0} < '
 _BEFORE_DATA = """',"data":'"""
 
 
+_stores = itertools.count()
+"""Several stores of one process write what does not fit into memory to places of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lateness:
     """How far an event's time may lie from its receipt before it is quarantined."""
 
     too_late_seconds: int
     too_early_seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentFile:
-    """What was written: the facts that the books keep about a segment.
-
-    sources: of its events; None where they are too many to list. id_filter: see `events/id_filter.py`.
-    """
-
-    events: int
-    size_bytes: int
-    checksum: bytes
-    event_types: list[str]
-    min_time_us: int
-    max_time_us: int
-    columns: dict[str, str]
-    sources: tuple[str, ...] | None
-    id_filter: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +126,11 @@ class EventStore:
                 "preserve_insertion_order": False,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "temp_directory": str(data_dir / "tmp" / str(os.getpid())),
+                "temp_directory": str(data_dir / "tmp" / f"{os.getpid()}-{next(_stores)}"),
             }
         )
         self._database.execute("SET TimeZone = 'UTC'")
+        self._database.execute("SET parquet_metadata_cache = true")  # segments never change
         for macro in (*MACROS, *HASH_MACROS):
             self._database.execute(macro)
         self._lock = threading.Lock()
@@ -437,14 +423,14 @@ def write_segment(
         f", coalesce(bool_or({whole} IS NULL AND regexp_matches({raw}, '[.eE]')), FALSE)"
         for raw, whole in zip(raws, wholes, strict=True)
     )
-    facts = cursor.execute(
-        f"SELECT count(*), list_sort(list(DISTINCT type)), epoch_us(min(time)), epoch_us(max(time)){fractions} "
-        f"FROM segment_rows"
-    ).fetchone()
-    assert facts is not None
+    has_fractions = cursor.execute(f"SELECT count(*){fractions} FROM segment_rows").fetchone()
+    assert has_fractions is not None
+    facts = segment_facts(cursor, "segment_rows")
     types: dict[str, str] = {}
     typed = ""
-    for numeric, raw, whole, has_fraction in zip(columns.numbers, raws, wholes, facts[4:], strict=True):
+    for numeric, raw, whole, has_fraction in zip(
+        columns.numbers, raws, wholes, has_fractions[1:], strict=True
+    ):
         name = number_column(numeric)
         types[name] = EXACT_NUMBER if has_fraction else _WHOLE_NUMBER
         # Narrowing 128-bit decimals takes far longer than reading the odd text again.
@@ -465,20 +451,4 @@ def write_segment(
         [str(path)],
     )
     size, checksum = seal_file(path)
-    return SegmentFile(facts[0], size, checksum, facts[1], facts[2], facts[3], types, _sources(cursor))
-
-
-def _sources(cursor: duckdb.DuckDBPyConnection) -> tuple[str, ...] | None:
-    found = cursor.execute("SELECT DISTINCT source FROM segment_rows LIMIT ?", [SOURCES_MAX + 1]).fetchall()
-    sources = sorted(source for (source,) in found)
-    # PostgreSQL text cannot hold NUL.
-    return None if len(sources) > SOURCES_MAX or any("\0" in source for source in sources) else tuple(sources)
-
-
-def seal_file(path: Path) -> tuple[int, bytes]:
-    """Make a finished file durable. Returns its size and checksum (blake2b, 128 bits)."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-    sync_directory(path.parent)
-    return path.stat().st_size, digest.digest()
+    return facts.file(size, checksum, types, segment_sources(cursor, "segment_rows"))
