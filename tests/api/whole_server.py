@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.api.serving import PATIENCE_SECONDS
+from serving import PATIENCE_SECONDS
 
 
 class Served:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from test_readme import REPOSITORY, commands, matches
 
-from tests.api.whole_server import Served
-
 PAGE = REPOSITORY / "docs" / "concepts" / "authorizations.md"
 
 
@@ -38,9 +36,16 @@ def test_the_example_of_authorizations(passable_dir: Path) -> None:
             assert matches(expected, ran.stdout), f"$ {command}\n{ran.stdout}"
 
     type_in(steps[:begins])
-    served = Served(passable_dir / "data")
-    try:
-        environ |= {"URL": f"http://127.0.0.1:{served.port}", "KEY": served.read_key()}
-        type_in(steps[begins:])
-    finally:
-        served.stop()
+    with subprocess.Popen(
+        [sys.executable, "-m", "farthing", "serve", "--port", "0"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as served:
+        try:
+            assert served.stdout is not None
+            url, key = (served.stdout.readline().split()[-1] for _ in range(2))
+            environ |= {"URL": url, "KEY": key}
+            type_in(steps[begins:])
+        finally:
+            served.terminate()
