@@ -10,7 +10,6 @@ them are checked at once, so that one look is enough to put them right.
 
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +40,8 @@ RETENTION_SECONDS = 3600
 """How often it is looked for events that are older than they are kept."""
 CHARGE_EVERY_SECONDS = 3.0
 """How often the engine looks whether accrued spend is to be charged."""
+ENGINE_CONNECTIONS = 24
+"""Connections that the engine opens at most: sealing has one or two, and so has each duty."""
 COLLECT_SECONDS = 30
 """How often due invoices are charged and calls that nobody answered are asked about."""
 ENGINE_ENTRY = "farthing.app:run_engine_process"
@@ -369,24 +370,21 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
     from farthing.db import open_books
     from farthing.db.tenants import list_tenants
     from farthing.events.engine import run_engine
-    from farthing.workflows.duties import run_duties
+    from farthing.workflows.duties import begin_duties
 
     stop = stop_signal()
     ordered = orders.settings
     flags = {"data_dir": str(ordered.data_dir), "database_url": ordered.database_url}
     settings = read_settings(os.environ, flags)
-    with open_books(settings.data_dir, settings.database_url, now=wall_clock()) as books:
+    with open_books(
+        settings.data_dir, settings.database_url, now=wall_clock(), pool_size=ENGINE_CONNECTIONS
+    ) as books:
         store = open_store(settings, books)
 
         def tenant_ids() -> list[int]:
             return [tenant.tenant_id for tenant in list_tenants(books)]
 
-        by_itself = threading.Thread(
-            target=run_duties,
-            args=(duties(settings, books, store), tenant_ids, wall_clock, stop),
-            name="duties",
-        )
-        by_itself.start()
+        by_itself = begin_duties(duties(settings, books, store), tenant_ids, wall_clock, stop)
         try:
             ready()
             run_engine(
@@ -396,7 +394,8 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
             return 1
         finally:
             stop.set()
-            by_itself.join()
+            for thread in by_itself:
+                thread.join()
             store.close()
     return 0
 

@@ -1,8 +1,9 @@
 """Duties: work that the engine does by itself, for every tenant, as time passes.
 
 A duty is a use case of some room that brings a tenant up to a moment: what has expired is booked, what is due is
-charged. It may be killed at any point and is done again, so it must find by itself what is left to do. Duties have
-a thread of their own in the engine's process: sealing never waits for them.
+charged. It may be killed at any point and is done again, so it must find by itself what is left to do. Each duty has
+a thread of its own in the engine's process: neither sealing nor another duty waits for it, however slow the gateway
+that it talks to.
 """
 
 import sys
@@ -16,8 +17,9 @@ import msgspec
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.instant import format_instant
 
-LOOK_SECONDS = 1.0
-"""How often it is looked whether a duty is due."""
+LOOK_SECONDS_MIN = 0.25
+LOOK_SECONDS_MAX = 10.0
+"""How often it is looked whether a duty is due: four times in its interval, within these bounds."""
 BOOKS_PAUSE_SECONDS = 10.0
 """How long it waits where the books do not answer."""
 PAUSE_FACTOR_MAX = 64
@@ -73,19 +75,32 @@ class DutyRound:
                 due.at = clock() + timedelta(seconds=_pause_seconds(duty, due.failures))
 
 
-def run_duties(
+def begin_duties(
     duties: Sequence[Duty],
     tenant_ids: Callable[[], Sequence[int]],
     clock: Callable[[], datetime],
     stop: threading.Event,
+) -> list[threading.Thread]:
+    """Do each duty as it falls due until `stop` is set; the threads that do. What goes wrong stands in the log."""
+    threads = [
+        threading.Thread(target=_run_duty, args=(duty, tenant_ids, clock, stop), name=f"duties: {duty.name}")
+        for duty in duties
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _run_duty(
+    duty: Duty, tenant_ids: Callable[[], Sequence[int]], clock: Callable[[], datetime], stop: threading.Event
 ) -> None:
-    """Do duties as they fall due until `stop` is set. What goes wrong stands in the log, one line of JSON each."""
-    round_ = DutyRound(duties, _say)
-    while not stop.wait(LOOK_SECONDS):
+    round_ = DutyRound([duty], _say)
+    look_seconds = min(max(duty.every_seconds / 4, LOOK_SECONDS_MIN), LOOK_SECONDS_MAX)
+    while not stop.wait(look_seconds):
         try:
             round_.do_due(tenant_ids(), clock, stop)
         except FarthingError as error:  # the books do not answer: who the tenants are is not known
-            _say("listing tenants", 0, error, clock())
+            _say(duty.name, 0, error, clock())
             stop.wait(BOOKS_PAUSE_SECONDS)
 
 
