@@ -21,6 +21,7 @@ from farthing.db.tenants import create_tenant
 from farthing.finance.model import Report, ReportName
 from farthing.finance.service import close_books, make_report, recognise_revenue
 from farthing.finance.wire import report_csv, report_document
+from farthing.invoicing.credit_notes.service import issue_credit_note
 from farthing.kernel.errors import Conflict, InvalidInput
 from farthing.ledger.facts import GrantFunded, PaymentReceived, WalletDrawn
 from farthing.ledger.recipes import grant_funded, payment_received, wallet_drawn
@@ -149,6 +150,19 @@ def test_receivables_by_age_know_the_day_an_invoice_fell_due(seats: World) -> No
         }
     ]  # fmt: skip
     assert rows(made(seats, ReportName.RECEIVABLES, None, "2026-03-05"))[0]["total"] == D("95.50")
+
+
+def test_a_credit_note_is_taken_off_its_own_invoice(seats: World) -> None:
+    """Of 31.00, 33.50 and 31.00, the first two overdue in April, the last one is given back whole."""
+    issue_credit_note(
+        seats.books,
+        seats.tenant_id,
+        {"key": "c", "invoice": "INV-000003", "reason": "goodwill"},
+        instant(NOW),
+    )
+    assert rows(made(seats, ReportName.RECEIVABLES)) == [
+        {"customer": "acme", "currency": "USD", "over_90": D("64.50"), "total": D("64.50")}
+    ]
 
 
 def test_a_closed_month_takes_nothing_any_more(books: Books, tenant_id: int, now: datetime) -> None:

@@ -108,11 +108,13 @@ _OPEN_ITEMS = """
         SELECT account_id, currency, customer_id FROM accounts
          WHERE tenant_id = %(tenant)s AND code = 'receivable'
     ), standing AS (
-        SELECT e.account_id, t.reference, sum(e.amount) AS amount, min(t.effective_at) AS since
+        -- What corrects an invoice is taken off that invoice, whatever document it has itself.
+        SELECT e.account_id, coalesce(substring(t.corrects FROM '^invoice:(.*)$'), t.reference) AS reference,
+               sum(e.amount) AS amount, min(t.effective_at) AS since
           FROM transfers t
          CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
          WHERE t.tenant_id = %(tenant)s AND t.effective_at < %(end)s
-         GROUP BY e.account_id, t.reference HAVING sum(e.amount) <> 0
+         GROUP BY 1, 2 HAVING sum(e.amount) <> 0
     )
     SELECT c.key AS customer, r.currency, s.reference, s.amount, s.since,
            (i.document::jsonb ->> 'due_at')::timestamptz AS due_at
