@@ -1,8 +1,6 @@
 """`farthing credit-notes`."""
 
-import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,12 +15,11 @@ from farthing.cli.output import (
     print_facts,
     print_json,
     print_table,
-    printable,
 )
+from farthing.cli.paper import PaperFile, write_paper
 from farthing.invoicing.credit_notes.service import get_credit_note, list_credit_notes
 from farthing.invoicing.paper_tax import tax_rows
 from farthing.invoicing.service import get_seller
-from farthing.kernel.errors import InvalidInput
 
 LIMIT_MAX = 100
 
@@ -110,10 +107,7 @@ def print_credit_note(document: dict[str, Any]) -> None:
 @app.command(epilog="\b\nExample:\n  $ farthing credit-notes pdf CN-000001 -o credit.pdf")
 def pdf(
     number_: Number,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="NUMBER.pdf if left out; - for standard output."),
-    ] = None,
+    output: PaperFile = None,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,
@@ -124,18 +118,7 @@ def pdf(
     with opened(data, tenant, make=False) as house:
         document = get_credit_note(house.books, house.tenant_id, number_)
         content = render_credit_note(document, get_seller(house.books, house.tenant_id))
-    if output == "-":
-        sys.stdout.buffer.write(content)
-        return
-    path = Path(output or f"{document['number']}.pdf")
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise InvalidInput("file_unwritable", f"{path}: {error.strerror}", path=str(path)) from None
-    if as_json:
-        print_json({"file": str(path), "bytes": len(content)})
-    else:
-        print(f"{printable(str(path))} ({len(content):,} bytes)")
+    write_paper(content, output, document["number"], as_json)
 
 
 def _row(one: dict[str, Any]) -> list[str]:

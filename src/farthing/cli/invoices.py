@@ -1,9 +1,7 @@
 """`farthing invoices`."""
 
 import json
-import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,12 +22,12 @@ from farthing.cli.output import (
     print_table,
     printable,
 )
+from farthing.cli.paper import PaperFile, write_paper
 from farthing.cli.progress import progress_bar
 from farthing.events.sealer import seal_here
 from farthing.invoicing.paper_tax import tax_notes, tax_rows
 from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
 from farthing.invoicing.wording import in_unit
-from farthing.kernel.errors import InvalidInput
 from farthing.kernel.quantity import plain
 from farthing.payments.content import balance_json
 from farthing.payments.model import Balance, PaymentStatus, status_of
@@ -221,10 +219,7 @@ def charge_text(charge: dict[str, str]) -> str:
 @app.command(epilog="\b\nExample:\n  $ farthing invoices pdf INV-000001 -o acme.pdf")
 def pdf(
     number_: Number,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="NUMBER.pdf if left out; - for standard output."),
-    ] = None,
+    output: PaperFile = None,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,
@@ -235,18 +230,7 @@ def pdf(
     with opened(data, tenant, make=False) as house:
         invoice = get_invoice(house.books, house.tenant_id, number_)
         content = render_pdf(invoice, get_seller(house.books, house.tenant_id))
-    if output == "-":
-        sys.stdout.buffer.write(content)
-        return
-    path = Path(output or f"{invoice['number']}.pdf")
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise InvalidInput("file_unwritable", f"{path}: {error.strerror}", path=str(path)) from None
-    if as_json:
-        print_json({"file": str(path), "bytes": len(content)})
-    else:
-        print(f"{printable(str(path))} ({len(content):,} bytes)")
+    write_paper(content, output, invoice["number"], as_json)
 
 
 @app.command(epilog="\b\nExample:\n  $ farthing invoices explain INV-000001 1")
