@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from billing_world import PER_TOKEN, World, plan
+from given_server import GivenServer
 
-from conftest import GivenServer
 from farthing.api.keys import create_key, load_pepper, tenant_of_key
 from farthing.db import Books, open_books
 from farthing.db.tenants import create_tenant, list_tenants

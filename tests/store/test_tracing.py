@@ -319,7 +319,7 @@ def test_what_was_invoiced_stays_and_what_comes_next_follows(world: World, log: 
     assert void_event(*asked, "jan", "twice", world.now).event_id == "void:jan"
     sent = replace_event(*asked, "feb", "", {"data": {"tokens": Decimal("2.50")}}, world.now)
     assert (sent.kind, sent.event_id) == ("replace", "replace:feb")
-    world._seal()
+    world.seal()
     assert get_invoice(world.books, world.tenant_id, number) == issued
     assert trace(world, "jan")["state"] == "voided"
     replacement = trace(world, "replace:feb")
@@ -364,7 +364,7 @@ def test_what_came_or_was_voided_after_a_bill_is_told(world: World, log: LogWrit
     replace_event(
         world.books, world.store, log, world.tenant_id, "test", "b", "", {"data": {"tokens": 4}}, world.now
     )
-    world._seal()
+    world.seal()
     with world.books.read_only(world.tenant_id) as conn:
         row = conn.execute("SELECT customer_id FROM customers").fetchone()
         assert row is not None

@@ -88,7 +88,9 @@ def get_one_invoice(number: PathText, tenant_id: TenantId, services: House, requ
     accepted = request.headers.get("accept", "")
     if _PDF in accepted and "json" not in accepted:
         return _pdf(services, tenant_id, number)
-    return found(get_invoice(services.books, tenant_id, number))
+    invoice = get_invoice(services.books, tenant_id, number)
+    balance = balances_of(services.books, tenant_id, [number])[number]
+    return found(invoice | balance_json(balance, services.now()))
 
 
 class ExplainQuery(QueryDocument):
