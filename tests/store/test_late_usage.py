@@ -139,7 +139,9 @@ def test_an_event_that_is_voided_after_its_invoice_is_taken_off_the_next(world: 
 
 def test_an_event_that_is_replaced_after_its_invoice_is_billed_by_the_difference(world: World) -> None:
     """The replacement is of another month than the event, and of another customer: three periods change."""
-    world.furnish([plan(PER_TOKEN, fee("1"))], [{"customer": name, "plan": "payg"} for name in ("acme", "bolt")])
+    world.furnish(
+        [plan(PER_TOKEN, fee("1"))], [{"customer": name, "plan": "payg"} for name in ("acme", "bolt")]
+    )
     at(world, "2026-01-20")
     world.use("acme", "2026-01-10", "1000000")
     world.use("bolt", "2026-01-10", "4000000")
@@ -154,7 +156,10 @@ def test_an_event_that_is_replaced_after_its_invoice_is_billed_by_the_difference
         for number in ("INV-000005", "INV-000006")
         for document in [get_invoice(world.books, world.tenant_id, number)]
     }
-    assert found == {"acme": [("fee", "1"), ("correction", "-2.5")], "bolt": [("fee", "1"), ("correction", "5")]}
+    assert found == {
+        "acme": [("fee", "1"), ("correction", "-2.5")],
+        "bolt": [("fee", "1"), ("correction", "5")],
+    }
     assert well(world)
 
 
