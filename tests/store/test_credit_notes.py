@@ -12,7 +12,7 @@ import pytest
 from billing_world import PER_TOKEN, World, fee, instant, open_store, plan
 from pypdf import PdfReader
 from tax_world import collects_tax
-from wallet_world import wallet_world
+from wallet_world import WalletWorld, wallet_world
 
 from farthing.customers.life import charge_once
 from farthing.db import Books
@@ -32,6 +32,7 @@ from farthing.invoicing.service import get_invoice, list_invoices
 from farthing.kernel.errors import Conflict, NotFound
 from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.ledger.service import trial_balance
+from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
 
 FIRST = "INV-000001"
 
@@ -330,7 +331,8 @@ def test_a_void_takes_back_what_was_recognised(world: World) -> None:
         assert all(tie.holds for tie in report.ties), report.ties
 
 
-def test_what_wallets_paid_is_credited_and_not_voided(books: Books, tenant_id: int, tmp_path: Path) -> None:
+@pytest.fixture
+def prepaid(books: Books, tenant_id: int, tmp_path: Path) -> Iterator[WalletWorld]:
     """2.50 of tokens at prices that include 19 % of tax, all of it paid from a wallet: 2.10 earned, 0.40 tax."""
     world = wallet_world(books, tenant_id, instant("2026-01-05"), tmp_path)
     world.furnish(
@@ -346,13 +348,74 @@ def test_what_wallets_paid_is_credited_and_not_voided(books: Books, tenant_id: i
     world.bill("2026-02-01")
     found = get_invoice(books, tenant_id, FIRST)
     assert (found["total"], found["tax"], found["paid_from_wallets"]) == ("2.50", "0.40", "2.50")
+    yield world
+    world.store.close()
+
+
+BILLED = {"receivable": "10", "prepaid": "-7.5", "revenue": "-2.1", "tax_payable": "-0.4"}
+
+
+def wallets_well(world: WalletWorld) -> bool:
+    checks = (check_overspent, check_counters, check_prepaid)
+    found = [finding for check in checks for finding in check(world.books, world.tenant_id).findings]
+    assert found == []
+    for name in ReportName:
+        report = make_report(world.books, world.tenant_id, name, None, None, instant("2026-03-02"))
+        assert all(tie.holds for tie in report.ties), report.ties
+    return well(world)
+
+
+def test_what_wallets_paid_is_credited(prepaid: WalletWorld) -> None:
+    assert prepaid.trial_balance() == BILLED
+    credit(prepaid)
+    assert prepaid.trial_balance() == {"receivable": "7.5", "prepaid": "-7.5"}
+    assert wallets_well(prepaid)
+
+
+def test_a_void_gives_back_what_wallets_paid_and_billing_again_takes_it_again(prepaid: WalletWorld) -> None:
+    void(prepaid)
+    assert prepaid.drawn("order-1") == 0
+    assert prepaid.available() == 10
+    assert prepaid.trial_balance() == {"receivable": "10", "prepaid": "-10"}
+    assert wallets_well(prepaid)
+    void(prepaid)
+    assert prepaid.available() == 10, "asked again, nothing more is given back"
+    # Usage that comes before it is billed again is drawn, and the new invoice settles all of it.
+    prepaid.use("acme", "2026-01-06", "1000000")
+    assert prepaid.drawn("order-1") == D("2.5")
+    assert prepaid.bill("2026-02-01").issued == ["INV-000002"]
+    found = get_invoice(prepaid.books, prepaid.tenant_id, "INV-000002")
+    assert (found["total"], found["paid_from_wallets"], found["amount_due"]) == ("5.00", "5.00", "0.00")
+    assert prepaid.drawn("order-1") == 5
+    assert wallets_well(prepaid)
+    void(prepaid, "INV-000002")
+    assert prepaid.bill("2026-02-01").issued == ["INV-000003"]
+    assert prepaid.drawn("order-1") == 5
+    assert wallets_well(prepaid)
+
+
+def test_a_void_gives_back_to_a_grant_that_was_used_up_and_what_was_owed_is_forgotten(
+    books: Books, tenant_id: int, tmp_path: Path
+) -> None:
+    """12.34560 of usage, 5 of it paid by an order, 0.40 by a gift: the void leaves neither draws nor debts."""
+    world = wallet_world(books, tenant_id, instant("2026-01-10"), tmp_path)
+    world.furnish([plan(PER_TOKEN, fee("3"))], [{"customer": "acme", "plan": "payg"}])
+    world.wallet()
+    world.grant("order-1", "5.00")
+    world.grant("gift", "0.40", kind="promotional")
+    world.use("acme", "2026-01-09", "4938240")
+    world.now = instant("2026-02-01T06:00:00Z")
+    world.bill("2026-02-01")
+    assert get_invoice(books, tenant_id, FIRST)["amount_due"] == "9.95"
+    before = world.trial_balance()
+    void(world)
+    assert (world.drawn("order-1"), world.drawn("gift"), world.available()) == (0, 0, D("5.40"))
     assert world.trial_balance() == {
-        "receivable": "10", "prepaid": "-7.5", "revenue": "-2.1", "tax_payable": "-0.4",
+        "receivable": "5", "prepaid": "-5", "promotional_credit": "-0.4", "promotions": "0.4",
     }  # fmt: skip
-    with pytest.raises(Conflict) as refused:
-        void(world)
-    assert refused.value.code == "invoice_paid_from_wallets"
-    credit(world)
-    assert world.trial_balance() == {"receivable": "7.5", "prepaid": "-7.5"}
-    assert well(world)
+    assert wallets_well(world)
+    assert world.bill("2026-02-01").issued == ["INV-000002"]
+    assert get_invoice(books, tenant_id, "INV-000002")["amount_due"] == "9.95"
+    assert world.trial_balance() == before
+    assert wallets_well(world)
     world.store.close()

@@ -14,6 +14,7 @@ from tax_world import collects_tax
 
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
+from farthing.events.model import VOID_TYPE
 from farthing.invoicing.checks import check_booked, check_documents, check_sums
 from farthing.invoicing.credit_notes.service import void_invoice
 from farthing.invoicing.preview import preview_billing
@@ -62,6 +63,14 @@ def bill(world: World, day: str) -> list[str]:
     return world.bill(day).issued
 
 
+def correction(event_id: str, target: str, day: str) -> dict[str, Any]:
+    """An event that voids another."""
+    return {
+        "specversion": "1.0", "id": event_id, "source": "test", "type": VOID_TYPE, "corrects": target,
+        "time": f"{day}T00:00:00Z",
+    }  # fmt: skip
+
+
 def lines(world: World, number: str) -> list[tuple[str, str, str]]:
     document = get_invoice(world.books, world.tenant_id, number)
     return [(line["kind"], line["description"], line["amount_exact"]) for line in document["lines"]]
@@ -104,6 +113,73 @@ def test_what_came_late_is_a_line_of_the_next_invoice(world: World) -> None:
     assert (said["corrects"], said["events_total"]) == ("INV-000001", 1)
     assert [(event["id"], event["value"]) for event in said["events"]] == [("1", "200")]
     assert bill(world, "2026-04-01") == []
+    assert well(world)
+
+
+def test_an_event_that_is_voided_after_its_invoice_is_taken_off_the_next(world: World) -> None:
+    """150 and 200 tokens in January are 16.35; without the 200 they are 11.50: 4.85 less on February's invoice."""
+    world.furnish([plan(TIERED)], [{"customer": "acme", "plan": "payg"}])
+    at(world, "2026-01-20")
+    world.use("acme", "2026-01-10", "150")
+    world.use("acme", "2026-01-11", "200")
+    assert bill(world, "2026-02-01") == ["INV-000001"]
+    at(world, "2026-02-10")
+    world.send([correction("v", "1", "2026-02-10")])
+    world.use("acme", "2026-02-03", "10")
+    (ahead,) = preview_billing(world.books, world.store, world.tenant_id, world.now).upcoming
+    assert bill(world, "2026-03-01") == ["INV-000002"]
+    assert lines(world, "INV-000002") == [
+        ("usage", "Tokens", "1"),
+        ("correction", "Tokens, correction of INV-000001", "-4.85"),
+    ]
+    assert ahead["lines"] == get_invoice(world.books, world.tenant_id, "INV-000002")["lines"]
+    assert bill(world, "2026-04-01") == []
+    assert well(world)
+
+
+def test_an_event_that_is_replaced_after_its_invoice_is_billed_by_the_difference(world: World) -> None:
+    """The replacement is of another month than the event, and of another customer: three periods change."""
+    world.furnish(
+        [plan(PER_TOKEN, fee("1"))], [{"customer": name, "plan": "payg"} for name in ("acme", "bolt")]
+    )
+    at(world, "2026-01-20")
+    world.use("acme", "2026-01-10", "1000000")
+    world.use("bolt", "2026-01-10", "4000000")
+    bill(world, "2026-02-01")
+    bill(world, "2026-03-01")
+    at(world, "2026-03-10")
+    (instead,) = world.events([("bolt", "2026-02-10", "2000000", {})])
+    world.send([instead | {"corrects": "0"}])
+    bill(world, "2026-04-01")
+    found = {
+        document["customer"]: [(line["kind"], line["amount_exact"]) for line in document["lines"]]
+        for number in ("INV-000005", "INV-000006")
+        for document in [get_invoice(world.books, world.tenant_id, number)]
+    }
+    assert found == {
+        "acme": [("fee", "1"), ("correction", "-2.5")],
+        "bolt": [("fee", "1"), ("correction", "5")],
+    }
+    assert well(world)
+
+
+def test_a_void_that_comes_before_its_event_and_one_that_is_late_itself(world: World) -> None:
+    """An event and its void, both after the invoice, change nothing; nor does what is not usage."""
+    world.furnish([plan(PER_TOKEN, fee("1"))], [{"customer": "acme", "plan": "payg"}])
+    at(world, "2026-01-20")
+    world.use("acme", "2026-01-10", "1000000")
+    bill(world, "2026-02-01")
+    late = world.events([("acme", "2026-01-11", "4000000", {})])
+    world.send([correction("v", "1", "2026-02-10")])
+    world.send(late)
+    bill(world, "2026-03-01")
+    assert [line[0] for line in lines(world, "INV-000002")] == ["fee"]
+    # The same event again: its id is taken. Then the one that was billed.
+    world.send([correction("w", "0", "2026-03-10")])
+    bill(world, "2026-04-01")
+    assert lines(world, "INV-000003")[-1] == ("correction", "Tokens, correction of INV-000001", "-2.5")
+    bill(world, "2026-05-01")
+    assert [line[0] for line in lines(world, "INV-000004")] == ["fee"]
     assert well(world)
 
 

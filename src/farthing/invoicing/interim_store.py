@@ -2,15 +2,18 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 
 from psycopg.rows import DictRow, tuple_row
 
 from farthing.db.pool import BooksConnection
 from farthing.invoicing.interim import ToldOf, told_of
 from farthing.invoicing.model import Bill, BilledBefore
+from farthing.invoicing.taxing import TaxName
+from farthing.kernel.quantity import ZERO, exact
 
 Billed = dict[tuple[int, datetime], tuple[BilledBefore, ...]]
 
@@ -53,6 +56,27 @@ def select_billed(conn: BooksConnection, tenant_id: int, since: Mapping[int, dat
         period: tuple(replace(one, of=told[period].get(one.number, ())) for one in invoices)
         for period, invoices in found.items()
     }
+
+
+def select_billed_taxes(
+    conn: BooksConnection, tenant_id: int, numbers: Collection[str]
+) -> dict[str, dict[TaxName, Decimal]]:
+    """The taxes of these interim invoices, by number and by what tells taxes apart."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT i.number, t.country, t.category, t.treatment, t.name, t.percent, t.region, t.amount
+          FROM invoices i
+          JOIN invoice_taxes t ON t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id
+         WHERE i.tenant_id = %s AND i.number = ANY(%s)
+        """,
+        [tenant_id, list(numbers)],
+    )
+    found: dict[str, dict[TaxName, Decimal]] = defaultdict(dict)
+    for number, *name, amount in rows:
+        named: TaxName = tuple(name)
+        with exact():
+            found[number][named] = found[number].get(named, ZERO) + amount
+    return dict(found)
 
 
 def count_interims(conn: BooksConnection, tenant_id: int) -> int:

@@ -11,7 +11,8 @@ from farthing.db.pool import BooksConnection
 def select_invoices_with_late_usage(
     conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int], lag: timedelta
 ) -> list[DictRow]:
-    """Invoices of periods of these subscriptions for which events may have been sealed since the last was issued.
+    """Invoices of periods of these subscriptions for which events may have been sealed since the last was issued, and
+    `voided`: those that have events of their customer which do not count any more since then.
 
     The last invoice of a period saw everything that was sealed before it, of all earlier periods as well. `since`: when
     that one was issued. lag: by how much a seal may seem earlier than it became visible.
@@ -25,12 +26,26 @@ def select_invoices_with_late_usage(
         ), fresh AS MATERIALIZED (
             SELECT sealed_at, min_time, max_time FROM segments
              WHERE tenant_id = %(tenant_id)s AND sealed_at >= (SELECT min(since) FROM last) - %(lag)s::interval
+        ), dropped AS MATERIALIZED (
+            SELECT s.customer_id, v.event_time, v.voided_at
+              FROM voided_events v
+              JOIN customer_subjects s ON s.tenant_id = v.tenant_id AND s.subject = v.subject
+             WHERE v.tenant_id = %(tenant_id)s AND v.voided_at >= (SELECT min(since) FROM last) - %(lag)s::interval
+        ), fewer AS MATERIALIZED (
+            SELECT DISTINCT i.invoice_id
+              FROM dropped d
+              JOIN standing_invoices i ON i.tenant_id = %(tenant_id)s AND i.customer_id = d.customer_id
+                                      AND i.reason = 'period'
+                                      AND i.period_start <= d.event_time AND d.event_time < i.period_end
+              JOIN last l ON l.subscription_id = i.subscription_id AND d.voided_at >= l.since - %(lag)s::interval
         )
-        SELECT i.invoice_id, i.number, i.subscription_id, i.period_start, l.since
+        SELECT i.invoice_id, i.number, i.subscription_id, i.period_start, l.since, f.invoice_id IS NOT NULL AS voided
           FROM last l
           JOIN standing_invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = l.subscription_id
                                   AND i.reason = 'period'
-         WHERE EXISTS (SELECT FROM fresh f
+          LEFT JOIN fewer f ON f.invoice_id = i.invoice_id
+         WHERE f.invoice_id IS NOT NULL
+            OR EXISTS (SELECT FROM fresh f
                         WHERE f.sealed_at >= l.since - %(lag)s::interval
                           AND f.min_time < i.period_end AND f.max_time >= i.period_start)
          ORDER BY i.invoice_id

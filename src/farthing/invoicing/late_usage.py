@@ -1,7 +1,8 @@
-"""Bills with what late events make of the periods before them.
+"""Bills with what late and corrected events make of the periods before them.
 
 The books say for which issued invoices events may have come since, and what was sealed since is asked for which it
-did; only those are rated again, together.
+did; they also say from which events were taken since (voided, or replaced by another). Only those are rated again,
+together.
 Subscriptions with coupons, commitments or a minimum are left alone: what a late event would have changed of those
 is not told by rating usage again.
 """
@@ -80,7 +81,8 @@ def _corrections(
         known = [row for row in late if (row["subscription_id"], row["period_start"]) in issued]
         again = [issued[row["subscription_id"], row["period_start"]] for row in known]
         meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
-        met = _met(conn, store, tenant_id, meters, again, min(row["since"] for row in late) - SEALING_LAG)
+        came = _met(conn, store, tenant_id, meters, again, min(row["since"] for row in late) - SEALING_LAG)
+        met = sorted(came.union(place for place, row in enumerate(known) if row["voided"]))
         known, again = [known[place] for place in met], [again[place] for place in met]
         billed = _billed(rows.select_billed_usage(conn, tenant_id, [row["invoice_id"] for row in known]))
         usage = usage_of(conn, store, tenant_id, meters, again)
@@ -132,15 +134,13 @@ def _met(
     meters: Mapping[str, Meter],
     bills: Sequence[Bill],
     since: datetime,
-) -> list[int]:
+) -> set[int]:
     """The places of those of these bills that have usage among what was sealed since then."""
-    return sorted(
-        {
-            row.span_id >> PARTS_BITS
-            for (meter, detail), spans in usage_needed(bills).items()
-            for row in billable_usage(store, conn, tenant_id, meters[meter], detail, spans, sealed_from=since)
-        }
-    )
+    return {
+        row.span_id >> PARTS_BITS
+        for (meter, detail), spans in usage_needed(bills).items()
+        for row in billable_usage(store, conn, tenant_id, meters[meter], detail, spans, sealed_from=since)
+    }
 
 
 def _of_invoice(

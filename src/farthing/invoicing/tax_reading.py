@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from farthing.db.pool import BooksConnection
-from farthing.invoicing.model import Draft
+from farthing.invoicing.interim_store import select_billed_taxes
+from farthing.invoicing.model import Draft, LineKind
 from farthing.invoicing.taxing import taxed
 from farthing.tax.engine import TableEngine, TaxEngine
 from farthing.tax.service import place_of, tax_terms
@@ -29,4 +30,11 @@ def with_taxes(
         if not table:
             return list(drafts)
         engine = TableEngine(table)
-    return taxed(drafts, terms, place_of(seller.get("address", {})), engine)
+    numbers = {
+        line.adjustment.key
+        for draft in drafts
+        for line in draft.lines
+        if line.kind is LineKind.BILLED and line.adjustment is not None
+    }
+    billed = select_billed_taxes(conn, tenant_id, numbers) if numbers else {}
+    return taxed(drafts, terms, place_of(seller.get("address", {})), engine, billed)

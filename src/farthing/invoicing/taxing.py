@@ -7,12 +7,15 @@
   where that is earlier (fees in advance), by the customer's calendar. So it does not depend on when billing runs.
 - What a coupon takes off, and what a prepaid commitment pays for, is taxed as the lines that it is made of. Another
   adjustment (a minimum, a true-up, a prepaid commitment itself) bears the standard rate.
+- What interim invoices billed is taken off with the tax that stands on them. Where the same tax does not apply any more
+  (the customer became exempt), what is taken off is taxed as the lines are now.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any, TypeAlias
 
 from farthing.catalog.model import RoundingScope
 from farthing.invoicing.model import Draft, InvoiceTax, Line, LineKind, LineTax, Totals
@@ -22,7 +25,7 @@ from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.kernel.rounding import allocate
 from farthing.tax.amounts import tax_amounts
 from farthing.tax.engine import TaxEngine
-from farthing.tax.model import STANDARD, Place, Question, TaxAmounts, TaxedPart, TaxTerms
+from farthing.tax.model import STANDARD, Place, Question, TaxAmounts, TaxedPart, TaxTerms, Treatment
 
 MADE_OF_OTHERS = (
     LineKind.COUPON,
@@ -35,6 +38,11 @@ MADE_OF_OTHERS = (
 
 _MOMENT = timedelta(microseconds=1)
 
+TaxName: TypeAlias = tuple[Any, ...]
+"""What tells the taxes of an invoice apart: country, category, treatment, name, percentage and region."""
+BilledTaxes: TypeAlias = Mapping[str, Mapping[TaxName, Decimal]]
+"""By the number of an interim invoice, how much of each tax stands on it."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -45,14 +53,58 @@ class _Part:
     question: Question
 
 
-def taxed(drafts: Sequence[Draft], terms: TaxTerms, seller: Place, engine: TaxEngine) -> list[Draft]:
-    """These drafts with their tax. terms: what is known of their customers."""
+def taxed(
+    drafts: Sequence[Draft],
+    terms: TaxTerms,
+    seller: Place,
+    engine: TaxEngine,
+    billed: BilledTaxes | None = None,
+) -> list[Draft]:
+    """These drafts with their tax.
+
+    terms: what is known of their customers. billed: the taxes of the interim invoices that they take off.
+    """
     parts = [list(_parts(draft, terms, seller)) for draft in drafts]
     treatments = iter(engine.treatments([part.question for some in parts for part in some]))
     return [
-        _with_tax(draft, some, [TaxedPart(part.amount, next(treatments)) for part in some], terms)
+        _with_tax(
+            draft, some, _taxed_parts(draft, some, [next(treatments) for _ in some], billed or {}), terms
+        )
         for draft, some in zip(drafts, parts, strict=True)
     ]
+
+
+def _taxed_parts(
+    draft: Draft, parts: Sequence[_Part], treatments: Sequence[Treatment], billed: BilledTaxes
+) -> list[TaxedPart]:
+    """The parts with their treatments; of what an interim invoice billed with the taxes that it has."""
+    found = [TaxedPart(part.amount, treatment) for part, treatment in zip(parts, treatments, strict=True)]
+    for line, places in _by_line(draft, parts).items():
+        adjustment = draft.lines[line].adjustment
+        assert adjustment is not None
+        left = dict(billed.get(adjustment.key, {}))
+        known = {
+            place: tuple(left.pop(name, ZERO).copy_negate() for name in _names(treatments[place]))
+            for place in places
+        }
+        if adjustment.key in billed and not any(left.values()):
+            for place, amounts in known.items():
+                found[place] = replace(found[place], known=amounts)
+    return found
+
+
+def _by_line(draft: Draft, parts: Sequence[_Part]) -> dict[int, list[int]]:
+    """The places of the parts of each line that takes off what was billed."""
+    places: dict[int, list[int]] = {}
+    for place, part in enumerate(parts):
+        if draft.lines[part.line].kind is LineKind.BILLED:
+            places.setdefault(part.line, []).append(place)
+    return places
+
+
+def _names(treatment: Treatment) -> list[TaxName]:
+    common = (treatment.country, treatment.category, treatment.kind.value)
+    return [(*common, duty.name, duty.percent, duty.region) for duty in treatment.duties]
 
 
 def _with_tax(

@@ -5,10 +5,11 @@ as it was sealed; its invoice settles that once, to whole minor units. The lines
 without wallets; beside the total stands what was paid, and the ledger books only the rest as receivable.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from farthing.db.pool import BooksConnection
 from farthing.invoicing.model import Bill, Draft, Line, LineKind, Reason
@@ -45,6 +46,28 @@ def paid_from_wallets(
     return [
         replace(draft, paid=paid[place]) if paid.get(place) else draft for place, draft in enumerate(drafts)
     ], drawn.transfers
+
+
+def gave_back(
+    conn: BooksConnection, tenant_id: int, invoice: Mapping[str, Any], now: datetime
+) -> list[Transfer]:
+    """Give all that wallets paid of the invoice of a period back to them; the transfers of that.
+
+    For the transaction that voids it, which holds the issuing of others. Whoever bills the period again, or brings its
+    draws up to date while it runs, draws anew.
+    """
+    currency = invoice["currency"]
+    nothing = Settlement(
+        invoice["subscription_id"],
+        invoice["period_start"],
+        invoice["customer_id"],
+        currency,
+        MINOR_UNITS[currency],
+        (),
+        ZERO,
+        now,
+    )
+    return settle_periods(conn, tenant_id, [nothing], now).transfers
 
 
 def _settlement(draft: Draft, now: datetime) -> Settlement:

@@ -8,6 +8,9 @@ Amounts come in the currency's minor unit, as lines show them. Those of one trea
 By default the tax of each rate is rounded once, on the sum (EN 16931, BR-CO-17), and shared out among the lines by
 largest remainder. Rounding by line rounds the tax of each line, and the tax of the rate is their sum. Either way the
 tax of lines sums to the tax of the invoice.
+
+What is taken off because an invoice before billed it takes off the tax that stands there, after rounding: so the taxes
+of those invoices sum to the tax of one, to the cent.
 """
 
 from collections.abc import Sequence
@@ -31,11 +34,15 @@ def tax_amounts(
     of_parts: list[list[PartTax]] = [[] for _ in parts]
     for treatment, places in groups.items():
         amounts = [parts[place].amount for place in places]
+        divisor = _divisor(treatment, inclusive=inclusive)
+        own = [part.amount for place in places if (part := parts[place]).known is None]
         shares = [
-            _shares(
-                amounts, duty, _divisor(treatment, inclusive=inclusive), minor_units, mode, by_line=by_line
+            _with_known(
+                [parts[place].known for place in places],
+                number,
+                _shares(own, duty, divisor, minor_units, mode, by_line=by_line) if own else [],
             )
-            for duty in treatment.duties
+            for number, duty in enumerate(treatment.duties)
         ]
         sums = [_sum(of_duty) for of_duty in shares]
         net = _sum([*amounts, *(amount.copy_negate() for amount in sums)] if inclusive else amounts)
@@ -52,6 +59,14 @@ def tax_amounts(
 def _divisor(treatment: Treatment, *, inclusive: bool) -> Decimal:
     with exact():
         return HUNDRED + sum((duty.percent for duty in treatment.duties), ZERO) if inclusive else HUNDRED
+
+
+def _with_known(
+    known: Sequence[tuple[Decimal, ...] | None], duty: int, computed: Sequence[Decimal]
+) -> list[Decimal]:
+    """What a duty is on each part: what is known of it, and what was computed for the others, in their order."""
+    others = iter(computed)
+    return [next(others) if one is None else one[duty] for one in known]
 
 
 def _shares(

@@ -148,10 +148,14 @@ class Treatment:
 
 @dataclass(frozen=True, slots=True)
 class TaxedPart:
-    """An amount in the currency's minor unit that one treatment is for: a line of an invoice, or a part of it."""
+    """An amount in the currency's minor unit that one treatment is for: a line of an invoice, or a part of it.
+
+    known: what each duty of it was on an invoice before, which this one takes off; None: it is to be computed.
+    """
 
     amount: Decimal
     treatment: Treatment
+    known: tuple[Decimal, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

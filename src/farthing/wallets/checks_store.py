@@ -92,11 +92,12 @@ def count_holders(conn: BooksConnection, tenant_id: int) -> int:
 
 
 def select_unlike_invoices(conn: BooksConnection, tenant_id: int, limit: int) -> list[DictRow]:
-    """Invoices that say that wallets paid another amount than was drawn for their periods."""
+    """Invoices that say that wallets paid another amount than was drawn for their periods; void ones aside, whose
+    periods may be drawn for again."""
     return conn.execute(
         """
         SELECT i.number, i.currency, i.paid_from_wallets, coalesce(f.drawn, 0) AS drawn
-          FROM invoices i
+          FROM standing_invoices i
           LEFT JOIN LATERAL (
                SELECT sum(f.amount) AS drawn FROM charge_funding f
                 WHERE f.tenant_id = i.tenant_id AND f.subscription_id = i.subscription_id

@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from life_ledger import Ledger, fee, plan
 
@@ -114,8 +114,9 @@ def apply(  # noqa: C901  one case for each kind
             assert content.rate_card is not None
             add_ons[content.rate_card.key] = int(content.rate_card.price.model.amount)
         case FactKind.REMOVE_ADD_ON:
+            # Of an add-on that was called off there is nothing to remove.
             (
-                add_ons.pop(content.add_on),
+                add_ons.pop(content.add_on, None),
                 overrides.pop(content.add_on, None),
                 quantities.pop(content.add_on, None),
             )
@@ -225,6 +226,16 @@ def check_never_more_credited_than_charged(ledger: Ledger) -> None:
         assert 0 <= standing[line.fee] <= Fraction(line.fee.amount * line.fee.quantity)
 
 
+CALLED_OFF = [
+    ("change", START + timedelta(days=1), (BODIES[11], START + timedelta(days=10))),
+    ("change", START + timedelta(days=2), (BODIES[13], START + timedelta(days=40))),
+    ("withdraw", START + timedelta(days=3), 0),
+    ("bill", START + timedelta(days=70), None),
+]
+"""An add-on, its removal, and then the add-on is called off: the removal stands and removes nothing."""
+
+
+@example(history=CALLED_OFF, anchor="calendar", timezone="UTC", proration="day")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(
     history=st.lists(steps, min_size=1, max_size=14),

@@ -118,7 +118,8 @@ def get_one(number: PathText, tenant_id: TenantId, services: House, request: Req
     summary="Void an invoice",
 )
 def void(number: PathText, write: JsonWrite) -> Response:
-    """Only the last one of its subscription, and not where a credit note gave back some of it."""
+    """Only the last one of its subscription, and not where a credit note gave back some of it. Wallets get back what
+    they paid."""
     services = write.services
     reason = parse_void(write.body)
 

@@ -25,6 +25,7 @@ from farthing.invoicing.credit_notes.decide import credit_of, net_of
 from farthing.invoicing.credit_notes.model import Credit, Creditable
 from farthing.invoicing.document import document_text
 from farthing.invoicing.seller import seller_on_document
+from farthing.invoicing.wallets import gave_back
 from farthing.kernel.errors import Conflict, NotFound
 from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import ZERO, exact, plain
@@ -150,14 +151,13 @@ def void_invoice(
 ) -> tuple[dict[str, Any], Outcome]:
     """Take back an issued invoice whole; what it billed may be billed again. Asked again, nothing more happens.
 
-    Only the last invoice of its subscription that holds: later ones were computed from it. And none that wallets
-    paid of: what they drew stays drawn.
+    Only the last invoice of its subscription that holds: later ones were computed from it. What wallets paid of it
+    goes back to the grants that it came from, until its period is billed again.
 
     Raises:
         InvalidInput: `invalid_text`.
         NotFound: `invoice_not_found`.
-        Conflict: `later_invoice_stands`; `invoice_paid_from_wallets`; `invoice_credited`, where a credit note gave
-            back some of it.
+        Conflict: `later_invoice_stands`; `invoice_credited`, where a credit note gave back some of it.
     """
     reason = parse_text(raw_reason, "reason")
     with books.transaction(tenant_id) as conn:
@@ -170,9 +170,6 @@ def void_invoice(
                 f"{plain(invoice['credited'])} of {number} was given back by credit notes: give back the rest"
             )
             raise Conflict("invoice_credited", said, path="number")
-        if invoice["paid_from_wallets"]:
-            said = f"wallets paid {plain(invoice['paid_from_wallets'])} of {number}: give it back by a credit note"
-            raise Conflict("invoice_paid_from_wallets", said, path="number")
         if invoice["later"] is not None:
             said = f"{invoice['later']} of the same subscription was issued later: void that first, or credit"
             raise Conflict("later_invoice_stands", said, path="number")
@@ -180,7 +177,10 @@ def void_invoice(
         said_of = {"total": plain(invoice["total"]), "currency": invoice["currency"], "reason": reason}
         announce(conn, tenant_id, [Fact("invoice.voided", number, said_of, now)])
         facts = issued_facts(booking_rows.select_issued_of(conn, tenant_id, [number]))
-        post(conn, tenant_id, void_transfers([(fact, now) for fact in facts]), now)
+        transfers = void_transfers([(fact, now) for fact in facts])
+        if invoice["paid_from_wallets"]:
+            transfers += gave_back(conn, tenant_id, invoice, now)
+        post(conn, tenant_id, transfers, now)
         return _void(conn, tenant_id, number), Outcome.CHANGED
 
 

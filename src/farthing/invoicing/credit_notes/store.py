@@ -16,7 +16,8 @@ def select_invoice(conn: BooksConnection, tenant_id: int, number: str) -> DictRo
     """An invoice, what of it was given back, whether it is void, and whether a later one of its subscription holds."""
     return conn.execute(
         """
-        SELECT i.invoice_id, i.customer_id, i.subscription_id, i.currency, i.total, i.document, i.paid_from_wallets,
+        SELECT i.invoice_id, i.customer_id, i.subscription_id, i.currency, i.total, i.document, i.period_start,
+               i.paid_from_wallets,
                coalesce(c.credited, 0) AS credited, coalesce(c.voided, false) AS voided,
                (SELECT min(l.number) FROM standing_invoices l
                  WHERE l.tenant_id = i.tenant_id AND l.subscription_id = i.subscription_id
