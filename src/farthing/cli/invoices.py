@@ -29,7 +29,7 @@ from farthing.events.sealer import seal_here
 from farthing.invoicing.paper_tax import tax_notes, tax_rows
 from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
 from farthing.invoicing.wording import in_unit
-from farthing.kernel.quantity import plain
+from farthing.kernel.money import amount_text
 from farthing.payments.content import balance_json
 from farthing.payments.model import Balance, PaymentStatus, status_of
 from farthing.payments.service import balances_of
@@ -156,7 +156,7 @@ def _paid(status: PaymentStatus, balance: Balance, currency: str) -> str:
     """`partly paid: 30.00 USD paid, 70.00 USD open`"""
     said = status.value.replace("_", " ")
     parts = [
-        f"{money(plain(amount), currency)} {what}"
+        f"{money(amount_text(amount, currency), currency)} {what}"
         for amount, what in (
             (balance.paid, "paid"),
             (balance.credited, "credited"),
