@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from serving import WEBHOOK_SECRET
 
-from conftest import WEBHOOK_SECRET
 from farthing.payments.collecting.service import collect
 from farthing.payments.signature import sign
 
