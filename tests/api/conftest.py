@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from serving import WEBHOOK_SECRET
 
 from farthing.api.asgi import build_asgi
 from farthing.api.front import Front
@@ -22,8 +23,6 @@ from farthing.events.store.duckdb import EventStore
 from farthing.payments.gateways.fake import FakeGateway
 from farthing.payments.gateways.setup import GatewaysFile, GatewaysInUse
 from farthing.wallets.holds.desk import Desk
-
-WEBHOOK_SECRET = "whsec_of_the_tests"
 
 
 @pytest.fixture(scope="session")

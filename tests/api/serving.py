@@ -17,6 +17,8 @@ from farthing.events.log.files import list_log_files, read_blocks
 # Starting a server opens its books; under load that can take a while.
 PATIENCE_SECONDS = 60
 
+WEBHOOK_SECRET = "whsec_of_the_tests"
+
 SERVE = """
 import logging, sys
 from pathlib import Path

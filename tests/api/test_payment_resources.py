@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from serving import WEBHOOK_SECRET
 
-from conftest import WEBHOOK_SECRET
 from farthing.payments.collecting.service import collect
 from farthing.payments.signature import sign
 
@@ -45,7 +45,7 @@ def test_an_invoice_says_how_far_it_is_paid_and_never_changes(owing):
     before = owing.get("/v1/invoices/INV-000001").text
     assert received(owing).status_code == 201
     assert received(owing).status_code == 200
-    said = {"payment_status": "partly_paid", "amount_paid": "30", "amount_open": "70.00"}
+    said = {"payment_status": "partly_paid", "amount_paid": "30.00", "amount_open": "70.00"}
     shown = owing.get("/v1/invoices/INV-000001/payment").json()
     assert shown == {"invoice": "INV-000001", "due_at": "2026-12-23T12:00:00Z"} | said
     (listed,) = owing.get("/v1/invoices").json()["items"]

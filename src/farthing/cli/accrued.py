@@ -4,10 +4,19 @@ from typing import Annotated, Any
 
 import typer
 
-from farthing.cli.bill import short_moment
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
-from farthing.cli.output import Column, moment, money, number, plural, print_json, print_table, printable
+from farthing.cli.output import (
+    Column,
+    moment,
+    money,
+    number,
+    plural,
+    print_json,
+    print_table,
+    printable,
+    short_moment,
+)
 from farthing.cli.progress import progress_bar
 from farthing.events.sealer import seal_here
 from farthing.invoicing.accrued.service import charge_accrued, list_accrued

@@ -7,10 +7,11 @@ import typer
 
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
-from farthing.cli.output import Column, money, number, plural, print_facts, print_json, print_table, printable
+from farthing.cli.output import Column, money, plural, print_facts, print_json, print_table, printable
 from farthing.cli.progress import progress_bar
 from farthing.kernel.errors import InvalidInput, NotFound
 from farthing.kernel.instant import format_instant, parse_date
+from farthing.kernel.money import amount_text
 from farthing.kernel.quantity import plain
 from farthing.payments.bank.camt053 import FILE_BYTES_MAX
 from farthing.payments.bank.service import (
@@ -185,7 +186,7 @@ def assign(
             "Payment": payment.key,
             "From": payment.customer,
             "Amount": money(plain(payment.amount), payment.currency),
-            "Paid invoices": number(payment.allocated),
-            "To its credit": number(payment.credit),
+            "Paid invoices": amount_text(payment.allocated, payment.currency),
+            "To its credit": amount_text(payment.credit, payment.currency),
         }
     )

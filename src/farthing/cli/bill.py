@@ -12,7 +12,7 @@ import typer
 
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, Timezone, opened, parse_moment
-from farthing.cli.output import Column, money, number, plural, print_json_lists, print_table
+from farthing.cli.output import Column, money, number, plural, print_json_lists, print_table, short_moment
 from farthing.cli.progress import progress_bar
 from farthing.events.engine import seal_what_waits
 from farthing.invoicing.model import BillingResult
@@ -105,9 +105,15 @@ def _print(result: BillingResult, issued: Iterator[dict[str, Any]]) -> None:
                 for currency, count in sorted(totals.invoices.items())
             ],
         )
-        shown = sorted(totals.largest, key=lambda entry: entry[:2], reverse=True)
-        print("\nThe largest:" if len(result.issued) > LARGEST_SHOWN else "")
-        print_table(INVOICE_COLUMNS, [invoice_row(invoice) for _, _, invoice in shown])
+        shown = [
+            invoice for _, _, invoice in sorted(totals.largest, key=lambda entry: entry[:2], reverse=True)
+        ]
+        if len(result.issued) > LARGEST_SHOWN:
+            print("\nThe largest:")
+        else:
+            print()
+            shown.sort(key=lambda invoice: str(invoice["number"]))
+        print_table(INVOICE_COLUMNS, [invoice_row(invoice) for invoice in shown])
     if result.skipped:
         print("\nSkipped:")
         reasons = Counter(entry["reason"] for entry in result.skipped)
@@ -134,8 +140,3 @@ def invoice_row(invoice: dict[str, Any]) -> list[str]:
         number(invoice["total_exact"]),
         money(invoice["total"], invoice["currency"]),
     ]
-
-
-def short_moment(text: str) -> str:
-    """A midnight as its date."""
-    return text.removesuffix("T00:00:00Z")

@@ -6,7 +6,7 @@ import typer
 
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
-from farthing.cli.output import Column, moment, print_json, print_table
+from farthing.cli.output import Column, moment, print_json, print_table, short_moment
 from farthing.db.outbox import FACTS_READ_MAX, fact_document, facts_after
 
 app = new_app()
@@ -47,10 +47,17 @@ def facts(
                 moment(one.fact.occurred_at),
                 one.fact.kind,
                 one.fact.subject,
-                ", ".join(f"{name} {value}" for name, value in one.fact.body.items()),
+                ", ".join(f"{name} {_said(value)}" for name, value in one.fact.body.items()),
             ]
             for one in page
         ],
     )
     if more:
         print(f"There are more: --after {page[-1].position}")
+
+
+def _said(value: object) -> str:
+    """A value for a person: `yes` and `no`, times to the minute, and what is not there as a dash."""
+    if value is None:
+        return "-"
+    return ("yes" if value else "no") if isinstance(value, bool) else short_moment(str(value))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from farthing.cli.bill import INVOICE_COLUMNS, invoice_row, short_moment
+from farthing.cli.bill import INVOICE_COLUMNS, invoice_row
 from farthing.cli.commands import new_app
 from farthing.cli.invoice_corrections import CREDIT_EXAMPLES, VOID_EXAMPLE, credit, void
 from farthing.cli.options import AsJson, Data, Tenant, opened
@@ -21,6 +21,7 @@ from farthing.cli.output import (
     print_json_lists,
     print_table,
     printable,
+    short_moment,
 )
 from farthing.cli.paper import PaperFile, write_paper
 from farthing.cli.progress import progress_bar
@@ -28,7 +29,7 @@ from farthing.events.sealer import seal_here
 from farthing.invoicing.paper_tax import tax_notes, tax_rows
 from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
 from farthing.invoicing.wording import in_unit
-from farthing.kernel.quantity import plain
+from farthing.kernel.money import amount_text
 from farthing.payments.content import balance_json
 from farthing.payments.model import Balance, PaymentStatus, status_of
 from farthing.payments.service import balances_of
@@ -70,10 +71,7 @@ def list_some(
     columns = [*INVOICE_COLUMNS, Column("Open", "right"), Column("Payment", whole=True)]
     print_table(
         columns,
-        [
-            [*invoice_row(invoice), invoice["amount_open"], invoice["payment_status"].replace("_", " ")]
-            for invoice in page
-        ],
+        [[*invoice_row(invoice), invoice["amount_open"], _payment_word(invoice)] for invoice in page],
     )
     if more:
         print(f"There are more: --after {page[-1]['number']}")
@@ -115,7 +113,7 @@ def upcoming(
         print_facts(
             {
                 "For": f"{invoice['bill_to']['name']} ({invoice['customer']}, {invoice['subscription']})",
-                "Period": f"{short_moment(period['start'])} - {short_moment(period['end'])}, {invoice['status']}",
+                "Period": f"{_period_text(period)}, {invoice['status']}",
             }
         )
         print()
@@ -138,7 +136,7 @@ def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Te
             "Invoice": invoice["number"],
             "From": invoice["seller"]["name"],
             "To": f"{invoice['bill_to']['name']} ({invoice['customer']})",
-            "For": f"{invoice['plan']['name']}, {short_moment(period['start'])} - {short_moment(period['end'])}",
+            "For": f"{invoice['plan']['name']}, {_period_text(period)}",
             "Issued": moment(datetime.fromisoformat(invoice["issued_at"])),
             "Due": moment(datetime.fromisoformat(invoice["due_at"])),
             **({"Void": invoice["void_reason"]} if invoice["status"] == "void" else {}),
@@ -149,11 +147,16 @@ def show(number_: Number, as_json: AsJson = False, data: Data = None, tenant: Te
     _print_lines(invoice)
 
 
+def _payment_word(invoice: dict[str, Any]) -> str:
+    """`partly paid`; of a void invoice `void`, which says more than that nothing is open."""
+    return "void" if invoice["status"] == "void" else str(invoice["payment_status"]).replace("_", " ")
+
+
 def _paid(status: PaymentStatus, balance: Balance, currency: str) -> str:
     """`partly paid: 30.00 USD paid, 70.00 USD open`"""
     said = status.value.replace("_", " ")
     parts = [
-        f"{money(plain(amount), currency)} {what}"
+        f"{money(amount_text(amount, currency), currency)} {what}"
         for amount, what in (
             (balance.paid, "paid"),
             (balance.credited, "credited"),
@@ -175,7 +178,7 @@ def _print_lines(invoice: dict[str, Any]) -> None:
         Column("Exact", "right"),
         Column(currency, "right"),
     ]
-    print_table(columns, [row for line in invoice["lines"] for row in _line_rows(line)])
+    print_table(columns, [row for line in invoice["lines"] for row in _line_rows(line, invoice["period"])])
     print()
     totals = [("Subtotal", invoice["subtotal"]), *_taxes(invoice), ("Total", invoice["total"])]
     if "paid_from_wallets" in invoice:
@@ -194,11 +197,16 @@ def _taxes(invoice: dict[str, Any]) -> list[tuple[str, str]]:
     return list(zip(names, amounts, strict=True))
 
 
-def _line_rows(line: dict[str, Any]) -> list[list[str]]:
-    """The line and, where it is made of several charges, each of them; of an adjustment, how it was reached."""
+def _line_rows(line: dict[str, Any], period: dict[str, str]) -> list[list[str]]:
+    """The line; its time where that is not the invoice's; its charges where there are several.
+
+    Of an adjustment, how it was reached.
+    """
+    served = line["service_period"]
+    when = [] if served == period else [["", f"  {_period_text(served)}", "", "", ""]]
     if "adjustment" in line:
         row = [str(line["line"]), line["description"], "", number(line["amount_exact"]), line["amount"]]
-        return [row, *(["", f"  {charge['reason']}", "", "", ""] for charge in line["charges"])]
+        return [row, *when, *(["", f"  {charge['reason']}", "", "", ""] for charge in line["charges"])]
     dimensions = ", ".join(f"{name} {value}" for name, value in line["dimensions"].items())
     what = line["description"]
     if dimensions and not all(value in what for value in line["dimensions"].values()):
@@ -207,8 +215,14 @@ def _line_rows(line: dict[str, Any]) -> list[list[str]]:
     charges = line["charges"] if len(line["charges"]) > 1 else []
     return [
         first,
+        *when,
         *(["", f"  {charge_text(charge)}", "", number(charge["amount"]), ""] for charge in charges),
     ]
+
+
+def _period_text(period: dict[str, str]) -> str:
+    """`2026-01-01 - 2026-02-01`"""
+    return f"{short_moment(period['start'])} - {short_moment(period['end'])}"
 
 
 def charge_text(charge: dict[str, str]) -> str:
@@ -306,7 +320,7 @@ def _origin(said: dict[str, Any]) -> dict[str, str]:
     period = said["line"]["service_period"]
     facts = {
         "Customer": f"{said['customer']} (subscription {said['subscription']})",
-        "Period": f"{short_moment(period['start'])} - {short_moment(period['end'])}",
+        "Period": _period_text(period),
     }
     plan = f"{said['plan']['key']} version {said['plan']['version']}"
     for name in ("coupon", "commitment", "minimum", "corrects"):

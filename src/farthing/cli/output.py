@@ -1,6 +1,7 @@
 """How answers are printed: tables for people, JSON for programs."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,11 @@ from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import trimmed
 
 _NOT_TERMINAL_WIDTH = 100
+_FOLDED_WIDTH_MIN = 8
+"""How narrow a column of words becomes at most, in characters."""
+_GAP = 3
+"""Between two columns."""
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +63,31 @@ def _text(value: object) -> str:
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Rows under headings, no wider than the terminal; 100 characters where there is none."""
+    """Rows under headings, no wider than the terminal (100 characters where there is none), if that can be."""
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     cells = [[printable(cell) for cell in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    least = 0
     for place, column in enumerate(columns):
         whole = column.whole or column.align == "right"
-        widest = max((len(row[place]) for row in cells), default=0)
+        widest = max(len(column.title), *(cell_len(row[place]) for row in cells), 0)
+        # A column that may fold keeps some width: beside wide ones it would fold to nothing, and its words be gone.
+        min_width = widest if whole else min(widest, _FOLDED_WIDTH_MIN)
+        least += min_width + (_GAP if place else 0)
         table.add_column(
-            column.title,
-            justify=column.align,
-            overflow="fold",
-            no_wrap=whole,
-            min_width=max(widest, len(column.title)) if whole else None,
+            column.title, justify=column.align, overflow="fold", no_wrap=whole, min_width=min_width
         )
     for row in cells:
         table.add_row(*map(Text, row))
     # A table in a file or a pipe has a fixed width, so that it looks the same everywhere.
     width = None if sys.stdout.isatty() else _NOT_TERMINAL_WIDTH
     console = Console(width=width, highlight=False, emoji=False, markup=False)
+    console.width = max(console.width, least)
     with console.capture() as drawn:
         console.print(table)
     print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
@@ -108,6 +116,13 @@ def money(amount: str, currency: str) -> str:
 def moment(at: datetime) -> str:
     """A time for a person: in UTC, at whole seconds."""
     return format_instant(at.replace(microsecond=0))
+
+
+def short_moment(text: str) -> str:
+    """A midnight as its date, another time of UTC to the minute."""
+    if text.endswith("T00:00:00Z"):
+        return text.removesuffix("T00:00:00Z")
+    return f"{text[:16]}Z" if _INSTANT.fullmatch(text) else text
 
 
 def plural(count: int, noun: str, nouns: str | None = None) -> str:

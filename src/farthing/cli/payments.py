@@ -21,6 +21,7 @@ from farthing.cli.output import (
 )
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import format_instant
+from farthing.kernel.money import amount_text
 from farthing.kernel.quantity import plain
 from farthing.kernel.reading import shown
 from farthing.payments.collecting.service import collect
@@ -182,7 +183,8 @@ def record(
         return
     said = "came in" if outcome is Outcome.CREATED else "was written down already"
     print(f"{money(plain(payment.amount), payment.currency)} of {printable(customer)} {said}.")
-    print(f"{plain(payment.allocated)} paid invoices, {plain(payment.credit)} stand to its credit.")
+    allocated, credit = (amount_text(part, payment.currency) for part in (payment.allocated, payment.credit))
+    print(f"{allocated} paid invoices, {credit} stand to its credit.")
 
 
 @app.command(

@@ -9,7 +9,7 @@ from typing import Any
 
 from farthing.finance.model import BEGINNING, FOREVER, Cell, CellKind, Report
 from farthing.kernel.instant import format_instant
-from farthing.kernel.money import MINOR_UNITS
+from farthing.kernel.money import amount_text
 from farthing.kernel.quantity import trimmed
 from farthing.ledger.model import PeriodClosing
 
@@ -61,19 +61,9 @@ def row_texts(report: Report, row: Sequence[Cell]) -> list[str]:
     keys = [column.key for column in report.columns]
     currency = str(row[keys.index("currency")])
     return [
-        _amount(cell, MINOR_UNITS[currency])
-        if isinstance(cell, Decimal)
-        else ""
-        if cell is None
-        else str(cell)
+        amount_text(cell, currency) if isinstance(cell, Decimal) else "" if cell is None else str(cell)
         for cell in row
     ]
-
-
-def _amount(amount: Decimal, minor_units: int) -> str:
-    whole, _, rest = trimmed(amount).partition(".")
-    digits = rest.ljust(minor_units, "0")
-    return f"{whole}.{digits}" if digits else whole
 
 
 def closing_document(closing: PeriodClosing) -> dict[str, Any]:

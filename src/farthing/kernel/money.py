@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from farthing.kernel.errors import Fault, InvalidInput
+from farthing.kernel.quantity import trimmed
 from farthing.kernel.rounding import Rounding, round_money
 
 _BY_MINOR_UNITS = {
@@ -35,6 +36,13 @@ def parse_currency(raw: object, path: str) -> str:
         return raw
     shown = repr(raw)[:40]
     raise InvalidInput.of("invalid_currency", [Fault(path, f"{shown} is not an ISO 4217 currency code")])
+
+
+def amount_text(amount: Decimal, currency: str) -> str:
+    """The amount with at least the digits of its currency, and every further digit that it has: `30.00`, `12.005`."""
+    whole, _, rest = trimmed(amount).partition(".")
+    digits = rest.ljust(MINOR_UNITS[currency], "0")
+    return f"{whole}.{digits}" if digits else whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant, parse_date, parse_instant
-from farthing.kernel.money import MINOR_UNITS, parse_currency
+from farthing.kernel.money import MINOR_UNITS, amount_text, parse_currency
 from farthing.kernel.quantity import parse_decimal, plain
 from farthing.kernel.reading import Faults, Fields, parse_subject, parse_text
 from farthing.payments.bank.creditor import parse_bic
@@ -386,8 +386,8 @@ def balance_json(balance: Balance, now: datetime) -> dict[str, Any]:
     """What is shown beside an invoice."""
     return {
         "payment_status": status_of(balance, now).value,
-        "amount_paid": plain(balance.paid),
-        "amount_open": plain(balance.open),
+        "amount_paid": amount_text(balance.paid, balance.currency),
+        "amount_open": amount_text(balance.open, balance.currency),
         "due_at": format_instant(balance.due_at),
     }
 

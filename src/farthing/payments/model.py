@@ -107,6 +107,7 @@ class PaymentStatus(StrEnum):
 class Balance:
     """What is still to be paid of an invoice: payable = paid + credited + written_off + open."""
 
+    currency: str
     payable: Decimal
     paid: Decimal
     credited: Decimal

@@ -306,7 +306,13 @@ def balances_of(books: Books, tenant_id: int, numbers: Collection[str]) -> dict[
         found = rows.select_balances(conn, tenant_id, numbers)
     return {
         number: Balance(
-            row["payable"], row["paid"], row["credited"], row["written_off"], row["open"], row["due_at"]
+            row["currency"],
+            row["payable"],
+            row["paid"],
+            row["credited"],
+            row["written_off"],
+            row["open"],
+            row["due_at"],
         )
         for number, row in found.items()
     }

@@ -13,6 +13,7 @@ from farthing.cli.output import (
     print_json_lists,
     print_table,
     printable,
+    short_moment,
 )
 
 
@@ -69,6 +70,36 @@ def test_a_table_fits_in_a_hundred_columns(capsys: pytest.CaptureFixture[str]) -
     assert lines[-1].startswith("\\x1b[2J")
     assert lines[-1].endswith("    5")
     assert lines == [line.rstrip() for line in lines]
+
+
+def test_a_column_of_words_never_folds_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    wide = "1,127.9172061" * 3
+    print_table(
+        [
+            Column("Invoice", whole=True),
+            Column("Customer"),
+            Column("Exact", "right"),
+            Column("Total", "right"),
+        ],
+        [["INV-000001", "acme", wide, wide]],
+    )
+    heading, _, row = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["Invoice", "Customer", "Exact", "Total"]
+    assert row.split() == ["INV-000001", "acme", wide, wide]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2026-11-01T00:00:00Z", "2026-11-01"),
+        ("2026-11-30T11:09:22.067096Z", "2026-11-30T11:09Z"),
+        ("2026-01-16T12:00:00Z", "2026-01-16T12:00Z"),
+        ("at 2026-11-30T11:09:22Z", "at 2026-11-30T11:09:22Z"),
+        ("acme", "acme"),
+    ],
+)
+def test_a_moment_in_a_table_is_a_date_or_ends_with_its_minute(text: str, shown: str) -> None:
+    assert short_moment(text) == shown
 
 
 def test_json_has_numbers_as_text_and_no_separators(capsys: pytest.CaptureFixture[str]) -> None:

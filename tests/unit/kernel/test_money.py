@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from farthing.kernel.errors import InvalidInput
-from farthing.kernel.money import MINOR_UNITS, Money, parse_currency
+from farthing.kernel.money import MINOR_UNITS, Money, amount_text, parse_currency
 from farthing.kernel.rounding import Rounding
 
 ISO_4217 = Path(__file__).parents[4] / "shared" / "data" / "iso4217" / "iso-4217-list-one.xml"
@@ -64,3 +64,22 @@ def test_money_adds_within_one_currency() -> None:
     assert Money(Decimal("1.10"), "EUR") + Money(Decimal("2.20"), "EUR") == Money(Decimal("3.30"), "EUR")
     with pytest.raises(AssertionError, match="cannot add USD to EUR"):
         Money(Decimal(1), "EUR") + Money(Decimal(1), "USD")
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        ("30", "EUR", "30.00"),
+        ("0E+2", "EUR", "0.00"),
+        ("-0", "USD", "0.00"),
+        ("-2.5", "USD", "-2.50"),
+        ("12.005", "USD", "12.005"),
+        ("151.000", "JPY", "151"),
+        ("151.428", "JPY", "151.428"),
+        ("1", "KWD", "1.000"),
+    ],
+)
+def test_an_amount_shows_the_digits_of_its_currency_and_loses_none(
+    amount: str, currency: str, text: str
+) -> None:
+    assert amount_text(Decimal(amount), currency) == text
