@@ -1,5 +1,6 @@
 """The doors to the books: one transaction each, with its tenant."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -138,3 +139,18 @@ def test_an_unknown_tenant_is_not_found(books: Books) -> None:
     with pytest.raises(NotFound) as caught:
         tenant_id_of(books, "nobody")
     assert caught.value.code == "tenant_not_found"
+
+
+def test_a_connection_that_its_server_has_ended_is_not_handed_out(
+    books: Books, tenant_id: int, eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    with books.transaction(tenant_id) as conn:
+        ended = conn.info.backend_pid
+        conn.execute("SET idle_session_timeout = 1")
+    with psycopg.connect(books.endpoint.app, autocommit=True) as watching:
+        still = "SELECT FROM pg_stat_activity WHERE pid = %s"
+        eventually(lambda: watching.execute(still, [ended]).fetchone() is None)
+    with books.transaction(tenant_id) as conn:
+        assert conn.info.backend_pid != ended
+        conn.execute(COUNT, [tenant_id, 7])
+    assert last_numbers(books, tenant_id) == [7]

@@ -1,6 +1,7 @@
 """The only doors to the books: every door is one transaction with its tenant already set."""
 
 import json
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -24,6 +25,18 @@ BooksConnection = psycopg.Connection[DictRow]
 _exact_json = partial(json.loads, parse_float=Decimal)
 
 
+def check_unless_quiet(conn: psycopg.Connection[Any]) -> None:
+    """Whether a connection still works. One that its server has ended has something to read: the end of it.
+
+    That is seen without asking the server, which every transaction would wait for. Only where there is something to
+    read the server is asked. Raises psycopg.Error where the connection is of no use.
+    """
+    looking = select.poll()
+    looking.register(conn.fileno(), select.POLLIN)
+    if looking.poll(0):
+        ConnectionPool.check_connection(conn)
+
+
 def bind_tenant(conn: BooksConnection, tenant_id: int) -> None:
     """From here on, until the transaction ends, it sees and writes the rows of this tenant."""
     conn.execute("SELECT set_config('farthing.tenant', %s, true)", [str(tenant_id)])
@@ -42,7 +55,7 @@ class Books:
             max_size=pool_size,
             timeout=CONNECTION_WAIT_SECONDS,
             configure=self._configure,
-            check=ConnectionPool.check_connection,
+            check=check_unless_quiet,
             open=False,
         )
         self._pool.open()

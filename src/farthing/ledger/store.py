@@ -37,12 +37,12 @@ def select_account_ids(
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
         SELECT code || ' ' || currency || ' ' || customer_id, account_id FROM accounts
-         WHERE tenant_id = %(tenant_id)s AND customer_id = ANY(%(customer_ids)s)
+         WHERE tenant_id = %(tenant_id)s AND customer_id = ANY(string_to_array(%(customer_ids)s, ',')::bigint[])
         UNION ALL
         SELECT code || ' ' || currency, account_id FROM accounts
          WHERE tenant_id = %(tenant_id)s AND customer_id IS NULL
         """,
-        {"tenant_id": tenant_id, "customer_ids": list(customer_ids)},
+        {"tenant_id": tenant_id, "customer_ids": ",".join(map(str, customer_ids))},
     )
     return dict(rows.fetchall())
 

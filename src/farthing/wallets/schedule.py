@@ -12,7 +12,7 @@ where one price holds for the whole period:
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from farthing.catalog.model import Aggregation, Meter, Plan, RateCard
@@ -25,6 +25,7 @@ from farthing.rating import Events, in_proportion
 from farthing.usage.model import Detail
 
 _ADDING_UP = (Aggregation.SUM, Aggregation.COUNT)
+_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,10 @@ class DrawnPeriod:
     cards: tuple[SealedCard, ...]
 
 
+_Charging = tuple[str, Period, tuple[SealedCard, ...]]
+"""What a period of a subscription is charged by: the currency, when, and the rate cards."""
+
+
 def drawn_when_sealed(card: RateCard, meters: Mapping[str, Meter]) -> bool:
     """Whether all that the price of a rate card looks at is a quantity that grows with each event."""
     if len(card.meters) != 1 or card.needs.events is not Events.NONE:
@@ -71,7 +76,11 @@ def of_one_stretch(lives: Sequence[Life], period: Period) -> Stretch | None:
 
 
 class Schedule:
-    """The periods of subscriptions that meet a stretch of time `[start, end]`, as far as they are drawn when sealed."""
+    """The periods of subscriptions that meet a stretch of time, as far as they are drawn when sealed.
+
+    start, end: it holds for all moments of `[start, end]`, which is as far as the periods in it reach beyond the
+        stretch that was asked for. So one for the first batch of a month mostly serves the whole month.
+    """
 
     def __init__(
         self,
@@ -83,20 +92,54 @@ class Schedule:
         start: datetime,
         end: datetime,
     ) -> None:
-        self.start, self.end = start, end
+        self.start, self.end = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
         self.periods: list[DrawnPeriod] = []
+        self._first, self._last = start, end
         self._plans, self._meters = plans, meters
         self._parts: dict[Term, list[Period]] = {}
         self._cards: dict[int, tuple[SealedCard, ...]] = {}
+        self._of_kind: dict[tuple[object, ...], list[_Charging]] = {}
         for subscription in subscriptions:
             if not terms.get(subscription.subscription_id):
-                self._add(subscription, timezones[subscription.customer_id])
+                for currency, period, cards in self._charged(
+                    subscription, timezones[subscription.customer_id]
+                ):
+                    self.periods.append(
+                        DrawnPeriod(
+                            subscription.subscription_id, subscription.customer_id, currency, period, cards
+                        )
+                    )
 
     def holds_for(self, first: datetime, last: datetime) -> bool:
         """Whether events from `first` to `last` all lie in the time that it is of."""
         return self.start <= first and last <= self.end
 
-    def _add(self, subscription: Subscription, timezone: str) -> None:
+    def asked(self, first: datetime, last: datetime) -> dict[tuple[str, Detail], list[int]]:
+        """For each meter and detail the periods, by their places, that events from `first` to `last` may lie in."""
+        asked: dict[tuple[str, Detail], list[int]] = {}
+        wanted: dict[int, list[list[int]]] = {}  # by the rate cards, which most periods share
+        for place, one in enumerate(self.periods):
+            if one.period.start <= last and first < one.period.end:
+                lists = wanted.get(id(one.cards))
+                if lists is None:
+                    queries = dict.fromkeys((card.meter, card.detail) for card in one.cards)
+                    lists = wanted[id(one.cards)] = [asked.setdefault(query, []) for query in queries]
+                for places in lists:
+                    places.append(place)
+        return asked
+
+    def _charged(self, subscription: Subscription, timezone: str) -> list[_Charging]:
+        """The periods of a subscription; worked out once for all that began alike and were never changed."""
+        if subscription.facts:
+            return self._found(subscription, timezone)
+        kind = (subscription.plan_version_id, subscription.start, subscription.anchor, timezone)
+        known = self._of_kind.get(kind)
+        if known is None:
+            known = self._of_kind[kind] = self._found(subscription, timezone)
+        return known
+
+    def _found(self, subscription: Subscription, timezone: str) -> list[_Charging]:
+        found: list[_Charging] = []
         lives = lives_of(subscription)
         for life in lives:
             for term in terms_of(life, subscription.anchor, self._plans, timezone):
@@ -107,27 +150,34 @@ class Schedule:
                     plan = self._plans[stretch.plan_version_id]
                     cards = self._sealed_cards(stretch, plan)
                     if cards:
-                        self.periods.append(
-                            DrawnPeriod(
-                                subscription.subscription_id,
-                                subscription.customer_id,
-                                plan.currency,
-                                period,
-                                cards,
-                            )
-                        )
+                        found.append((plan.currency, period, cards))
+        return found
 
     def _periods_of(self, term: Term) -> list[Period]:
         """Worked out once for all that share a term: customers that began together."""
         if term not in self._parts:
             found: list[Period] = []
-            if term.start <= self.end and (term.end is None or term.end > self.start):
-                for period in periods_from(term, max(self.start, term.start)):
-                    if period.start > self.end:
+            if term.start <= self._last and (term.end is None or term.end > self._first):
+                for period in periods_from(term, max(self._first, term.start)):
+                    if period.start > self._last:
                         break
                     found.append(period)
             self._parts[term] = found
+            self._bound(term, found)
         return self._parts[term]
+
+    def _bound(self, term: Term, found: Sequence[Period]) -> None:
+        """It holds for no moment of a term that lies in none of the periods found of it."""
+        if not found:
+            if term.start > self._last:
+                self.end = min(self.end, term.start - _MOMENT)
+            elif term.end is not None:
+                self.start = max(self.start, term.end)
+            return
+        if found[0].start > term.start:
+            self.start = max(self.start, found[0].start)
+        if term.end is None or found[-1].end < term.end:
+            self.end = min(self.end, found[-1].end - _MOMENT)
 
     def _sealed_cards(self, stretch: Stretch, plan: Plan) -> tuple[SealedCard, ...]:
         cards = stretch.rate_cards(plan)

@@ -122,7 +122,7 @@ class WalletDraws:
         meters = {meter.key: meter for meter in all_meters(self.books, batch.tenant_id)}
         segment = _segment_of(batch, file)
         found: list[tuple[DrawnPeriod, SealedCard, list[UsageRow]]] = []
-        for (meter_key, detail), places in _asked(schedule.periods, first, last).items():
+        for (meter_key, detail), places in schedule.asked(first, last).items():
             meter = meters[meter_key]
             if meter.event_type not in segment.event_types:
                 continue
@@ -317,18 +317,6 @@ def _key(period: DrawnPeriod, card: SealedCard) -> ChargeKey:
 
 def _span(place: int, period: DrawnPeriod) -> Span:
     return Span(place, period.customer_id, period.period.start, period.period.end)
-
-
-def _asked(
-    periods: Sequence[DrawnPeriod], first: datetime, last: datetime
-) -> dict[tuple[str, Detail], list[int]]:
-    """For each meter and detail the periods, by their places, that events from `first` to `last` may lie in."""
-    asked: dict[tuple[str, Detail], list[int]] = {}
-    for place, one in enumerate(periods):
-        if one.period.start <= last and first < one.period.end:
-            for query in dict.fromkeys((card.meter, card.detail) for card in one.cards):
-                asked.setdefault(query, []).append(place)
-    return asked
 
 
 def _by_span(usage: Iterator[UsageRow]) -> Iterator[tuple[int, list[UsageRow]]]:
