@@ -153,8 +153,8 @@ def test_every_attempt_is_told_and_what_became_of_it(works: EventWorks, tenant_i
 
 def test_a_damaged_segment_is_named(works: EventWorks, tenant_id: int) -> None:
     works.take(tenant_id, event("a"))
-    works.take(tenant_id, event("b"))
     path = works.store.data_dir / works.segments(tenant_id)[0].path
+    works.take(tenant_id, event("b"))
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     found = way_of(works.books, works.store, tenant_id, ("test", "b")).event
     assert found is not None

@@ -66,7 +66,13 @@ ROWS = {
         "  nobody with news",
         "  and an interim invoice for each",
     ],
-    "ledger": ["Ledger transfers, batches of 1,000", "  CPU per thousand transfers"],
+    "ledger": [
+        "Ledger transfers, batches of 1,000",
+        "  CPU per thousand transfers",
+        "Reports: trial balance",
+        "  revenue by product and customer",
+        "  the slowest of all reports",
+    ],
     "wallet_draws": ["Sealing for 10 wallets", "  CPU per million events"],
     "authorizations": [
         "Authorise, settle: 10 wallets",
