@@ -85,7 +85,7 @@ def _be_server_process(be: Callable[[], None], kept: Sequence[int]) -> None:
 def _make_small() -> None:
     """Files of the log, pieces of an import, batches of the sealer, intervals of the engine, pauses."""
     from farthing.api import server
-    from farthing.events import engine, files, id_index, rewrite, sealer
+    from farthing.events import compaction, engine, files, id_index, sealer
     from farthing.events.log import files as log
 
     for module, name, value in (
@@ -96,8 +96,8 @@ def _make_small() -> None:
         (engine, "GATHER_SECONDS", 0.15),
         (engine, "UPKEEP_SECONDS", 2),
         (engine, "CLEANING_SECONDS", 2),
-        (rewrite, "SMALL_SEGMENTS_MAX", 8),
-        (rewrite, "SMALL_SEGMENT_EVENTS", 2_000),
+        (compaction, "SMALL_SEGMENTS_MAX", 8),
+        (compaction, "SMALL_SEGMENT_EVENTS", 2_000),
         (id_index, "RUNS_MERGED_AT_ONCE", 3),
         (server, "PAUSE_SECONDS_MIN", 0.02),
         (server, "PAUSE_SECONDS_MAX", 0.1),
