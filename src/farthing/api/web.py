@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from farthing.api import idempotency
 from farthing.api.body import Intake
@@ -15,6 +16,7 @@ from farthing.api.json_body import JSON_BYTES_MAX, check_media_type, read_json
 from farthing.api.paging import CURSOR_LENGTH_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, page
 from farthing.api.problems import MEDIA_TYPE
 from farthing.api.services import Services
+from farthing.catalog.model import Outcome
 from farthing.kernel.errors import InvalidInput
 
 
@@ -126,6 +128,11 @@ def answered(answer: Answer) -> Response:
     )
 
 
+def created(outcome: Outcome, document: object) -> Answer:
+    """201 with what was made; 200 with it where the same stood already."""
+    return Answer(201 if outcome is Outcome.CREATED else 200, document)
+
+
 def found(document: object) -> Response:
     """200 with a document."""
     return answered(Answer(200, document))
@@ -176,6 +183,18 @@ def problems(*statuses: Literal[400, 404, 408, 409, 413, 415, 422, 429]) -> dict
         }
         for status in (*statuses, 401, 503)
     }
+
+
+INSTANT: JsonDict = {"format": "date-time"}
+"""What the OpenAPI description says of a text in a query that is an instant."""
+
+
+def creates(model: Any, standing: str, *, new: Any = None) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route that makes something, once, for its OpenAPI description: see `created`.
+
+    standing: what 200 means. new: what 201 answers with, where that is more than `model`.
+    """
+    return {200: {"model": model, "description": standing}, 201: {"model": model if new is None else new}}
 
 
 READ = problems(400, 422)

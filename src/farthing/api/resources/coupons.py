@@ -17,11 +17,12 @@ from farthing.api.web import (
     PathText,
     TenantId,
     body,
+    created,
+    creates,
     found,
     found_page,
 )
 from farthing.catalog.coupon import Coupon, coupon_json
-from farthing.catalog.model import Outcome
 from farthing.catalog.service import get_coupon, list_coupons, put_coupon
 
 router = APIRouter(prefix="/v1/coupons", tags=["Coupons and commitments"])
@@ -32,8 +33,7 @@ router = APIRouter(prefix="/v1/coupons", tags=["Coupons and commitments"])
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": CouponDocument, "description": "The same coupon stands already."},
-        201: {"model": CouponDocument},
+        **creates(CouponDocument, "The same coupon stands already."),
         **WRITE,
     },
     openapi_extra=body("CouponBody"),
@@ -46,7 +46,7 @@ def create(write: JsonWrite) -> Response:
     def effect() -> Answer:
         coupon, outcome = put_coupon(services.books, write.tenant_id, write.body, services.now())
         redeemed = get_coupon(services.books, write.tenant_id, coupon.key)[1]
-        return Answer(201 if outcome is Outcome.CREATED else 200, _document((coupon, redeemed)))
+        return created(outcome, _document((coupon, redeemed)))
 
     return write.once(effect)
 

@@ -19,10 +19,11 @@ from farthing.api.web import (
     PathText,
     TenantId,
     body,
+    created,
+    creates,
     found,
     found_page,
 )
-from farthing.catalog.model import Outcome
 from farthing.invoicing.credit_notes.content import parse_void
 from farthing.invoicing.credit_notes.paper import render_credit_note
 from farthing.invoicing.credit_notes.service import (
@@ -45,8 +46,7 @@ router = APIRouter(prefix="/v1", tags=["Invoices"])
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": CreditNoteDocument, "description": "It was issued under this key already."},
-        201: {"model": CreditNoteDocument},
+        **creates(CreditNoteDocument, "It was issued under this key already."),
         **WRITE_ONE,
     },
     openapi_extra=body("CreditNoteBody"),
@@ -58,7 +58,7 @@ def create(write: JsonWrite) -> Response:
 
     def effect() -> Answer:
         document, outcome = issue_credit_note(services.books, write.tenant_id, write.body, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, document)
+        return created(outcome, document)
 
     return write.once(effect)
 

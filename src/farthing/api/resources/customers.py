@@ -19,10 +19,11 @@ from farthing.api.web import (
     PathText,
     TenantId,
     body,
+    created,
+    creates,
     found,
     found_page,
 )
-from farthing.catalog.model import Outcome
 from farthing.customers.content import customer_json
 from farthing.customers.service import (
     add_alias,
@@ -42,8 +43,7 @@ router = APIRouter(prefix="/v1/customers", tags=["Customers"])
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": CustomerDocument, "description": "The same customer stands already."},
-        201: {"model": CustomerDocument},
+        **creates(CustomerDocument, "The same customer stands already."),
         **WRITE,
     },
     openapi_extra=body("CustomerBody"),
@@ -55,7 +55,7 @@ def create(write: JsonWrite) -> Response:
 
     def effect() -> Answer:
         customer, outcome = create_customer(services.books, write.tenant_id, write.body, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, customer_json(customer))
+        return created(outcome, customer_json(customer))
 
     return write.once(effect)
 

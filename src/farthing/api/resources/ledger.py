@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
-from pydantic.config import JsonDict
 
 from farthing.api.ledger_documents import (
     LedgerAccountDocument,
@@ -14,7 +13,17 @@ from farthing.api.ledger_documents import (
     TrialBalanceDocument,
 )
 from farthing.api.paging import read_cursor
-from farthing.api.web import READ, READ_ONE, House, PageQuery, QueryDocument, TenantId, found, found_page
+from farthing.api.web import (
+    INSTANT,
+    READ,
+    READ_ONE,
+    House,
+    PageQuery,
+    QueryDocument,
+    TenantId,
+    found,
+    found_page,
+)
 from farthing.kernel.errors import InvalidInput
 from farthing.kernel.instant import format_instant, parse_instant
 from farthing.kernel.reading import Faults
@@ -30,7 +39,6 @@ from farthing.ledger.wire import (
 
 ID_MAX = 2**63 - 1
 
-_INSTANT: JsonDict = {"format": "date-time"}
 
 router = APIRouter(prefix="/v1/ledger", tags=["Ledger"])
 
@@ -41,13 +49,13 @@ class MomentQuery(QueryDocument):
     as_of: str | None = Field(
         None,
         max_length=64,
-        json_schema_extra=_INSTANT,
+        json_schema_extra=INSTANT,
         description="Only what took effect before this moment; absent: everything.",
     )
     booked_by: str | None = Field(
         None,
         max_length=64,
-        json_schema_extra=_INSTANT,
+        json_schema_extra=INSTANT,
         description="Only what had been booked before this moment; absent: everything.",
     )
 

@@ -17,11 +17,12 @@ from farthing.api.web import (
     PathText,
     TenantId,
     body,
+    created,
+    creates,
     found,
     found_page,
 )
 from farthing.catalog.meter import meter_json
-from farthing.catalog.model import Outcome
 from farthing.catalog.service import get_meter, list_meters, put_meter
 
 router = APIRouter(prefix="/v1/meters", tags=["Meters"])
@@ -32,8 +33,7 @@ router = APIRouter(prefix="/v1/meters", tags=["Meters"])
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": MeterDocument, "description": "The same meter stands already."},
-        201: {"model": MeterDocument},
+        **creates(MeterDocument, "The same meter stands already."),
         **WRITE,
     },
     openapi_extra=body("MeterBody"),
@@ -45,7 +45,7 @@ def create_meter(write: JsonWrite) -> Response:
 
     def effect() -> Answer:
         meter, outcome = put_meter(services.books, write.tenant_id, write.body, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, meter_json(meter))
+        return created(outcome, meter_json(meter))
 
     return write.once(effect)
 

@@ -25,10 +25,11 @@ from farthing.api.web import (
     QueryDocument,
     TenantId,
     body,
+    created,
+    creates,
     found,
     found_page,
 )
-from farthing.catalog.model import Outcome
 from farthing.payments.content import dispute_json, refund_json
 from farthing.payments.evidence import evidence_of, parse_decision
 from farthing.payments.model import DisputeState
@@ -52,8 +53,7 @@ router = APIRouter(prefix="/v1", tags=["Payments"])
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": RefundDocument, "description": "The same refund stands already."},
-        201: {"model": RefundDocument},
+        **creates(RefundDocument, "The same refund stands already."),
         **WRITE_ONE,
     },
     openapi_extra=body("RefundBody"),
@@ -65,7 +65,7 @@ def create(write: JsonWrite) -> Response:
 
     def effect() -> Answer:
         refund, outcome = create_refund(services.books, write.tenant_id, write.body, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, refund_json(refund))
+        return created(outcome, refund_json(refund))
 
     return write.once(effect)
 

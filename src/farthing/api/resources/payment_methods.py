@@ -19,10 +19,11 @@ from farthing.api.web import (
     PathText,
     TenantId,
     body,
+    created,
+    creates,
     found,
     found_page,
 )
-from farthing.catalog.model import Outcome
 from farthing.payments.content import method_json
 from farthing.payments.service import get_method, list_methods, put_method, remove_method
 
@@ -34,8 +35,7 @@ router = APIRouter(prefix="/v1/payment-methods", tags=["Payments"])
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": PaymentMethodDocument, "description": "The same one stands already."},
-        201: {"model": PaymentMethodDocument},
+        **creates(PaymentMethodDocument, "The same one stands already."),
         **WRITE_ONE,
     },
     openapi_extra=body("PaymentMethodBody"),
@@ -48,7 +48,7 @@ def create(write: JsonWrite) -> Response:
     def effect() -> Answer:
         gateways = services.gateways_of(write.tenant_id)
         method, outcome = put_method(services.books, write.tenant_id, write.body, gateways, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, method_json(method))
+        return created(outcome, method_json(method))
 
     return write.once(effect)
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
-from pydantic.config import JsonDict
 
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
@@ -18,6 +17,7 @@ from farthing.api.payment_documents import (
     ReconciliationDocument,
 )
 from farthing.api.web import (
+    INSTANT,
     READ,
     READ_ONE,
     WRITE,
@@ -29,10 +29,11 @@ from farthing.api.web import (
     QueryDocument,
     TenantId,
     body,
+    created,
+    creates,
     found,
     found_page,
 )
-from farthing.catalog.model import Outcome
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import parse_instant
 from farthing.kernel.reading import shown
@@ -51,7 +52,6 @@ from farthing.payments.service import (
 )
 
 MONTH = timedelta(days=31)
-_INSTANT: JsonDict = {"format": "date-time"}
 
 router = APIRouter(prefix="/v1", tags=["Payments"])
 
@@ -61,8 +61,7 @@ router = APIRouter(prefix="/v1", tags=["Payments"])
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": PaymentDocument, "description": "The same payment stands already."},
-        201: {"model": PaymentDocument},
+        **creates(PaymentDocument, "The same payment stands already."),
         **WRITE_ONE,
     },
     openapi_extra=body("PaymentBody"),
@@ -74,7 +73,7 @@ def create(write: JsonWrite) -> Response:
 
     def effect() -> Answer:
         payment, outcome = create_payment(services.books, write.tenant_id, write.body, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, payment_json(payment))
+        return created(outcome, payment_json(payment))
 
     return write.once(effect)
 
@@ -183,13 +182,13 @@ class ReconciliationQuery(QueryDocument):
     start: str | None = Field(
         None,
         max_length=64,
-        json_schema_extra=_INSTANT,
+        json_schema_extra=INSTANT,
         description="The first moment that is in; absent: 31 days before the end.",
     )
     end: str | None = Field(
         None,
         max_length=64,
-        json_schema_extra=_INSTANT,
+        json_schema_extra=INSTANT,
         description="The first one that is not; absent: now.",
     )
 

@@ -21,6 +21,7 @@ from farthing.api.web import (
     QueryDocument,
     TenantId,
     body,
+    creates,
     found,
     found_page,
 )
@@ -40,8 +41,7 @@ router = APIRouter(prefix="/v1/plans", tags=["Plans"])
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": PlanDocument, "description": "The latest version is this plan already."},
-        201: {"model": PlanDocument},
+        **creates(PlanDocument, "The latest version is this plan already."),
         **WRITE,
     },
     openapi_extra=body("PlanBody"),

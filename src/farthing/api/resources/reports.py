@@ -7,12 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
-from pydantic.config import JsonDict
 
 from farthing.api.finance_documents import ClosingDocument, ClosingPage, RecognitionDocument, ReportDocument
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.web import (
+    INSTANT,
     READ,
     WRITE,
     House,
@@ -33,8 +33,6 @@ from farthing.ledger.service import close_period, period_closings
 
 router = APIRouter(tags=["Reports"])
 
-_INSTANT: JsonDict = {"format": "date-time"}
-
 
 class Form(StrEnum):
     """How a report is written."""
@@ -49,7 +47,7 @@ class AsOfQuery(QueryDocument):
     as_of: str | None = Field(
         None,
         max_length=64,
-        json_schema_extra=_INSTANT,
+        json_schema_extra=INSTANT,
         description="What took effect before; absent: everything.",
     )
     format: Form = Field(Form.JSON, description="`csv` gives the rows alone.")
@@ -62,14 +60,14 @@ class PeriodQuery(QueryDocument):
         None,
         alias="from",
         max_length=64,
-        json_schema_extra=_INSTANT,
+        json_schema_extra=INSTANT,
         description="Absent: from the beginning.",
     )
     end: str | None = Field(
         None,
         alias="to",
         max_length=64,
-        json_schema_extra=_INSTANT,
+        json_schema_extra=INSTANT,
         description="Before it; absent: everything.",
     )
     format: Form = Field(Form.JSON, description="`csv` gives the rows alone.")

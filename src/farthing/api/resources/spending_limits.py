@@ -17,9 +17,10 @@ from farthing.api.web import (
     PageQuery,
     TenantId,
     body,
+    created,
+    creates,
     found_page,
 )
-from farthing.catalog.model import Outcome
 from farthing.wallets.holds.content import limit_json
 from farthing.wallets.holds.lookup import list_limits
 from farthing.wallets.holds.model import SpendingLimit, Spent
@@ -40,8 +41,7 @@ class LimitsQuery(PageQuery):
     "",
     response_model=None,
     responses={
-        200: {"model": SpendingLimitDocument, "description": "It stood already and has this amount now."},
-        201: {"model": SpendingLimitDocument},
+        **creates(SpendingLimitDocument, "It stood already and has this amount now."),
         **WRITE_ONE,
     },
     openapi_extra=body("SpendingLimitBody"),
@@ -53,7 +53,7 @@ def put(write: JsonWrite) -> Response:
 
     def effect() -> Answer:
         limit, spent, outcome = put_limit(services.books, write.tenant_id, write.body, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, limit_json(limit, spent))
+        return created(outcome, limit_json(limit, spent))
 
     return write.once(effect)
 

@@ -28,10 +28,11 @@ from farthing.api.web import (
     PathText,
     TenantId,
     body,
+    created,
+    creates,
     found,
     found_page,
 )
-from farthing.catalog.model import Outcome
 from farthing.customers.content import one_off_json, subscription_document
 from farthing.customers.facts import fact_json, parse_refund
 from farthing.customers.life import (
@@ -60,8 +61,7 @@ router = APIRouter(prefix="/v1/subscriptions", tags=["Subscriptions"])
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": SubscriptionDocument, "description": "The same subscription stands already."},
-        201: {"model": SubscriptionDocument},
+        **creates(SubscriptionDocument, "The same subscription stands already."),
         **WRITE,
     },
     openapi_extra=body("SubscriptionBody"),
@@ -76,7 +76,7 @@ def create(write: JsonWrite) -> Response:
             services.books, write.tenant_id, write.body, services.now()
         )
         document = subscription_document(subscription, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, document)
+        return created(outcome, document)
 
     return write.once(effect)
 
@@ -148,8 +148,7 @@ def cancel(key: PathText, write: JsonWrite) -> Response:
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": ChangeDocument, "description": "The change was made already."},
-        201: {"model": ChangeDocument},
+        **creates(ChangeDocument, "The change was made already."),
         **WRITE_ONE,
     },
     openapi_extra=body("ChangeBody"),
@@ -163,7 +162,7 @@ def change(key: PathText, write: JsonWrite) -> Response:
         _, fact, outcome = change_subscription(
             services.books, write.tenant_id, key, write.body, services.now()
         )
-        return Answer(201 if outcome is Outcome.CREATED else 200, fact_json(fact))
+        return created(outcome, fact_json(fact))
 
     return write.once(effect)
 
@@ -207,8 +206,7 @@ def withdraw(key: PathText, change_id: ChangeId, write: BodilessWrite) -> Respon
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": OneOffDocument, "description": "The same charge stands already."},
-        201: {"model": OneOffDocument},
+        **creates(OneOffDocument, "The same charge stands already."),
         **WRITE_ONE,
     },
     openapi_extra=body("OneOffBody"),
@@ -220,7 +218,7 @@ def charge(key: PathText, write: JsonWrite) -> Response:
 
     def effect() -> Answer:
         made, outcome = charge_once(services.books, write.tenant_id, key, write.body, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, one_off_json(made, None))
+        return created(outcome, one_off_json(made, None))
 
     return write.once(effect)
 

@@ -21,9 +21,10 @@ from farthing.api.web import (
     PathText,
     TenantId,
     body,
+    created,
+    creates,
     found_page,
 )
-from farthing.catalog.model import Outcome
 from farthing.customers.terms.service import add_commitment, redeem_coupon
 from farthing.invoicing.service import list_commitments, list_redemptions
 
@@ -35,8 +36,7 @@ router = APIRouter(prefix="/v1/subscriptions/{key}", tags=["Coupons and commitme
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": RedemptionDocument, "description": "The subscription redeemed it already."},
-        201: {"model": RedemptionDocument},
+        **creates(RedemptionDocument, "The subscription redeemed it already."),
         **WRITE_ONE,
     },
     openapi_extra=body("RedemptionBody"),
@@ -50,7 +50,7 @@ def redeem(key: PathText, write: JsonWrite) -> Response:
         redemption, outcome = redeem_coupon(services.books, write.tenant_id, key, write.body, services.now())
         states = list_redemptions(services.books, write.tenant_id, key)
         (state,) = (one for one in states if one["coupon"] == redemption.coupon.key)
-        return Answer(201 if outcome is Outcome.CREATED else 200, state)
+        return created(outcome, state)
 
     return write.once(effect)
 
@@ -73,8 +73,7 @@ def list_redeemed(
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": CommitmentDocument, "description": "The same commitment stands already."},
-        201: {"model": CommitmentDocument},
+        **creates(CommitmentDocument, "The same commitment stands already."),
         **WRITE_ONE,
     },
     openapi_extra=body("CommitmentBody"),
@@ -88,7 +87,7 @@ def commit(key: PathText, write: JsonWrite) -> Response:
         commitment, outcome = add_commitment(services.books, write.tenant_id, key, write.body, services.now())
         states = list_commitments(services.books, write.tenant_id, key)
         (state,) = (one for one in states if one["key"] == commitment.key)
-        return Answer(201 if outcome is Outcome.CREATED else 200, state)
+        return created(outcome, state)
 
     return write.once(effect)
 

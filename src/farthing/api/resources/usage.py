@@ -4,10 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
-from pydantic.config import JsonDict
 
 from farthing.api.documents import UsageDocument
-from farthing.api.web import House, QueryDocument, TenantId, found, problems
+from farthing.api.web import INSTANT, House, QueryDocument, TenantId, found, problems
 from farthing.kernel.errors import LimitExceeded
 from farthing.kernel.instant import format_instant, parse_instant, parse_timezone
 from farthing.kernel.quantity import trimmed
@@ -19,7 +18,6 @@ USAGE_ROWS_MAX = 10_000
 """Rows in one answer over HTTP."""
 FILTERS_MAX = 16
 
-_INSTANT: JsonDict = {"format": "date-time"}
 
 router = APIRouter(prefix="/v1/usage", tags=["Usage"])
 
@@ -29,9 +27,9 @@ class UsageParameters(QueryDocument):
 
     meter: str = Field(max_length=256, description="The key of the meter.")
     from_: str = Field(
-        alias="from", max_length=64, json_schema_extra=_INSTANT, description="First instant in."
+        alias="from", max_length=64, json_schema_extra=INSTANT, description="First instant in."
     )
-    to: str = Field(max_length=64, json_schema_extra=_INSTANT, description="First instant out.")
+    to: str = Field(max_length=64, json_schema_extra=INSTANT, description="First instant out.")
     customer: str | None = Field(
         None, max_length=256, description="Only this customer's; everybody's if absent."
     )

@@ -29,10 +29,11 @@ from farthing.api.web import (
     PathText,
     TenantId,
     body,
+    created,
+    creates,
     found,
     found_page,
 )
-from farthing.catalog.model import Outcome
 from farthing.kernel.quantity import trimmed
 from farthing.kernel.reading import Faults, Fields, parse_text
 from farthing.wallets.service import (
@@ -63,8 +64,7 @@ class WalletQuery(PageQuery):
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": WalletDocument, "description": "The same wallet stands already."},
-        201: {"model": WalletDocument},
+        **creates(WalletDocument, "The same wallet stands already."),
         **WRITE_ONE,
     },
     openapi_extra=body("WalletBody"),
@@ -78,7 +78,7 @@ def create(write: JsonWrite) -> Response:
         now = services.now()
         wallet, outcome = create_wallet(services.books, write.tenant_id, write.body, now)
         made = get_wallet(services.books, write.tenant_id, wallet.key, now)
-        return Answer(201 if outcome is Outcome.CREATED else 200, wallet_document(made))
+        return created(outcome, wallet_document(made))
 
     return write.once(effect)
 
@@ -128,8 +128,9 @@ def update(key: PathText, write: JsonWrite) -> Response:
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": GrantDocument, "description": "The same grant stands already."},
-        201: {"model": GrantDocument | RecurringGrantDocument},
+        **creates(
+            GrantDocument, "The same grant stands already.", new=GrantDocument | RecurringGrantDocument
+        ),
         **WRITE_ONE,
     },
     openapi_extra=body("GrantBody"),
@@ -141,7 +142,7 @@ def grant(key: PathText, write: JsonWrite) -> Response:
 
     def effect() -> Answer:
         granted, outcome = create_grant(services.books, write.tenant_id, key, write.body, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, granted_document(granted))
+        return created(outcome, granted_document(granted))
 
     return write.once(effect)
 
@@ -227,8 +228,7 @@ def history(
     status_code=201,
     response_model=None,
     responses={
-        200: {"model": TopUpDocument, "description": "The same top-up stands already."},
-        201: {"model": TopUpDocument},
+        **creates(TopUpDocument, "The same top-up stands already."),
         **WRITE_ONE,
     },
     openapi_extra=body("TopUpBody"),
@@ -240,7 +240,7 @@ def top_up(key: PathText, write: JsonWrite) -> Response:
 
     def effect() -> Answer:
         made, outcome = request_top_up(services.books, write.tenant_id, key, write.body, services.now())
-        return Answer(201 if outcome is Outcome.CREATED else 200, made)
+        return created(outcome, made)
 
     return write.once(effect)
 
