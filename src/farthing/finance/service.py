@@ -123,21 +123,20 @@ def recognise_revenue(books: Books, tenant_id: int, until: datetime, now: dateti
             "invalid_until", "lies in the future: what is to come is not earned yet", path="until"
         )
     with books.read_only(tenant_id) as conn:
-        before = rows.select_recognised_until(conn, tenant_id)
+        before = rows.select_recognised_until(conn, tenant_id) or BEGINNING
         lines = _deferred_lines(conn, tenant_id, until, before)
     # Lines of invoices that came since are looked at from their beginning: they may say what is past already.
-    fresh = BEGINNING if before is None else before - MARGIN
     facts = [
         fact
         for line in lines
-        for fact in recognitions(line, before if line.issued_at <= fresh else None, until)
+        for fact in recognitions(line, before if line.issued_at <= before - MARGIN else None, until)
     ]
     booked = 0
     for first in range(0, len(facts), TRANSFERS_PER_TRANSACTION):
         transfers = [revenue_recognised(fact) for fact in facts[first : first + TRANSFERS_PER_TRANSACTION]]
         with books.transaction(tenant_id) as conn:
             booked += post(conn, tenant_id, transfers, now).booked
-    if before is None or until > before:
+    if until > before:
         with books.transaction(tenant_id) as conn:
             rows.insert_recognition_run(conn, tenant_id, until, booked, now)
     return Recognised(until, booked)
@@ -151,11 +150,10 @@ def close_books(books: Books, tenant_id: int, until: datetime, reason: str, now:
 
 
 def _deferred_lines(
-    conn: BooksConnection, tenant_id: int, until: datetime, before: datetime | None
+    conn: BooksConnection, tenant_id: int, until: datetime, before: datetime
 ) -> list[DeferredLine]:
-    after = before or BEGINNING
-    fresh = BEGINNING if before is None or before == BEGINNING else before - MARGIN
-    return [DeferredLine(**row) for row in rows.select_deferred_lines(conn, tenant_id, until, after, fresh)]
+    found = rows.select_deferred_lines(conn, tenant_id, until, before, before - MARGIN)
+    return [DeferredLine(**row) for row in found]
 
 
 def _movements(

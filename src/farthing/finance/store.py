@@ -109,20 +109,21 @@ _OPEN_ITEMS = """
          WHERE tenant_id = %(tenant)s AND code = 'receivable'
     ), standing AS (
         -- What corrects an invoice is taken off that invoice, whatever document it has itself.
-        SELECT e.account_id, coalesce(substring(t.corrects FROM '^invoice:(.*)$'), t.reference) AS reference,
+        SELECT r.customer_id, r.currency,
+               coalesce(substring(t.corrects FROM '^invoice:(.*)$'), t.reference) AS reference,
                sum(e.amount) AS amount, min(t.effective_at) AS since
           FROM transfers t
          CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
+          JOIN receivable r USING (account_id)
          WHERE t.tenant_id = %(tenant)s AND t.effective_at < %(end)s
-         GROUP BY 1, 2 HAVING sum(e.amount) <> 0
+         GROUP BY 1, 2, 3 HAVING sum(e.amount) <> 0
     )
-    SELECT c.key AS customer, r.currency, s.reference, s.amount, s.since,
-           (i.document::jsonb ->> 'due_at')::timestamptz AS due_at
+    SELECT c.key AS customer, s.currency, s.reference, s.amount, s.since, b.due_at
       FROM standing s
-      JOIN receivable r USING (account_id)
-      JOIN customers c ON c.tenant_id = %(tenant)s AND c.customer_id = r.customer_id
+      JOIN customers c ON c.tenant_id = %(tenant)s AND c.customer_id = s.customer_id
       LEFT JOIN invoices i ON i.tenant_id = %(tenant)s AND i.number = s.reference
-     ORDER BY c.key, r.currency, s.reference
+      LEFT JOIN invoice_balances b ON b.tenant_id = %(tenant)s AND b.invoice_id = i.invoice_id
+     ORDER BY c.key, s.currency, s.reference
 """
 
 # What is left of an account at a moment by its kept balance, less what took effect since: not the way of the reports.
