@@ -4,15 +4,12 @@ It runs beside the doors in a process of its own. It may be killed at any moment
 committed it does again (law 4), and the doors go on acknowledging without it.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-import msgspec
 
 from farthing.db import Books
 from farthing.events.horizon import REMEMBERED_SECONDS, check_horizon
@@ -21,8 +18,8 @@ from farthing.events.rewrite import back_fill, compact
 from farthing.events.sealer import Sealer, only_sealer, seal_here, sweep
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
-from farthing.kernel.errors import Corrupt, FarthingError, Unavailable
-from farthing.kernel.instant import format_instant
+from farthing.events.trouble import report_trouble
+from farthing.kernel.errors import Corrupt, Unavailable
 
 IDLE_SECONDS = 0.2
 """How long it sleeps when everything is sealed: about the time from an event to its being counted."""
@@ -106,14 +103,14 @@ class _Engine:
                     pause_seconds = IDLE_SECONDS
                     self._clean_up(sealer)
             except Exception as error:
-                _report("sealing", error, self.clock())
+                report_trouble("sealing", error, self.clock())
                 if isinstance(error, Corrupt) or _is_of_the_disk(error):
                     raise
                 self.stop.wait(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
 
     def _say_rebuilt(self, tenant_id: int, damage: Corrupt) -> None:
-        _report("id index made anew", damage, self.clock(), tenant_id)
+        report_trouble("id index made anew", damage, self.clock(), tenant_id)
 
     def keep_up(self) -> None:
         """Beside sealing, in a thread of its own: rewrite segments as it is due, until told to stop.
@@ -126,7 +123,7 @@ class _Engine:
                     self._for_each_tenant("back fill", lambda tenant: self._back_fill(store, tenant))
                     self._for_each_tenant("compaction", lambda tenant: self._compact(store, tenant))
                 except Exception as error:  # noqa: BLE001  it is reported, and tried again or raised by the sealer
-                    _report("upkeep", error, self.clock())
+                    report_trouble("upkeep", error, self.clock())
                     if _is_of_the_disk(error):
                         self.disk_failure = error
                         return
@@ -158,23 +155,12 @@ class _Engine:
             except Exception as error:
                 if _is_of_the_disk(error):
                     raise
-                _report(task, error, self.clock(), tenant_id)
+                report_trouble(task, error, self.clock(), tenant_id)
 
 
 def _is_of_the_disk(error: Exception) -> bool:
     """Whether the disk failed, after which nothing is known about what was written. A full one has not failed."""
     return isinstance(error, OSError) and error.errno not in FULL_DISK
-
-
-def _report(task: str, error: Exception, now: datetime, tenant_id: int | None = None) -> None:
-    """One line of JSON for whoever reads the log."""
-    line: dict[str, object] = {"at": format_instant(now), "level": "error", "task": task}
-    if tenant_id is not None:
-        line["tenant_id"] = tenant_id
-    line["code"] = error.code if isinstance(error, FarthingError) else type(error).__name__
-    line["message"] = str(error)
-    sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
-    sys.stderr.flush()
 
 
 def seal_what_waits(

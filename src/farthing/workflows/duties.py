@@ -6,16 +6,13 @@ a thread of its own in the engine's process: neither sealing nor another duty wa
 that it talks to.
 """
 
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import msgspec
-
+from farthing.events.trouble import report_trouble
 from farthing.kernel.errors import FarthingError
-from farthing.kernel.instant import format_instant
 
 LOOK_SECONDS_MIN = 0.25
 LOOK_SECONDS_MAX = 10.0
@@ -47,7 +44,7 @@ class DutyRound:
     """Does what is due, and remembers when each duty is due again for each tenant."""
 
     def __init__(
-        self, duties: Sequence[Duty], report: Callable[[str, int, Exception, datetime], None]
+        self, duties: Sequence[Duty], report: Callable[[str, Exception, datetime, int], None]
     ) -> None:
         self._duties = duties
         self._report = report
@@ -71,7 +68,7 @@ class DutyRound:
                     if isinstance(error, MemoryError):  # nothing done after it can be relied on
                         raise
                     due.failures += 1
-                    self._report(duty.name, tenant_id, error, now)
+                    self._report(duty.name, error, now, tenant_id)
                 due.at = clock() + timedelta(seconds=_pause_seconds(duty, due.failures))
 
 
@@ -94,28 +91,15 @@ def begin_duties(
 def _run_duty(
     duty: Duty, tenant_ids: Callable[[], Sequence[int]], clock: Callable[[], datetime], stop: threading.Event
 ) -> None:
-    round_ = DutyRound([duty], _say)
+    round_ = DutyRound([duty], report_trouble)
     look_seconds = min(max(duty.every_seconds / 4, LOOK_SECONDS_MIN), LOOK_SECONDS_MAX)
     while not stop.wait(look_seconds):
         try:
             round_.do_due(tenant_ids(), clock, stop)
         except FarthingError as error:  # the books do not answer: who the tenants are is not known
-            _say(duty.name, 0, error, clock())
+            report_trouble(duty.name, error, clock())
             stop.wait(BOOKS_PAUSE_SECONDS)
 
 
 def _pause_seconds(duty: Duty, failures: int) -> float:
     return duty.every_seconds * min(1 << failures, PAUSE_FACTOR_MAX)
-
-
-def _say(task: str, tenant_id: int, error: Exception, now: datetime) -> None:
-    line = {
-        "at": format_instant(now),
-        "level": "error",
-        "task": task,
-        "tenant_id": tenant_id,
-        "code": error.code if isinstance(error, FarthingError) else type(error).__name__,
-        "message": str(error),
-    }
-    sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
-    sys.stderr.flush()

@@ -27,7 +27,7 @@ class World:
 
     def round(self, *duties: Duty) -> DutyRound:
         return DutyRound(
-            duties, lambda name, tenant, error, _now: self.reported.append((name, tenant, str(error)))
+            duties, lambda name, error, _now, tenant: self.reported.append((name, tenant, str(error)))
         )
 
     def run(self, round_: DutyRound, seconds: list[int], tenants: tuple[int, ...] = (1,)) -> None:
