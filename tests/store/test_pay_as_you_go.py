@@ -21,6 +21,7 @@ from farthing.db.outbox import facts_after
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing.accrued.service import Charged, charge_accrued, list_accrued
 from farthing.invoicing.checks import check_numbers
+from farthing.invoicing.credit_notes.service import void_invoice
 from farthing.invoicing.interim_checks import check_interims
 from farthing.invoicing.service import explain_line, invoice_documents
 from farthing.kernel.checked import Checked
@@ -83,6 +84,23 @@ def test_a_charge_at_the_threshold_and_the_rest_at_the_end(world: World) -> None
         "charge.due",
         "charge.due",
     ]
+
+
+def test_what_a_voided_charge_billed_is_billed_again(world: World) -> None:
+    """151 tokens are 50.283: charged, voided, charged again under the same number within the period, voided again."""
+    world.furnish([plan(CENT, collection=FIFTY)], [{"customer": "acme", "plan": "payg"}])
+    world.use("acme", "2026-01-05", "151")
+    (first,) = documents(world, charge(world, "2026-01-06").issued)
+    void_invoice(world.books, world.tenant_id, first["number"], "a test", instant("2026-01-07"))
+    assert check_interims(world.books, world.tenant_id).findings == ()
+    world.use("acme", "2026-01-08", "1")  # news, so that the engine looks: 152 tokens are 50.616
+    (again,) = documents(world, charge(world, "2026-01-09").issued)
+    assert (again["total"], again["interim"]["sequence"]) == ("50.61", 1)
+    assert [line["kind"] for line in again["lines"]] == ["usage", "carried"]
+    void_invoice(world.books, world.tenant_id, again["number"], "once more", instant("2026-01-10"))
+    (last,) = documents(world, world.bill("2026-02-01").issued)
+    assert (last["total"], [line["kind"] for line in last["lines"]]) == ("50.62", ["usage"])
+    assert check_interims(world.books, world.tenant_id).findings == ()
 
 
 def test_what_has_waited_long_enough_is_charged_however_little_it_is(world: World) -> None:

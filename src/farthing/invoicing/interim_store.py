@@ -29,7 +29,7 @@ def select_billed_before(conn: BooksConnection, tenant_id: int, bills: Iterable[
 
 
 def select_billed(conn: BooksConnection, tenant_id: int, since: Mapping[int, datetime]) -> Billed:
-    """The interim invoices of these subscriptions, by subscription and start of the period, in order.
+    """The interim invoices of these subscriptions that hold, by subscription and start of the period, in order.
 
     since: by subscription, the start of the first period that matters.
     """
@@ -40,8 +40,8 @@ def select_billed(conn: BooksConnection, tenant_id: int, since: Mapping[int, dat
                CASE WHEN i.sequence = max(i.sequence) OVER (PARTITION BY i.subscription_id, i.period_start)
                     THEN i.document END
           FROM unnest(%(ids)s::bigint[], %(since)s::timestamptz[]) AS given (subscription_id, since)
-          JOIN invoices i ON i.tenant_id = %(tenant_id)s AND i.reason = 'interim'
-                         AND i.subscription_id = given.subscription_id AND i.period_start >= given.since
+          JOIN standing_invoices i ON i.tenant_id = %(tenant_id)s AND i.reason = 'interim'
+                                  AND i.subscription_id = given.subscription_id AND i.period_start >= given.since
          ORDER BY i.subscription_id, i.period_start, i.sequence
         """,
         {"tenant_id": tenant_id, "ids": list(since), "since": list(since.values())},
@@ -97,14 +97,14 @@ def select_taken_off_wrongly(conn: BooksConnection, tenant_id: int, limit: int) 
         """
         WITH due AS (
             SELECT i.invoice_id, i.number, e.number AS interim, e.subtotal AS billed
-              FROM invoices e
-              JOIN invoices i ON i.tenant_id = e.tenant_id AND i.subscription_id = e.subscription_id
-                             AND i.period_start = e.period_start
-                             AND (i.reason = 'period' OR i.reason = 'interim' AND i.sequence > e.sequence)
+              FROM standing_invoices e
+              JOIN standing_invoices i ON i.tenant_id = e.tenant_id AND i.subscription_id = e.subscription_id
+                                      AND i.period_start = e.period_start
+                                      AND (i.reason = 'period' OR i.reason = 'interim' AND i.sequence > e.sequence)
              WHERE e.tenant_id = %(tenant_id)s AND e.reason = 'interim'
         ), made AS (
             SELECT i.invoice_id, i.number, l.adjustment_key AS interim, -sum(l.amount_exact) AS taken
-              FROM invoices i
+              FROM standing_invoices i
               JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
                                   AND l.adjustment = 'billed'
              WHERE i.tenant_id = %(tenant_id)s

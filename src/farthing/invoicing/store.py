@@ -108,13 +108,13 @@ def select_issued(
 
 
 def select_number_of(conn: BooksConnection, tenant_id: int, key: BillKey) -> DictRow | None:
-    """The number of the invoice of a bill, and when it was issued."""
+    """The number of the invoice of a bill that holds, and when it was issued."""
     return conn.execute(
         """
-        SELECT number, issued_at FROM invoices
-         WHERE tenant_id = %s AND subscription_id = %s AND period_start = %s AND reason = %s
+        SELECT number, issued_at FROM standing_invoices
+         WHERE tenant_id = %s AND subscription_id = %s AND period_start = %s AND reason = %s AND sequence = %s
         """,
-        [tenant_id, key.subscription_id, key.period_start, key.reason.value],
+        [tenant_id, key.subscription_id, key.period_start, key.reason.value, key.sequence],
     ).fetchone()
 
 
