@@ -169,6 +169,20 @@ def test_a_first_wallet_in_the_middle_of_a_period_finds_its_tier(world: WalletWo
     settled(world, paid="101.00")
 
 
+def test_what_was_used_before_the_first_wallet_is_remembered_by_its_dimensions(world: WalletWorld) -> None:
+    world.furnish([plan(BY_MODEL)], [ACME])
+    world.use("acme", "2026-01-05", "8", model="small")
+    world.wallet()
+    world.grant("order-1", "1000")
+    world.use("acme", "2026-01-09", "1", model="mini")
+    assert world.drawn("order-1") == 1
+    world.use("acme", "2026-01-10", "5", model="mini")
+    assert world.drawn("order-1") == 2, (
+        "8 of the tier of 10 were used by another model before the wallet was there"
+    )
+    settled(world, paid="10.00")
+
+
 def test_prices_of_single_events_are_drawn_by_the_duty(world: WalletWorld) -> None:
     furnished(world, PERCENT)
     world.use("acme", "2026-01-09", "100")

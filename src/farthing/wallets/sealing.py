@@ -51,6 +51,8 @@ LONGEST_PERIOD = timedelta(days=366)
 prepaid in. Of a period that is longer, its invoice puts right what that leaves out."""
 UNIT_AMOUNTS_MAX = 10_000
 """Amounts for one unit that are remembered of a rate card, by dimensions."""
+Positions = dict[ChargeKey, dict[str, Decimal]]
+"""Quantities by (subscription, period, rate card), then by dimensions."""
 _MOMENT = timedelta(microseconds=1)
 
 SettledHoldsOf = Callable[[BooksConnection, SealedBatch, datetime], Sequence[UsageCharge]]
@@ -179,8 +181,10 @@ class WalletDraws:
     ) -> Reckoned:
         """What the usage of a batch costs, by (subscription, period, rate card)."""
         climbing = {_key(period, card): (period, card) for period, card, _ in found if not card.in_proportion}
-        positions = self._positions(tenant_id, meters, climbing, now) if climbing else {}
-        moved: dict[tuple[ChargeKey, str], Decimal] = {}
+        known, told = self._positions(tenant_id, meters, climbing, now) if climbing else ({}, {})
+        positions = known | told
+        # What was told is kept whole: the next batch asks for positions, not for what was used before them.
+        moved = {(key, place): quantity for key, by in told.items() for place, quantity in by.items()}
         charges: list[UsageCharge] = []
         for period, card, some in found:
             key = _key(period, card)
@@ -206,15 +210,18 @@ class WalletDraws:
         meters: Mapping[str, Meter],
         climbing: Mapping[ChargeKey, tuple[DrawnPeriod, SealedCard]],
         now: datetime,
-    ) -> dict[ChargeKey, dict[str, Decimal]]:
-        """How much each of these had used before, by dimensions; of those that nothing can be told of, nothing."""
+    ) -> tuple[Positions, Positions]:
+        """How much each of these had used before, by dimensions: as it is kept, and as it is told for the first time.
+
+        Of those that nothing can be told of, nothing.
+        """
         with self.books.read_only(tenant_id) as conn:
             known = rows.select_positions(conn, tenant_id, climbing)
         unknown = {key: value for key, value in climbing.items() if key not in known}
         try:
-            return known | self._told(tenant_id, meters, unknown, now)
+            return known, self._told(tenant_id, meters, unknown, now)
         except Corrupt:
-            return known  # Sealing goes on; whoever bills is told.
+            return known, {}  # Sealing goes on; whoever bills is told.
 
     def _told(
         self,
@@ -222,13 +229,13 @@ class WalletDraws:
         meters: Mapping[str, Meter],
         unknown: Mapping[ChargeKey, tuple[DrawnPeriod, SealedCard]],
         now: datetime,
-    ) -> dict[ChargeKey, dict[str, Decimal]]:
+    ) -> Positions:
         """The same from everything that was sealed before."""
         keys = list(unknown)
         asked: dict[tuple[str, Detail], list[Span]] = {}
         for place, (period, card) in enumerate(unknown.values()):
             asked.setdefault((card.meter, card.detail), []).append(_span(place, period))
-        told: dict[ChargeKey, dict[str, Decimal]] = {key: {} for key in keys}
+        told: Positions = {key: {} for key in keys}
         for (meter, detail), spans in asked.items():
             for row in self._sealed_before(tenant_id, meters[meter], detail, spans, now):
                 told[keys[row.span_id]][_dimensions_text(row.dimensions)] = row.quantity
