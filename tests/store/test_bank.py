@@ -26,7 +26,7 @@ from farthing.payments.bank.service import (
 from farthing.payments.checks import check_payments
 from farthing.payments.model import State
 from farthing.payments.money_back.service import create_refund, list_disputes
-from farthing.payments.service import list_payments, put_method
+from farthing.payments.service import create_payment, list_payments, put_method, remove_method
 
 FORMATS = Path(__file__).parents[2] / ".." / "shared" / "data" / "bank-formats"
 IBANS = ("DE75512108001245126199", "NL91ABNA0417164300", "FR1420041010050500013M02606")
@@ -283,6 +283,21 @@ def test_a_file_of_debits_is_valid_and_the_same_when_written_again(house: Paymen
         export(house)
     assert refused.value.code == "nothing_to_collect"
     assert {one.state for one in list_payments(house.books, house.tenant_id, 0, 10)} == {State.PROCESSING}
+
+
+def test_a_payment_whose_mandate_was_removed_does_not_stand_in_the_way(house: PaymentsWorld) -> None:
+    """There is nothing else to collect, and yet it is learnt: a new mandate is used in the next file."""
+    house.owe({"acme": "100"}, currency="EUR")
+    mandates(house, "acme")
+    wanted = {"key": "p", "invoice": "INV-000001", "method": "acme-debit"}
+    create_payment(house.books, house.tenant_id, wanted, house.now)
+    remove_method(house.books, house.tenant_id, "acme-debit", house.now)
+    house.now = DUE - timedelta(days=1)
+    with pytest.raises(Conflict) as refused:
+        export(house)
+    assert refused.value.code == "nothing_to_collect"
+    (payment,) = list_payments(house.books, house.tenant_id, 0, 10)
+    assert (payment.state, payment.failure) == (State.FAILED, "method_removed")
 
 
 def test_debits_that_are_paid_come_back_and_are_refused(house: PaymentsWorld) -> None:

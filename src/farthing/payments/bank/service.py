@@ -304,15 +304,15 @@ def export_debits(
             for row in claimed
             if row["removed"]
         ]
-        claimed = [row for row in claimed if not row["removed"]]
-        if not claimed:
-            raise Conflict("nothing_to_collect", f"nothing is due by {collect_on} that a mandate covers")
-        batch_id = rows.insert_batch(conn, tenant_id, message_id, collect_on, creditor, now)
-        names = [(row["payment_id"], row["attempt"]) for row in claimed]
-        rows.insert_batch_payments(conn, tenant_id, batch_id, names)
+        names = [(row["payment_id"], row["attempt"]) for row in claimed if not row["removed"]]
+        if names:
+            batch_id = rows.insert_batch(conn, tenant_id, message_id, collect_on, creditor, now)
+            rows.insert_batch_payments(conn, tenant_id, batch_id, names)
         transfers: list[Transfer] = []
         told += [Told(payment, attempt, Outcome(Result.PROCESSING)) for payment, attempt in names]
         settle(conn, tenant_id, told, DunningPolicy(), f"file {message_id}", now, transfers)
+    if not names:  # What was learnt of removed mandates stays all the same.
+        raise Conflict("nothing_to_collect", f"nothing is due by {collect_on} that a mandate covers")
     return write_debits(books, tenant_id, message_id)
 
 
