@@ -19,8 +19,7 @@ from farthing.invoicing.model import Bill, Draft
 from farthing.invoicing.preview import is_open, pending
 from farthing.invoicing.service import Subscribed, draft_batches, subscribed_by
 from farthing.invoicing.wallets import card_totals, drawn_as_of
-from farthing.ledger.checking import TRANSFERS_MAX
-from farthing.ledger.service import post
+from farthing.ledger.service import post_all
 from farthing.usage.service import prepare_usage
 from farthing.wallets.draw_store import select_holders
 from farthing.wallets.draws import draw_to
@@ -56,9 +55,7 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
                 charges += _charges(draft, billed, meters, now)
     if charges:
         with books.transaction(tenant_id) as conn:
-            transfers = draw_to(conn, tenant_id, charges, now)
-            for begin in range(0, len(transfers), TRANSFERS_MAX):
-                post(conn, tenant_id, transfers[begin : begin + TRANSFERS_MAX], now)
+            post_all(conn, tenant_id, draw_to(conn, tenant_id, charges, now), now)
     return len(charges)
 
 

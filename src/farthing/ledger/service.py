@@ -17,7 +17,7 @@ from farthing.ledger import store as rows
 from farthing.ledger.balances import trial_balance_of
 from farthing.ledger.batch import Batch, batch_of, columns_of, refuse_conflicts
 from farthing.ledger.chart import Code, Kind
-from farthing.ledger.checking import check_transfers
+from farthing.ledger.checking import TRANSFERS_MAX, check_transfers
 from farthing.ledger.model import AccountBalance, BookedEntry, PeriodClosing, Posted, Transfer, TrialBalance
 
 LIST_LIMIT_MAX = 10_001
@@ -60,6 +60,12 @@ def post(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], n
         differing = [row for row in batch.rows if stands[row.transfer.key] != row.input_hash]
         refuse_conflicts(transfers, [row.transfer.key for row in differing])
     return Posted(booked, len(transfers) - booked)
+
+
+def post_all(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], now: datetime) -> None:
+    """Book any number of transfers in the caller's transaction, in as many statements as they take. See `post`."""
+    for first in range(0, len(transfers), TRANSFERS_MAX):
+        post(conn, tenant_id, transfers[first : first + TRANSFERS_MAX], now)
 
 
 def _insert(

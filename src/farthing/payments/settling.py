@@ -15,11 +15,10 @@ from farthing.db.outbox import Fact, announce
 from farthing.db.pool import BooksConnection
 from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import plain
-from farthing.ledger.checking import TRANSFERS_MAX
 from farthing.ledger.facts import PaymentFee, PaymentReceived
 from farthing.ledger.model import Transfer
 from farthing.ledger.recipes import payment_fee, payment_received
-from farthing.ledger.service import post
+from farthing.ledger.service import post_all
 from farthing.payments import settling_store as rows
 from farthing.payments.gateway import Outcome, Result
 from farthing.payments.model import Purpose, State
@@ -128,8 +127,7 @@ def book(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], n
     closed_until = rows.select_closed_until(conn, tenant_id) if transfers else None
     if closed_until is not None:
         transfers = [replace(one, effective_at=max(one.effective_at, closed_until)) for one in transfers]
-    for first in range(0, len(transfers), TRANSFERS_MAX):
-        post(conn, tenant_id, transfers[first : first + TRANSFERS_MAX], now)
+    post_all(conn, tenant_id, transfers, now)
 
 
 def apply_credits(conn: BooksConnection, tenant_id: int, now: datetime) -> int:

@@ -33,8 +33,7 @@ from farthing.events.typed_columns import wanted_columns
 from farthing.kernel.errors import Corrupt, FarthingError, Unavailable
 from farthing.kernel.instant import from_unix_microseconds
 from farthing.kernel.quantity import ONE, ZERO, exact
-from farthing.ledger.checking import TRANSFERS_MAX
-from farthing.ledger.service import post
+from farthing.ledger.service import post_all
 from farthing.rating import Price, Row, rate_rows
 from farthing.usage.billing_store import usage_by_span
 from farthing.usage.model import Detail, Span, UsageRow
@@ -104,8 +103,7 @@ class WalletDraws:
         if not charges:
             return
         transfers = draw_charges(conn, batch.tenant_id, charges, Cause.SEALED, batch.seal_id, now)
-        for begin in range(0, len(transfers), TRANSFERS_MAX):
-            post(conn, batch.tenant_id, transfers[begin : begin + TRANSFERS_MAX], now)
+        post_all(conn, batch.tenant_id, transfers, now)
 
     def _reckoned(self, batch: SealedBatch, now: datetime) -> Reckoned:
         file = batch.segment
