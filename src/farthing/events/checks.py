@@ -42,7 +42,7 @@ def check_conservation(books: Books, tenant_id: int) -> Checked:
     with books.read_only(tenant_id) as conn:
         sealed = rows.tally(conn, tenant_id)
         quarantined = sum(rows.quarantine_reasons(conn, tenant_id).values())
-        stored = sum(segment.events for segment in rows.segments(conn, tenant_id))
+        stored = sum(segment.events for segment in rows.segments(conn, tenant_id, with_voids=False))
         removed = removed_rows.removed_events(conn, tenant_id)
         indexed = sum(run.ids for run in rows.id_runs(conn, tenant_id))
         overdrawn = quarantine_rows.overdrawn_seals(conn, tenant_id)
@@ -180,7 +180,9 @@ def check_files(books: Books, data_dir: Path, tenant_id: int, progress: Progress
 
 def _files_in_force(books: Books, tenant_id: int) -> dict[str, bytes]:
     with books.read_only(tenant_id) as conn:
-        segments = {segment.path: segment.checksum for segment in rows.segments(conn, tenant_id)}
+        segments = {
+            segment.path: segment.checksum for segment in rows.segments(conn, tenant_id, with_voids=False)
+        }
         runs = {run.path: run.checksum for run in rows.id_runs(conn, tenant_id)}
     return {path: bytes(checksum) for path, checksum in (segments | runs).items()}
 
@@ -199,7 +201,9 @@ def _file_complaint(data_dir: Path, path: str, checksum: bytes) -> str:
 def check_counted_once(books: Books, store: EventStore, tenant_id: int) -> Checked:
     """Law 2: no two events in the segments have the same source and id."""
     with books.read_only(tenant_id) as conn:
-        paths = [store.data_dir / segment.path for segment in rows.segments(conn, tenant_id)]
+        paths = [
+            store.data_dir / segment.path for segment in rows.segments(conn, tenant_id, with_voids=False)
+        ]
     events, repeated = columns.repeated_events(store, [path for path in paths if path.exists()])
     findings = [
         f"the event {event_id!r} of {source!r} was counted {times} times"
@@ -215,12 +219,10 @@ def check_corrections(books: Books, store: EventStore, tenant_id: int) -> Checke
             conn, tenant_id, 0, CORRECTIONS_CHECKED_MAX, None
         )
         targets = {(row["target_source"], row["target_id"]): row for row in corrections}
-        chosen = finding.holding(conn, store, tenant_id, list(targets))
         segments = [
             segment
-            for segment in rows.segments(conn, tenant_id)
-            if (chosen is None or segment.segment_id in set(chosen))
-            and (store.data_dir / segment.path).exists()
+            for segment in finding.segments_holding(conn, store, tenant_id, list(targets))
+            if (store.data_dir / segment.path).exists()
         ]
     held = {(row["source"], row["id"]): row for row in finding.events_of(store, segments, list(targets))}
     findings = []

@@ -136,7 +136,7 @@ def way_of(books: Books, store: EventStore, tenant_id: int, identity: Identity) 
     log_dir = store.data_dir / "log"
     with books.read_only(tenant_id) as conn:
         sealed_to = rows.cursors(conn)
-        segments = _maybe_holding(conn, store, tenant_id, [identity])
+        segments = finding.segments_holding(conn, store, tenant_id, [identity])
         set_aside = finding.quarantined_with_id(conn, tenant_id, event_id, source, QUARANTINED_SHOWN_MAX)
         corrections = correction_rows.select_corrections_about(conn, tenant_id, identity)
         logged = list(sent_in(log_dir, tenant_id, event_id, source, sealed_to))[:ATTEMPTS_MAX]
@@ -202,24 +202,18 @@ def _order(place: tuple[int, str, str]) -> tuple[int, bytes, bytes]:
     return place[0], place[1].encode(), place[2].encode()
 
 
-def _maybe_holding(
-    conn: Connection, store: EventStore, tenant_id: int, identities: Sequence[Identity]
-) -> list[Segment]:
-    chosen = finding.holding(conn, store, tenant_id, identities)
-    segments = rows.segments(conn, tenant_id)
-    return (
-        segments if chosen is None else [segment for segment in segments if segment.segment_id in set(chosen)]
-    )
-
-
 def _maybe_holding_id(conn: Connection, store: EventStore, tenant_id: int, event_id: str) -> list[Segment]:
     sources = finding.known_sources(conn, tenant_id)
     unlisted = finding.segments_of_unlisted_sources(conn, tenant_id)
     if len(sources) > SOURCES_TRIED_MAX:
-        return rows.segments(conn, tenant_id)
+        return rows.segments(conn, tenant_id, with_voids=False)
     chosen = set(finding.holding(conn, store, tenant_id, [(source, event_id) for source in sources]) or ())
     chosen |= unlisted
-    return [segment for segment in rows.segments(conn, tenant_id) if segment.segment_id in chosen]
+    return [
+        segment
+        for segment in rows.segments(conn, tenant_id, with_voids=False)
+        if segment.segment_id in chosen
+    ]
 
 
 def _waiting(log_dir: Path, tenant_id: int, sealed_to: dict[str, int]) -> list[FoundEvent]:

@@ -31,7 +31,7 @@ def check_index(books: Books, store: EventStore, tenant_id: int, progress: Progr
     findings: list[str] = []
     with nothing_removed(store.data_dir):
         with books.read_only(tenant_id) as conn:
-            segments = rows.segments(conn, tenant_id)
+            segments = rows.segments(conn, tenant_id, with_voids=False)
             in_force = rows.id_runs(conn, tenant_id)
             corrections = correction_rows.correction_identities(conn, tenant_id)
         runs = [open_run(store.data_dir / run.path, run.run_id, run.ids) for run in in_force]

@@ -27,7 +27,7 @@ from farthing.events.store import duckdb as columns
 from farthing.events.store import merging
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
-from farthing.events.store.identities import row_identities, segment_identities
+from farthing.events.store.identities import row_identities
 from farthing.events.store.segment_file import SegmentFile
 from farthing.events.typed_columns import TypedColumns, wanted_columns
 from farthing.kernel.errors import Corrupt
@@ -51,7 +51,7 @@ def back_fill(
     """
     wanted = wanted_columns(all_meters(books, tenant_id))
     with books.read_only(tenant_id) as conn:
-        lacking = rows.segments(conn, tenant_id, lacking=wanted.names())
+        lacking = rows.segments(conn, tenant_id, lacking=wanted.names(), with_voids=False)
     damage: Corrupt | None = None
     for done, segment in enumerate(lacking):
         if progress:
@@ -86,7 +86,7 @@ def _merge_next(
     stopped: Stopped = lambda: False,
 ) -> int:
     with books.read_only(tenant_id) as conn:
-        in_force = rows.segments(conn, tenant_id)
+        in_force = rows.segments(conn, tenant_id, with_voids=False)
     wanted = set(wanted_columns(all_meters(books, tenant_id)).names())
     # Those that lack a column are rewritten first, by `back_fill`.
     ready = [segment for segment in in_force if wanted <= segment.columns.keys()]
@@ -126,7 +126,7 @@ def merge(
                 segment_id = _new_id("seg", now)
                 target = store.data_dir / segment_path(tenant_id, segment_id)
                 file = merging.write_merged(cursor, sources, target, kept, part)
-                ids = segment_identities(cursor, [target])
+                ids = row_identities(cursor, "read_parquet($1)", [str(target)])
                 made.append((segment_id, replace(file, id_filter=id_filter(ids.keys, ids.checks))))
     finally:
         cursor.close()

@@ -13,7 +13,6 @@ import duckdb
 from farthing.db import Books
 from farthing.events.corrections import Correcting, Identity
 from farthing.events.damage import damaged_segments
-from farthing.events.store import books as rows
 from farthing.events.store import correcting, finding
 from farthing.events.store import corrections as correction_rows
 from farthing.events.store.corrections import NewCorrection, VoidedEvent
@@ -85,12 +84,7 @@ class KnownCorrections:
         if not wanted:
             return [], set()
         with self._books.read_only(self._tenant_id) as conn:
-            holding = finding.holding(conn, self._store, self._tenant_id, wanted)
-            segments = [
-                segment
-                for segment in rows.segments(conn, self._tenant_id)
-                if holding is None or segment.segment_id in set(holding)
-            ]
+            segments = finding.segments_holding(conn, self._store, self._tenant_id, wanted)
         damaged = damaged_segments(self._store, segments)
         readable = [segment for segment in segments if segment.path not in damaged]
         found = [

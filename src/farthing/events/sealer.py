@@ -311,7 +311,7 @@ def rebuild_index(books: Books, store: EventStore, tenant_id: int, now: datetime
     """
     with books.read_only(tenant_id) as conn:
         old = rows.id_runs(conn, tenant_id)
-        segments = rows.segments(conn, tenant_id)
+        segments = rows.segments(conn, tenant_id, with_voids=False)
         removed = removed_events(conn, tenant_id)
         corrections = correction_rows.correction_identities(conn, tenant_id)
     if removed:
@@ -386,7 +386,7 @@ def _sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetim
     removed = 0
     for tenant_id in tenant_ids:
         with books.read_only(tenant_id) as conn:
-            named = {segment.path for segment in rows.segments(conn, tenant_id)}
+            named = {segment.path for segment in rows.segments(conn, tenant_id, with_voids=False)}
             named |= {run.path for run in rows.id_runs(conn, tenant_id)}
         for kind in ("segments", "ids"):
             for path in (data_dir / kind / str(tenant_id)).glob("*"):

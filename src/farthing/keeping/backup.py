@@ -174,7 +174,7 @@ def _in_force(moment: Moment) -> _InForce:
     events = 0
     for tenant_id in moment.tenant_ids:
         moment.bind(tenant_id)
-        segments = event_rows.segments(moment.conn, tenant_id)
+        segments = event_rows.segments(moment.conn, tenant_id, with_voids=False)
         files |= {segment.path: bytes(segment.checksum).hex() for segment in segments}
         files |= {run.path: bytes(run.checksum).hex() for run in event_rows.id_runs(moment.conn, tenant_id)}
         events += sum(segment.events for segment in segments)

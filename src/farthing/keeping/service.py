@@ -70,7 +70,9 @@ def remove_expired(
         days = store.select_keep_days(conn, tenant_id)
         if days is None:
             return Removal(0, 0, 0)
-        expired = event_rows.segments(conn, tenant_id, ended_before=now - timedelta(days=days))
+        expired = event_rows.segments(
+            conn, tenant_id, ended_before=now - timedelta(days=days), with_voids=False
+        )
         known = subjects(conn, tenant_id)
     spans = spans_table(_unbilled_spans(books, tenant_id, now)) if expired else None
     segments = events = unbilled = 0

@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from farthing.events.id_filter import probes
-from farthing.events.store.books import Connection, Segment
+from farthing.events.store.books import Connection, Segment, segments
 from farthing.events.store.duckdb import EventStore
-from farthing.events.store.identity_sql import HASHES, OWN_TIME, SEGMENT_FILES
+from farthing.events.store.identities import row_identities
+from farthing.events.store.identity_sql import OWN_TIME, SEGMENT_FILES
 from farthing.kernel.instant import unix_microseconds
 
 IDENTITIES_PROBED_MAX = 1_000
@@ -52,15 +53,26 @@ def holding(
     return [row["segment_id"] for row in found]
 
 
+def segments_holding(
+    conn: Connection, store: EventStore, tenant_id: int, wanted: Sequence[Identity]
+) -> list[Segment]:
+    """The segments in force that may hold one of these identities, in the order of their ids, without voids."""
+    chosen = holding(conn, store, tenant_id, wanted)
+    found = segments(conn, tenant_id, with_voids=False)
+    if chosen is None:
+        return found
+    may_hold = set(chosen)
+    return [segment for segment in found if segment.segment_id in may_hold]
+
+
 def _probes(store: EventStore, wanted: Sequence[Identity]) -> dict[str, list[int]]:
     cursor = store.cursor()
     try:
         cursor.register("wanted", _identity_table(wanted))
-        hashed = "SELECT event_identity(source, id) AS identity, 0::UHUGEINT AS content FROM wanted"
-        found = cursor.execute(f"SELECT {HASHES} FROM ({hashed})").fetchnumpy()
+        found = row_identities(cursor, "wanted")
     finally:
         cursor.close()
-    places = probes(found["key"].astype("u8"), found["check_bits"].astype("u8"))
+    places = probes(found.keys, found.checks)
     return {f"p{number}": [int(place) for place in some] for number, some in enumerate(places)}
 
 

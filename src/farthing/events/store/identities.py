@@ -46,10 +46,15 @@ def segment_identities(
     return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})", [files]).fetchnumpy())
 
 
-def row_identities(cursor: duckdb.DuckDBPyConnection) -> Identities:
-    """The hashes of `segment_rows` (content left out)."""
-    hashed = "SELECT event_identity(source, id) AS identity, 0::UHUGEINT AS content FROM segment_rows"
-    return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})").fetchnumpy())
+def row_identities(
+    cursor: duckdb.DuckDBPyConnection, rows: str = "segment_rows", parameters: Sequence[str] = ()
+) -> Identities:
+    """The hashes of rows with a source and an id, by their name or the function that reads them.
+
+    Content is left out: it takes reading and hashing all of `data`.
+    """
+    hashed = f"SELECT event_identity(source, id) AS identity, 0::UHUGEINT AS content FROM {rows}"
+    return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})", list(parameters)).fetchnumpy())
 
 
 def _identities(columns: Mapping[str, npt.NDArray[np.uint64]]) -> Identities:

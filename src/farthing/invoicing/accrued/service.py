@@ -98,7 +98,7 @@ def charge_accrued(books: Books, store: EventStore, tenant_id: int, now: datetim
             return done
     prepare_usage(books, store, tenant_id, now)
     with books.read_only(tenant_id) as conn:
-        segments = event_rows.segments(conn, tenant_id)
+        segments = event_rows.segments(conn, tenant_id, with_voids=False)
         news = _not_seen(segments, rows.select_segments_seen(conn, tenant_id))
         customers = customers_seen(store, conn, tenant_id, news)
         ids = rows.select_to_look_at(conn, tenant_id, now, customers, LOOK_AGAIN)
