@@ -231,11 +231,14 @@ def list_subscriptions(
 
 
 def subscriptions_begun(
-    books: Books, tenant_id: int, until: datetime
+    books: Books, tenant_id: int, until: datetime, customer_ids: Collection[int] | None = None
 ) -> tuple[list[Subscription], dict[int, Customer]]:
-    """Every subscription that begins before `until`, in order of key, and their customers by id."""
+    """Every subscription that begins before `until`, or those of these customers, and their customers by id.
+
+    The subscriptions are in order of key.
+    """
     with books.read_only(tenant_id) as conn:
-        subscriptions = store.select_subscriptions_begun(conn, tenant_id, until)
+        subscriptions = store.select_subscriptions_begun(conn, tenant_id, until, customer_ids)
         ids = {subscription.customer_id for subscription in subscriptions}
         return subscriptions, store.select_customers_by_id(conn, tenant_id, ids)
 

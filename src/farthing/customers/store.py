@@ -227,11 +227,14 @@ def select_subscriptions_after(
     return _subscriptions(conn, tenant_id, rows)
 
 
-def select_subscriptions_begun(conn: BooksConnection, tenant_id: int, until: datetime) -> list[Subscription]:
-    """Every subscription that begins before `until`, in order of key."""
+def select_subscriptions_begun(
+    conn: BooksConnection, tenant_id: int, until: datetime, customer_ids: Collection[int] | None = None
+) -> list[Subscription]:
+    """Every subscription that begins before `until`, or those of these customers, in order of key."""
+    of_customers = "" if customer_ids is None else " AND s.customer_id = ANY(%(ids)s)"
     rows = conn.execute(
-        _SUBSCRIPTIONS + " AND s.start_at < %(until)s ORDER BY s.key",
-        {"tenant_id": tenant_id, "until": until},
+        _SUBSCRIPTIONS + " AND s.start_at < %(until)s" + of_customers + " ORDER BY s.key",
+        {"tenant_id": tenant_id, "until": until, "ids": list(customer_ids or ())},
     ).fetchall()
     return _subscriptions(conn, tenant_id, rows)
 

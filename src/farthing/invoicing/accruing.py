@@ -16,7 +16,7 @@ from farthing.customers.timeline import lives_of
 from farthing.db import Books
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing.model import Bill, Draft
-from farthing.invoicing.preview import is_open, pending
+from farthing.invoicing.preview import is_open, pending_alone
 from farthing.invoicing.service import Subscribed, draft_batches, subscribed_by
 from farthing.invoicing.wallets import card_totals, drawn_as_of
 from farthing.ledger.service import post_all
@@ -36,7 +36,7 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
         holders = select_holders(conn, tenant_id)
     if not holders:
         return 0
-    billed = _of_holders(subscribed_by(books, tenant_id, now), holders)
+    billed = subscribed_by(books, tenant_id, now, holders)
     meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
     left_to_this = {
         one.subscription_id: one
@@ -47,7 +47,9 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
         return 0
     billed = Subscribed(list(left_to_this.values()), billed.customers, billed.plans, billed.terms)
     prepare_usage(books, store, tenant_id, now)
-    bills = pending(books, store, tenant_id, billed, now)
+    bills, _ = pending_alone(
+        books, tenant_id, billed, now
+    )  # Wallets pay for no late usage of issued periods.
     charges: list[UsageCharge] = []
     for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
         for draft in batch.drafts:
@@ -57,11 +59,6 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
         with books.transaction(tenant_id) as conn:
             post_all(conn, tenant_id, draw_to(conn, tenant_id, charges, now), now)
     return len(charges)
-
-
-def _of_holders(billed: Subscribed, holders: Mapping[int, str]) -> Subscribed:
-    kept = [one for one in billed.subscriptions if one.customer_id in holders]
-    return Subscribed(kept, billed.customers, billed.plans, billed.terms)
 
 
 def _has_others(billed: Subscribed, subscription: Subscription, meters: Mapping[str, Meter]) -> bool:

@@ -105,15 +105,22 @@ def only(billed: Subscribed, customer: str | None, subscription: str | None = No
 
 
 def pending(books: Books, store: EventStore, tenant_id: int, billed: Subscribed, now: datetime) -> list[Bill]:
-    """What is due and not issued, in the order of issue, and then the open periods."""
+    """What is due and not issued, in the order of issue, and then the open periods; late usage is on them."""
+    bills, standing = pending_alone(books, tenant_id, billed, now)
+    return with_corrections(books, store, tenant_id, bills, standing, billed.terms)
+
+
+def pending_alone(
+    books: Books, tenant_id: int, billed: Subscribed, now: datetime
+) -> tuple[list[Bill], list[Bill]]:
+    """The same without late usage, and the bills that were issued."""
     with books.read_only(tenant_id) as conn:
         ids = {one.subscription_id for one in billed.subscriptions}
         issued = rows.select_issued(conn, tenant_id, ids)
         one_offs = select_one_offs(conn, tenant_id, unbilled=True)
     missing, standing = parted(billed.due(now), issued)
     going_on = open_bills(billed.subscriptions, billed.customers, billed.plans, now, billed.terms)
-    bills = with_one_offs(missing + going_on, one_offs)
-    return with_corrections(books, store, tenant_id, bills, standing, billed.terms)
+    return with_one_offs(missing + going_on, one_offs), standing
 
 
 def is_open(bill: Bill, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice, product
@@ -129,11 +129,14 @@ class Subscribed:
         return due_bills(self.subscriptions, self.customers, self.plans, until, self.terms)
 
 
-def subscribed_by(books: Books, tenant_id: int, until: datetime) -> Subscribed:
-    """Everything about the subscriptions that begin by then."""
-    subscriptions, customers = subscriptions_begun(books, tenant_id, until + _MICROSECOND)
+def subscribed_by(
+    books: Books, tenant_id: int, until: datetime, customer_ids: Collection[int] | None = None
+) -> Subscribed:
+    """Everything about the subscriptions that begin by then: all of them, or those of these customers."""
+    subscriptions, customers = subscriptions_begun(books, tenant_id, until + _MICROSECOND, customer_ids)
     plans = plan_versions_by_id(books, tenant_id, versions_of(subscriptions))
-    return Subscribed(subscriptions, customers, plans, all_terms(books, tenant_id))
+    ids = None if customer_ids is None else [one.subscription_id for one in subscriptions]
+    return Subscribed(subscriptions, customers, plans, all_terms(books, tenant_id, ids))
 
 
 def versions_of(subscriptions: Iterable[Subscription]) -> set[int]:

@@ -66,7 +66,8 @@ def later_effects(
     start, end = min(one.start for one in billed), max(one.end for one in billed)
     segments = event_rows.segments(conn, tenant_id, start=start, end=end)
     check_segments(store, tenant_id, segments)
-    came = rows.came_later(store, segments, subjects(conn, tenant_id), _table(billed), start, end, most)
+    known = subjects(conn, tenant_id, {one.customer_id for one in billed})
+    came = rows.came_later(store, segments, known, _table(billed), start, end, most)
     voided = rows.voided_later(
         conn,
         tenant_id,

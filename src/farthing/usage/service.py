@@ -81,7 +81,7 @@ def _rows(
                 raise NotFound(
                     "customer_not_found", f"there is no customer {query.customer!r}", path="customer"
                 )
-        known = columns.subjects(conn, tenant_id, customer_id)
+        known = columns.subjects(conn, tenant_id, None if customer_id is None else [customer_id])
         keys = columns.customer_keys(conn, tenant_id) if "customer" in query.group_by else {}
         refuse_removed(conn, tenant_id, meter, query.start, query.end)
         named = None if query.customer is None else columns.subject_names(known)
@@ -112,7 +112,7 @@ def billable_usage(
         return iter(())
     start, end = min(span.start for span in spans), max(span.end for span in spans)
     segments = _segments(store, conn, tenant_id, meter, start, end, sealed_from=sealed_from)
-    known = columns.subjects(conn, tenant_id)
+    known = columns.subjects(conn, tenant_id, {span.customer_id for span in spans})
     return usage_by_span(store, segments, known, meter, detail, spans, until)
 
 
@@ -148,7 +148,7 @@ def events_behind(
     Each event: source, id, subject, time (RFC 3339), value (decimal text).
     """
     refuse_removed(conn, tenant_id, meter, start, end)
-    known = columns.subjects(conn, tenant_id, customer_id)
+    known = columns.subjects(conn, tenant_id, [customer_id])
     segments = _segments(store, conn, tenant_id, meter, start, end, columns.subject_names(known), sealed_from)
     total, found = columns.event_rows(
         store, segments, known, meter, start, end, dimensions, min(limit, EVENTS_SHOWN_MAX), clocks

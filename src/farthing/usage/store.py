@@ -4,7 +4,7 @@ Segments differ in how they type a number (whole or with decimals); those of one
 one scan, and the scans are put together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -35,15 +35,16 @@ _FIRST_THURSDAY_SECONDS = 3 * 86_400
 """1970 began on a Thursday; a week begins on Monday."""
 
 
-def subjects(conn: Connection, tenant_id: int, customer_id: int | None = None) -> pa.Table:
-    """Every subject that means a customer, as columns (subject, customer_id)."""
+def subjects(conn: Connection, tenant_id: int, customer_ids: Collection[int] | None = None) -> pa.Table:
+    """Every subject that means a customer, or one of these, as columns (subject, customer_id)."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         found = cursor.execute(
             """
             SELECT subject, customer_id FROM customer_subjects
-             WHERE tenant_id = %(tenant)s AND (%(customer)s::bigint IS NULL OR customer_id = %(customer)s)
+             WHERE tenant_id = %(tenant)s
+               AND (%(customers)s::bigint[] IS NULL OR customer_id = ANY(%(customers)s))
             """,
-            {"tenant": tenant_id, "customer": customer_id},
+            {"tenant": tenant_id, "customers": None if customer_ids is None else list(customer_ids)},
         ).fetchall()
     names, ids = zip(*found, strict=True) if found else ((), ())
     return pa.table({"subject": pa.array(names, pa.string()), "customer_id": pa.array(ids, pa.int64())})

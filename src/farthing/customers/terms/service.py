@@ -1,6 +1,6 @@
 """Use cases of terms, one subscription at a time. `customers/apply.py` writes those of whole files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -98,10 +98,12 @@ def get_terms(books: Books, tenant_id: int, subscription: str) -> tuple[Subscrip
     return found, terms.get(found.subscription_id, NO_TERMS)
 
 
-def all_terms(books: Books, tenant_id: int) -> dict[int, Terms]:
-    """The terms of every subscription that has any, by subscription id."""
+def all_terms(
+    books: Books, tenant_id: int, subscription_ids: Collection[int] | None = None
+) -> dict[int, Terms]:
+    """The terms of every subscription that has any, or of these, by subscription id."""
     with books.read_only(tenant_id) as conn:
-        return store.select_terms(conn, tenant_id)
+        return store.select_terms(conn, tenant_id, subscription_ids)
 
 
 def set_collection(
