@@ -41,11 +41,6 @@ def pdf_of(sheet: Mapping[str, Any], issued_at: str, seller: Mapping[str, Any]) 
     return pdf
 
 
-def compiler_of(document: Mapping[str, Any], seller: Mapping[str, Any]) -> typst.Compiler:
-    """The template with the data of this invoice, ready to be made into a PDF or pictures of its pages."""
-    return compiler_for(paper(document, seller), seller)
-
-
 def compiler_for(said: Mapping[str, Any], seller: Mapping[str, Any]) -> typst.Compiler:
     """The template with what `paper` said of a document."""
     sheet = json.dumps(dict(said) | {"logo": _logo(seller)}, ensure_ascii=False)

@@ -32,8 +32,6 @@ class State(StrEnum):
     """Called off before any call was under way: its invoice was paid otherwise."""
 
 
-OPEN_STATES = (State.REQUESTED, State.SENT, State.PROCESSING, State.ACTION_REQUIRED)
-
 EDGES: dict[State, frozenset[State]] = {
     State.REQUESTED: frozenset({State.SENT, State.CANCELLED, State.SUCCEEDED}),
     State.SENT: frozenset(

@@ -7,6 +7,7 @@ Retries count from the decline before; all others from the day the invoice was d
 facts in the outbox; a customer that has paid what was overdue is resumed by a fact, too.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +35,11 @@ def next_attempt(policy: DunningPolicy, attempts: int, code: str | None, now: da
     if code in FINAL_DECLINES or attempts > len(policy.retry_after_days):
         return None
     return now + timedelta(days=policy.retry_after_days[attempts - 1])
+
+
+def policy_of(kept: Mapping[str, Any] | None) -> DunningPolicy:
+    """The policy that is kept, or the one that holds where nobody said anything."""
+    return DunningPolicy() if kept is None else parse_policy(kept)
 
 
 def parse_policy(raw: object) -> DunningPolicy:

@@ -39,7 +39,7 @@ from farthing.payments.model import (
     Purpose,
     State,
 )
-from farthing.payments.schedule import DunningPolicy, parse_policy, policy_json
+from farthing.payments.schedule import DunningPolicy, parse_policy, policy_json, policy_of
 from farthing.payments.settling import book, receive
 from farthing.payments.writing_off import write_off_open
 
@@ -346,8 +346,7 @@ def write_off(books: Books, tenant_id: int, number: str, raw: object, now: datet
 def get_policy(books: Books, tenant_id: int) -> DunningPolicy:
     """How those who do not pay are treated."""
     with books.read_only(tenant_id) as conn:
-        found = rows.select_policy(conn, tenant_id)
-    return DunningPolicy() if found is None else parse_policy(found)
+        return policy_of(rows.select_policy(conn, tenant_id))
 
 
 def put_policy(books: Books, tenant_id: int, raw: object, now: datetime) -> DunningPolicy:

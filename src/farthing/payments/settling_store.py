@@ -94,17 +94,6 @@ def move_payments(
     ).fetchall()
 
 
-def touch_attempts(
-    conn: BooksConnection, tenant_id: int, payment_ids: Collection[int], now: datetime
-) -> None:
-    """The gateway was asked about these just now and knew nothing new."""
-    conn.execute(
-        "UPDATE payment_attempts SET asked_at = %s"
-        " WHERE tenant_id = %s AND payment_id = ANY(%s) AND outcome = 'open'",
-        [now, tenant_id, list(payment_ids)],
-    )
-
-
 def cancel_needless(conn: BooksConnection, tenant_id: int, now: datetime) -> int:
     """Call off payments that wait to be sent for invoices of which less is open by now."""
     return conn.execute(

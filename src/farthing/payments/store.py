@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from psycopg.rows import DictRow
@@ -219,21 +218,6 @@ def select_balances(conn: BooksConnection, tenant_id: int, numbers: Collection[s
         [tenant_id, list(numbers)],
     ).fetchall()
     return {row["number"]: row for row in rows}
-
-
-def select_credits(conn: BooksConnection, tenant_id: int, customer_id: int) -> dict[str, Decimal]:
-    """What stands to a customer's credit of its payments, by currency."""
-    rows = conn.execute(
-        """
-        SELECT currency, sum(amount - allocated - refunded - charged_back) AS credit
-          FROM payments
-         WHERE tenant_id = %s AND customer_id = %s AND state = 'succeeded' AND purpose <> 'top_up'
-           AND allocated + refunded + charged_back < amount
-         GROUP BY currency ORDER BY currency
-        """,
-        [tenant_id, customer_id],
-    ).fetchall()
-    return {row["currency"]: row["credit"] for row in rows}
 
 
 # ---- Dunning policies

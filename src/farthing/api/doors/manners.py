@@ -1,6 +1,6 @@
 """What differs between the doors for other systems' clients: how each is asked, and how it answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -93,6 +93,3 @@ def first_and_more(rejected: Sequence[Rejected]) -> str:
     """What is wrong with the first of them, and how many more there are."""
     more = len(rejected) - 1
     return f"{rejected[0].message}; and {more} more" if more else rejected[0].message
-
-
-FreshId = Callable[[], str]

@@ -22,8 +22,6 @@ from farthing.events.store.segment_file import SegmentFile, seal_file, segment_f
 ROW_GROUP_EVENTS = 61_440
 """Fewer than an unsorted segment has in a group: a customer's events are few, and a group is read as a whole."""
 
-WHOLE_NUMBER = "DECIMAL(18,0)"
-
 
 @dataclass(frozen=True, slots=True)
 class SortKey:

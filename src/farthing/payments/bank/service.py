@@ -34,7 +34,7 @@ from farthing.payments.collecting import store as collecting_rows
 from farthing.payments.disputing import Taken, open_disputes
 from farthing.payments.gateway import Outcome, Result
 from farthing.payments.model import BANK, SEPA, DisputeKind, Payment, Purpose, State
-from farthing.payments.schedule import DunningPolicy, parse_policy
+from farthing.payments.schedule import DunningPolicy, policy_of
 from farthing.payments.service import get_payment
 from farthing.payments.settling import Told, book, receive, settle
 from farthing.payments.settling_store import expect_many, lock_settling
@@ -68,8 +68,7 @@ def import_statement(books: Books, tenant_id: int, content: bytes, now: datetime
         lock_settling(conn, tenant_id)
         if sum(len(statement.entries) for statement in statements) >= MANY_ENTRIES:
             expect_many(conn)
-        found = payment_rows.select_policy(conn, tenant_id)
-        policy = DunningPolicy() if found is None else parse_policy(found)
+        policy = policy_of(payment_rows.select_policy(conn, tenant_id))
         transfers: list[Transfer] = []
         for statement in statements:
             _take(conn, tenant_id, statement, policy, now, done, transfers)

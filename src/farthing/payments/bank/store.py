@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 from psycopg.rows import DictRow
@@ -192,8 +191,3 @@ def select_batch_debits(conn: BooksConnection, tenant_id: int, batch_id: int) ->
         """,
         [tenant_id, batch_id],
     ).fetchall()
-
-
-def sum_of(rows: Sequence[DictRow]) -> Decimal:
-    """The amounts of rows together."""
-    return sum((row["amount"] for row in rows), Decimal(0))

@@ -23,7 +23,7 @@ from farthing.payments import store as payment_rows
 from farthing.payments.collecting import store as rows
 from farthing.payments.gateway import Charge, Gateway, Outcome, OutcomeUnknown, RefundOrder, Refused, Result
 from farthing.payments.refunding import RefundTold, settle_refunds
-from farthing.payments.schedule import DunningPolicy, parse_policy
+from farthing.payments.schedule import DunningPolicy, policy_of
 from farthing.payments.settling import NEVER_ARRIVED, Told, apply_credits, book, settle
 from farthing.payments.writing_off import write_off_open
 
@@ -71,8 +71,8 @@ def collect(
 ) -> Collected:
     """Charge invoices that are due, resolve what is unknown, send refunds, dun."""
     done = Collected()
-    policy = policy_in_force(books, tenant_id)
     with books.transaction(tenant_id) as conn:
+        policy = policy_of(payment_rows.select_policy(conn, tenant_id))
         settling_store.lock_settling(conn, tenant_id)
         settling_store.expect_many(conn)
         done.credited = apply_credits(conn, tenant_id, now)
@@ -87,16 +87,6 @@ def collect(
             house.refund(call, done)
     _dun(books, tenant_id, policy, now, done)
     return done
-
-
-def policy_in_force(books: Books, tenant_id: int) -> DunningPolicy:
-    """How those who do not pay are treated now."""
-    with books.read_only(tenant_id) as conn:
-        found = payment_rows.select_policy(conn, tenant_id)
-    return DunningPolicy() if found is None else parse_policy(found)
-
-
-_Call = Callable[[Callable[[_T], _R], Sequence[_T]], list[_R]]
 
 
 def _calling(callers: ThreadPoolExecutor) -> Any:

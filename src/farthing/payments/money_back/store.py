@@ -43,14 +43,6 @@ def select_refund(conn: BooksConnection, tenant_id: int, key: str) -> DictRow | 
     return conn.execute(_REFUNDS + " AND r.key = %(key)s", {"tenant_id": tenant_id, "key": key}).fetchone()
 
 
-def select_refunds_of(conn: BooksConnection, tenant_id: int, refund_ids: Collection[int]) -> list[DictRow]:
-    """These refunds, by id."""
-    return conn.execute(
-        _REFUNDS + " AND r.refund_id = ANY(%(ids)s) ORDER BY r.refund_id",
-        {"tenant_id": tenant_id, "ids": list(refund_ids)},
-    ).fetchall()
-
-
 def select_refunds_after(
     conn: BooksConnection, tenant_id: int, after: int, limit: int, payment: str | None
 ) -> list[DictRow]:

@@ -17,7 +17,7 @@ from farthing.payments.disputing import Taken, close_dispute, open_disputes
 from farthing.payments.gateway import EventKind, Gateway, Outcome, ProviderEvent, Result
 from farthing.payments.model import DisputeKind, DisputeState, State
 from farthing.payments.refunding import RefundTold, settle_refunds
-from farthing.payments.schedule import DunningPolicy, parse_policy
+from farthing.payments.schedule import DunningPolicy, policy_of
 from farthing.payments.settling import Told, book, settle
 from farthing.payments.settling_store import lock_settling
 from farthing.payments.webhooks import store as rows
@@ -74,10 +74,8 @@ def take_events(
         fresh = {event.event_id: event for event in events if event.event_id not in known}
         if not fresh:
             return Counter({NOTHING_NEW: len(events)})
-        found = payment_rows.select_policy(conn, tenant_id)
-        taking = _Taking(
-            conn, tenant_id, gateway, DunningPolicy() if found is None else parse_policy(found), now
-        )
+        policy = policy_of(payment_rows.select_policy(conn, tenant_id))
+        taking = _Taking(conn, tenant_id, gateway, policy, now)
         effects = taking.take(list(fresh.values()))
         rows.insert_events(
             conn,

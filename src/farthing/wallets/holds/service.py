@@ -19,15 +19,15 @@ from farthing.catalog.model import Outcome as Made
 from farthing.catalog.store import select_meters_after, select_plan_versions
 from farthing.customers.model import Subscription
 from farthing.customers.service import get_customer
-from farthing.customers.store import select_subscriptions
+from farthing.customers.store import select_subscriptions_of
 from farthing.customers.timeline import lives_of
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.kernel.errors import Conflict, FarthingError, NotFound, Unavailable
 from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.reading import shown
+from farthing.wallets import draw_store
 from farthing.wallets.burn_down import Funds
-from farthing.wallets.draw_store import lock_open_grants
 from farthing.wallets.holds import limits_store as limit_rows
 from farthing.wallets.holds import store as rows
 from farthing.wallets.holds.decide import OLDEST_PERIOD, Decided, Ground, decide, spent_now, uses_of
@@ -47,6 +47,7 @@ from farthing.wallets.holds.model import (
 from farthing.wallets.holds.pricing import LadderKey, Use
 from farthing.wallets.holds.store import CustomerRow, Movement, Version
 from farthing.wallets.holds.terms import CustomerTerms
+from farthing.wallets.model import ChargeKey
 
 TRIES = 5
 """How often a batch is begun anew where another one came in between."""
@@ -138,7 +139,7 @@ class Authorizations:
         ends = {asked.key for asked in batch if not isinstance(asked, Authorize)}
         customers, version = rows.select_customers(conn, tenant_id, names, ends)
         by_id = self._terms(conn, tenant_id, customers, version)
-        grants = lock_open_grants(conn, tenant_id, by_id)
+        grants = draw_store.lock_open_grants(conn, tenant_id, by_id)
         limited = [customer.customer_id for customer in customers if customer.limited]
         limits = limit_rows.lock_limits(conn, tenant_id, limited) if limited else {}
         keys = ends | {asked.key for asked in batch if isinstance(asked, Authorize) and not asked.check}
@@ -195,17 +196,18 @@ class Authorizations:
         if not uses:
             return
         cards = {
-            (use.charged.subscription_id, use.charged.period.start, use.charged.card.key): use.charged.card
+            ChargeKey(
+                use.charged.subscription_id, use.charged.period.start, use.charged.card.key
+            ): use.charged.card
             for use in uses
         }
         sealed: dict[LadderKey, Decimal] = {}
-        for subscription_id, start, card, dimensions, quantity in rows.select_positions(
-            conn, tenant_id, list(cards)
-        ):
-            told = msgspec.json.decode(dimensions) if dimensions else {}
-            for ladder in ladders_of(cards[subscription_id, start, card].price, told, None):
-                key = (subscription_id, start, card, ladder.name)
-                sealed[key] = sealed.get(key, ZERO) + quantity
+        for of, quantities in draw_store.select_positions(conn, tenant_id, cards).items():
+            for dimensions, quantity in quantities.items():
+                told = msgspec.json.decode(dimensions) if dimensions else {}
+                for ladder in ladders_of(cards[of].price, told, None):
+                    key = (of.subscription_id, of.period_start, of.rate_card, ladder.name)
+                    sealed[key] = sealed.get(key, ZERO) + quantity
         ground.sealed = sealed
         ground.climbing = rows.select_climbing(conn, tenant_id, list(ground.by_id))
 
@@ -235,10 +237,9 @@ def _holders(
 def _read_terms(
     conn: BooksConnection, tenant_id: int, customers: Sequence[CustomerRow]
 ) -> list[CustomerTerms]:
-    keys = rows.select_subscription_keys(conn, tenant_id, [customer.customer_id for customer in customers])
     by_customer: dict[int, list[Subscription]] = {}
     versions: set[int] = set()
-    for subscription in select_subscriptions(conn, tenant_id, keys).values():
+    for subscription in select_subscriptions_of(conn, tenant_id, [one.customer_id for one in customers]):
         by_customer.setdefault(subscription.customer_id, []).append(subscription)
         versions |= {stretch.plan_version_id for life in lives_of(subscription) for stretch in life.stretches}
     plans = {

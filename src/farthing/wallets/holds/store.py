@@ -193,17 +193,6 @@ def select_changed_customers(
     return {row[0] for row in rows}
 
 
-def select_subscription_keys(
-    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
-) -> list[str]:
-    """The keys of all subscriptions of these customers."""
-    rows = conn.cursor(row_factory=tuple_row).execute(
-        "SELECT key FROM subscriptions WHERE tenant_id = %s AND customer_id = ANY(%s) ORDER BY subscription_id",
-        [tenant_id, list(customer_ids)],
-    )
-    return [row[0] for row in rows]
-
-
 def select_holders(conn: BooksConnection, tenant_id: int, subjects: Collection[str]) -> dict[str, int]:
     """The customers that these subjects mean."""
     rows = conn.cursor(row_factory=tuple_row).execute(
@@ -211,28 +200,6 @@ def select_holders(conn: BooksConnection, tenant_id: int, subjects: Collection[s
         [tenant_id, list(subjects)],
     )
     return dict(rows.fetchall())
-
-
-def select_positions(
-    conn: BooksConnection, tenant_id: int, periods: Collection[tuple[int, datetime, str]]
-) -> list[tuple[int, datetime, str, str, Decimal]]:
-    """What is counted of these (subscription, period start, rate card): with the dimensions, and how much."""
-    rows = conn.cursor(row_factory=tuple_row).execute(
-        """
-        SELECT p.subscription_id, p.period_start, p.rate_card, p.dimensions, p.quantity
-          FROM unnest(%(subscriptions)s::bigint[], %(starts)s::timestamptz[], %(cards)s::text[])
-               AS given (subscription_id, period_start, rate_card)
-          JOIN usage_positions p ON p.tenant_id = %(tenant_id)s AND p.subscription_id = given.subscription_id
-                                AND p.period_start = given.period_start AND p.rate_card = given.rate_card
-        """,
-        {
-            "tenant_id": tenant_id,
-            "subscriptions": [subscription_id for subscription_id, *_ in periods],
-            "starts": [start for _, start, _ in periods],
-            "cards": [card for *_, card in periods],
-        },
-    )
-    return rows.fetchall()
 
 
 def select_climbing(
