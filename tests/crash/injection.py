@@ -18,7 +18,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,9 +40,9 @@ class Plan:
     """A fault that waits for its moment.
 
     call: write, fdatasync, fsync, open (one that makes a file), unlink, rename, copy (a segment being
-    written), commit, committed, or any. path: what the file's path must contain, or the name of the thread that
-    commits: the engine seals in its main thread. nth counts from 1, from when it is armed. times: how many
-    calls from then on fail (errors only). others: processes that a power cut takes along.
+    written), commit, committed (both of a transaction that wrote), or any. path: what the file's path must contain,
+    or the name of the thread that commits: the engine seals in its main thread. nth counts from 1, from when it is
+    armed. times: how many calls from then on fail (errors only). others: processes that a power cut takes along.
     """
 
     number: int
@@ -120,6 +120,12 @@ class Injector:
             if plan.action == "power":
                 self._cut_power(plan)
             return plan.action
+
+    def awaits(self, calls: Collection[str], path: str) -> bool:
+        """Whether a fault waits for one of these calls."""
+        with self._lock:
+            plan = self._armed()
+            return plan is not None and plan.call in (*calls, "any") and plan.path in path
 
     def _armed(self) -> Plan | None:
         try:
@@ -327,17 +333,27 @@ def _install_names(injector: Injector) -> None:
 
 
 def _install_in_books(injector: Injector) -> None:
-    """The same around every commit; in place of a path, the name of the thread. Imports the database driver."""
+    """The same around every commit of what was written; in place of a path, the name of the thread.
+
+    Imports the database driver.
+    """
+    from psycopg.rows import scalar_row
     from psycopg.transaction import Transaction
 
     leave = Transaction.__exit__
 
+    def has_written(transaction: Transaction) -> bool:
+        asking = transaction.connection.cursor(row_factory=scalar_row)
+        return asking.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone() is True
+
     def exit_(self: Transaction, kind: Any, value: Any, trace: Any) -> bool:
         thread = threading.current_thread().name
-        if kind is None:
+        # A transaction that only read has nothing to lose: killing it would be a point that proves nothing.
+        counts = kind is None and injector.awaits(("commit", "committed"), thread) and has_written(self)
+        if counts:
             injector.meet("commit", thread)
         done = leave(self, kind, value, trace)
-        if kind is None:
+        if counts:
             injector.meet("committed", thread)
         return done
 

@@ -17,8 +17,9 @@ from farthing.db.tenants import create_tenant
 from farthing.events.model import VOID_TYPE
 from farthing.invoicing.checks import check_booked, check_documents, check_sums
 from farthing.invoicing.credit_notes.service import void_invoice
+from farthing.invoicing.explaining import explain_line
 from farthing.invoicing.preview import preview_billing
-from farthing.invoicing.service import explain_line, get_invoice, list_invoices
+from farthing.invoicing.service import get_invoice, list_invoices
 
 TIERED = {
     "key": "tokens",

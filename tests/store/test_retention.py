@@ -17,7 +17,7 @@ from farthing.events.rewrite import merge
 from farthing.events.sealer import sweep
 from farthing.events.store import books as event_rows
 from farthing.events.store.books import Segment
-from farthing.invoicing.service import explain_line
+from farthing.invoicing.explaining import explain_line
 from farthing.keeping.service import Removal, keep_days, remove_expired, set_keep_days
 from farthing.kernel.errors import Corrupt, InvalidInput, NotFound
 from farthing.usage.model import UsageQuery

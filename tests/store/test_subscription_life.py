@@ -26,8 +26,9 @@ from farthing.db.endpoint import Endpoint
 from farthing.db.external import given_postgres
 from farthing.db.migration import bundled_migrations, migrate
 from farthing.invoicing import service
+from farthing.invoicing.explaining import explain_line
 from farthing.invoicing.plan_migration import migrate_plan, migration_json
-from farthing.invoicing.service import explain_line, invoice_documents
+from farthing.invoicing.service import invoice_documents
 from farthing.kernel.errors import Conflict, FarthingError, InvalidInput
 
 DEARER = PER_TOKEN | {"price": {"model": "per_unit", "unit_price": "0.00001"}}

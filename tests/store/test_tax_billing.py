@@ -18,8 +18,9 @@ from farthing.catalog.service import put_coupon
 from farthing.customers.terms.service import redeem_coupon
 from farthing.db import Books
 from farthing.invoicing.checks import check_booked, check_documents, check_sums
+from farthing.invoicing.explaining import explain_line
 from farthing.invoicing.preview import preview_billing
-from farthing.invoicing.service import explain_line, get_invoice, list_invoices
+from farthing.invoicing.service import get_invoice, list_invoices
 from farthing.kernel.errors import InvalidInput, NotFound
 from farthing.ledger.service import trial_balance
 from farthing.tax.service import get_facts, import_rates, list_rates, put_facts, treatment_now

@@ -26,8 +26,9 @@ from farthing.cli.output import (
 from farthing.cli.paper import PaperFile, write_paper
 from farthing.cli.progress import progress_bar
 from farthing.events.sealer import seal_here
+from farthing.invoicing.explaining import explain_line
 from farthing.invoicing.paper_tax import tax_notes, tax_rows
-from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
+from farthing.invoicing.service import get_invoice, get_seller, list_invoices
 from farthing.invoicing.wording import in_unit
 from farthing.kernel.money import amount_text
 from farthing.payments.content import balance_json

@@ -1,21 +1,19 @@
-"""Use cases of invoicing: bill everyone, read invoices, explain a line, say who sells."""
+"""Use cases of invoicing: bill everyone, read invoices, say who sells."""
 
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, product
+from itertools import islice
 from typing import Any, TypeVar
 
-from farthing.catalog.coupon import coupon_json
-from farthing.catalog.model import Meter, Plan
-from farthing.catalog.service import all_meters, get_coupon, get_meter, get_plan, plan_versions_by_id
+from farthing.catalog.model import Plan
+from farthing.catalog.service import all_meters, plan_versions_by_id
 from farthing.customers.model import Customer, Subscription
 from farthing.customers.service import subscriptions_begun
 from farthing.customers.store import select_one_offs
 from farthing.customers.terms.collecting_store import select_own_collections
-from farthing.customers.terms.content import commitment_json
 from farthing.customers.terms.model import Terms
 from farthing.customers.terms.service import all_terms, get_terms
 from farthing.customers.terms.store import select_terms
@@ -30,20 +28,10 @@ from farthing.invoicing.adjustments import Carried, History, looks_back
 from farthing.invoicing.announcing import issued_facts
 from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.due import due_bills, parted, with_one_offs
-from farthing.invoicing.explain import (
-    Source,
-    adjustment_explanation,
-    explanation,
-    line_of,
-    plan_of_line,
-    queries_of_line,
-    rate_card_of,
-    usage_behind,
-)
 from farthing.invoicing.fees import cover_of_row, longest_full_period, may_bill_in_advance
 from farthing.invoicing.interim_store import select_billed_before
-from farthing.invoicing.late_usage import late_events, with_corrections
-from farthing.invoicing.model import Bill, BillingResult, Cover, Draft, LineKind
+from farthing.invoicing.late_usage import with_corrections
+from farthing.invoicing.model import Bill, BillingResult, Cover, Draft
 from farthing.invoicing.pdf import check_logo
 from farthing.invoicing.run import (
     ALREADY_ISSUED,
@@ -55,17 +43,15 @@ from farthing.invoicing.run import (
 from farthing.invoicing.seller import parse_seller, seller_on_document
 from farthing.invoicing.tax_reading import with_taxes
 from farthing.invoicing.terms_state import commitment_state, redemption_state
-from farthing.invoicing.usage_lines import MeterQuery
 from farthing.invoicing.usage_reading import usage_of
 from farthing.invoicing.wallets import paid_from_wallets
 from farthing.kernel.errors import NotFound
-from farthing.kernel.instant import format_instant, parse_instant
+from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import plain, trimmed
 from farthing.kernel.reading import shown
 from farthing.ledger.recipes import INVOICE_KEY_PREFIX
 from farthing.ledger.service import post
-from farthing.usage.model import Span, UsageRow
-from farthing.usage.service import billable_usage, events_behind, prepare_usage, refuse_removed
+from farthing.usage.service import prepare_usage
 
 BILLS_PER_QUERY = 50_000
 """Bills whose usage is asked for, and kept in memory, at once."""
@@ -295,7 +281,7 @@ def get_invoice(books: Books, tenant_id: int, number: str) -> dict[str, Any]:
     with books.read_only(tenant_id) as conn:
         found = rows.select_document(conn, tenant_id, number)
     if found is None:
-        raise _no_invoice(number)
+        raise no_invoice(number)
     document: dict[str, Any] = json.loads(found["document"])
     if found["voided_at"] is not None:
         voided_at = format_instant(found["voided_at"])
@@ -310,7 +296,7 @@ def invoice_documents(books: Books, tenant_id: int, numbers: Sequence[str]) -> I
             found = rows.select_documents(conn, tenant_id, some)
         for number in some:
             if number not in found:
-                raise _no_invoice(number)
+                raise no_invoice(number)
             yield json.loads(found[number])
 
 
@@ -341,112 +327,6 @@ def list_invoices(
         }
         for row in found
     ]
-
-
-def explain_line(
-    books: Books, store: EventStore, tenant_id: int, number: str, line: int, limit: int
-) -> dict[str, Any]:
-    """Where the number of one line comes from, down to the first `limit` events and how many there are.
-
-    A line that is made of other lines is explained by those, and by the coupon, commitment or minimum
-    behind it. Usage is asked for as it is now: `quantity_now` differs from `quantity_billed`, and `changed_since`
-    says so, where events arrived or aliases moved after the invoice was issued.
-
-    Raises NotFound `invoice_not_found`, `line_not_found`, `events_removed`.
-    """
-    with books.read_only(tenant_id) as conn:
-        found = rows.select_document(conn, tenant_id, number)
-    if found is None:
-        raise _no_invoice(number)
-    document: dict[str, Any] = json.loads(found["document"])
-    said = line_of(document, line)
-    if "adjustment" in said:
-        source = _source_of(books, tenant_id, document, said)
-        if said["kind"] == LineKind.CORRECTION:
-            source |= late_events(books, store, tenant_id, found["customer_id"], document, said, limit)
-        return adjustment_explanation(document, said, source)
-    if "one_off" in said:
-        return explanation(document, said, None, ())
-    plan = plan_of_line(document, said)
-    card = rate_card_of(get_plan(books, tenant_id, plan["key"], plan["version"]), said)
-    spans = [
-        Span(
-            0, found["customer_id"], parse_instant(time["start"], "start"), parse_instant(time["end"], "end")
-        )
-        for time in said.get("parts", [said["service_period"]])
-    ]
-    queries = queries_of_line(said, card)
-    meters = {query[0]: get_meter(books, tenant_id, query[0]) for query in queries}
-    with books.read_only(tenant_id) as conn:
-        for meter, span in product(meters.values(), spans):
-            refuse_removed(conn, tenant_id, meter, span.start, span.end)
-        usage = {
-            query: list(billable_usage(store, conn, tenant_id, meters[query[0]], query[1], spans))
-            for query in queries
-        }
-        sources = [
-            Source(
-                meters[query[0]],
-                used,
-                _first_events(conn, store, tenant_id, meters[query[0]], query, spans, used, limit),
-            )
-            for query, used in usage_behind(said, card, usage).items()
-        ]
-    return explanation(document, said, card, sources)
-
-
-def _source_of(
-    books: Books, tenant_id: int, document: Mapping[str, Any], line: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What a line that no rate card charges comes from: a coupon, a commitment or the plan's minimum."""
-    key = line["adjustment"]["key"]
-    match LineKind(line["kind"]):
-        case LineKind.COUPON:
-            return {"coupon": coupon_json(get_coupon(books, tenant_id, key)[0])}
-        case LineKind.MINIMUM:
-            return {"minimum": line["adjustment"]["committed"]}
-        case LineKind.BILLED:
-            return {"billed_on": key}
-        case LineKind.CARRIED:
-            return {"carried": line["amount_exact"]}
-        case LineKind.CORRECTION:
-            return {"corrects": key}
-        case _:
-            _, terms = get_terms(books, tenant_id, document["subscription"])
-            (commitment,) = (one for one in terms.commitments if one.key == key)
-            return {"commitment": commitment_json(commitment)}
-
-
-def _first_events(
-    conn: BooksConnection,
-    store: EventStore,
-    tenant_id: int,
-    meter: Meter,
-    query: MeterQuery,
-    spans: Sequence[Span],
-    usage: Sequence[UsageRow],
-    limit: int,
-) -> list[dict[str, Any]]:
-    """The first events of each time, and in it of each combination of dimensions, until there are enough."""
-    detail = query[1]
-    events: list[dict[str, Any]] = []
-    for span, row in product(spans, usage):
-        if len(events) >= limit:
-            break
-        dimensions = {name: row.dimensions.get(name) for name in detail.names}
-        events += events_behind(
-            store,
-            conn,
-            tenant_id,
-            meter,
-            span.customer_id,
-            span.start,
-            span.end,
-            dimensions,
-            limit - len(events),
-            detail.clocks,
-        )[1]
-    return events
 
 
 def list_redemptions(books: Books, tenant_id: int, subscription: str) -> list[dict[str, Any]]:
@@ -491,7 +371,8 @@ def put_seller(books: Books, tenant_id: int, raw: object) -> dict[str, Any]:
     return seller
 
 
-def _no_invoice(number: str) -> NotFound:
+def no_invoice(number: str) -> NotFound:
+    """What is said of an invoice that does not stand."""
     return NotFound("invoice_not_found", f"there is no invoice {shown(number)}")
 
 

@@ -19,8 +19,9 @@ from farthing.api.web import (
     found,
     found_page,
 )
+from farthing.invoicing.explaining import explain_line
 from farthing.invoicing.pdf import render_pdf
-from farthing.invoicing.service import explain_line, get_invoice, get_seller, list_invoices
+from farthing.invoicing.service import get_invoice, get_seller, list_invoices
 from farthing.payments.content import balance_json
 from farthing.payments.service import balances_of
 
