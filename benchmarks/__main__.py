@@ -78,7 +78,7 @@ def main() -> int:
     if asked.history:
         sizes = replace(sizes, history_events=asked.history)
     rows: dict[str, list[report.Row]] = {}
-    with Bench(sizes) as bench:
+    with Bench(sizes, asked.keep) as bench:
         place = machine.describe(bench.directory)
         for name in asked.only or BENCHMARKS:
             print(name, file=sys.stderr, flush=True)
@@ -114,6 +114,12 @@ def _arguments() -> argparse.Namespace:
         "--events", type=int, metavar="N", help=f"events of the month ({EVENTS:,}); the rest in proportion"
     )
     parser.add_argument("--history", type=int, metavar="N", help="events of the year that `history` asks")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="leave that year in DIR, and ask it where it is there already",
+    )
     parser.add_argument("--only", action="append", choices=BENCHMARKS, help="one of them; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every repetition, for comparisons")
     parser.set_defaults(events=EVENTS)

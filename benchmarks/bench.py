@@ -90,10 +90,14 @@ class Month:
 
 
 class Bench:
-    """The place of the measurements. `with Bench(sizes) as bench`: it is gone afterwards."""
+    """The place of the measurements. `with Bench(sizes) as bench`: it is gone afterwards.
 
-    def __init__(self, sizes: Sizes) -> None:
+    keep: a data directory of its own for the year of `history`, which stays.
+    """
+
+    def __init__(self, sizes: Sizes, keep: Path | None = None) -> None:
         self.sizes = sizes
+        self.keep = keep
         self._leaving = ExitStack()
 
     def __enter__(self) -> "Bench":

@@ -1,6 +1,6 @@
 """Asking for usage: what is refused, what follows customers and meters that come later, and who asks at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from farthing.catalog.service import get_meter, put_meter
 from farthing.customers.service import add_alias, create_customer, remove_alias
 from farthing.db import Books
 from farthing.kernel.errors import InvalidInput, NotFound, Unavailable
+from farthing.kernel.instant import format_instant
 from farthing.usage.model import GROUPS_MAX, NO_DETAIL, WINDOWS_MAX, Detail, Span, UsageQuery, Window
 from farthing.usage.service import billable_usage, events_behind, prepare_usage, query_usage
 from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
@@ -191,3 +192,43 @@ def test_segments_of_one_answer_may_differ_in_how_they_keep_a_number(
     assert kinds == {"DECIMAL(18,0)", "DECIMAL(38,12)"}
     (group,) = query_usage(works.books, works.store, tenant_id, QUERY, works.now)
     assert group.quantity == Decimal("999999999999999995.500000000001")
+
+
+def test_what_the_books_know_of_a_segment_is_never_asked_of_its_events_wrongly(
+    works: EventWorks, tenant_id: int
+) -> None:
+    """Segments that lie within the time, across its ends, beyond them; of one type, of two, of a name with NUL."""
+    define(works, tenant_id)
+    put_meter(
+        works.books, tenant_id, {"key": "odd", "event_type": "a\ufffd", "aggregation": "count"}, works.now
+    )
+    moment = timedelta(microseconds=1)
+    times = [START - moment, START, START + moment, END - moment, END]
+
+    def sent(name: str, some: Sequence[datetime], n: int, **more: object) -> None:
+        lines = [
+            event(f"{name}-{place}", {"n": n}, time=format_instant(time), **more)
+            for place, time in enumerate(some)
+        ]
+        assert works.take(tenant_id, lines, received_at=END) == (len(some), 0, 0)
+
+    sent("within", times[1:4], 1)
+    sent("start", times[:3], 10)
+    sent("end", times[3:], 100)
+    sent("around", times, 1_000)
+    sent("beyond", [times[0], times[4]], 10_000)
+    works.take(
+        tenant_id,
+        [event("two", {"n": 100_000}, time=format_instant(START)), event("of", {"n": 7}, type="other")],
+    )
+    works.take(tenant_id, [event("nul", {"n": 7}, type="a\0", time=format_instant(START))])
+    within = 3 * 1 + 2 * 10 + 1 * 100 + 3 * 1_000 + 100_000
+    assert ask(works, tenant_id) == [({}, within)]
+    assert ask(works, tenant_id, replace(QUERY, start=START - moment)) == [({}, within + 10 + 1_000 + 10_000)]
+    assert ask(works, tenant_id, replace(QUERY, end=END + moment)) == [({}, within + 100 + 1_000 + 10_000)]
+    assert ask(works, tenant_id, replace(QUERY, start=START + moment)) == [
+        ({}, within - 1 - 10 - 1_000 - 100_000)
+    ]
+    assert ask(works, tenant_id, replace(QUERY, meter="odd")) == []
+    works.take(tenant_id, [event("mark", {}, type="a\ufffd", time=format_instant(START))])
+    assert ask(works, tenant_id, replace(QUERY, meter="odd")) == [({}, 1)]

@@ -47,9 +47,12 @@ ROWS = {
     ],
     "history": [
         "A customer's month of 20,000",
+        "  CPU, all processes",
         "  in the order of arrival",
         "All customers' month of 20,000",
+        "  CPU per million events",
         "  putting it in order, 1 files",
+        "    CPU per million events",
     ],
     "billing": [
         "Invoices of 5 lines, with usage",

@@ -10,6 +10,7 @@ from farthing.catalog.meter import parse_meter
 from farthing.catalog.model import Meter, Outcome, Plan, PlanVersion
 from farthing.catalog.plan import meters_mentioned, parse_plan
 from farthing.db import Books
+from farthing.db.pool import BooksConnection
 from farthing.kernel.errors import NotFound
 
 LIST_LIMIT_MAX = 101
@@ -30,7 +31,12 @@ def put_meter(books: Books, tenant_id: int, raw: object, now: datetime) -> tuple
 def get_meter(books: Books, tenant_id: int, key: str) -> Meter:
     """Raises NotFound `meter_not_found`."""
     with books.read_only(tenant_id) as conn:
-        found = store.select_meters(conn, tenant_id, [key])
+        return meter_of(conn, tenant_id, key)
+
+
+def meter_of(conn: BooksConnection, tenant_id: int, key: str) -> Meter:
+    """The meter, for whoever reads more in the same transaction. Raises NotFound `meter_not_found`."""
+    found = store.select_meters(conn, tenant_id, [key])
     if key not in found:
         raise NotFound("meter_not_found", f"there is no meter {key[:80]!r}")
     return found[key]

@@ -7,7 +7,7 @@ from typing import Any
 
 from farthing.catalog.meter import ENVELOPE_GROUPS
 from farthing.catalog.model import Meter
-from farthing.catalog.service import get_meter
+from farthing.catalog.service import meter_of
 from farthing.db import Books
 from farthing.events.damage import SEGMENT_DAMAGED, check_segments
 from farthing.events.rewrite import back_fill
@@ -53,15 +53,17 @@ def query_usage(
         LimitExceeded: `too_many_rows`.
         Corrupt: `segment_damaged`, events that belong to the answer cannot be read.
     """
-    meter = get_meter(books, tenant_id, query.meter)
-    _check(query, meter)
-    prepare_usage(books, store, tenant_id, now)
     try:
-        rows, keys = _rows(books, store, tenant_id, meter, query)
+        meter, rows, keys = _rows(books, store, tenant_id, query)
     except Unavailable:
-        # What was being sealed while the meter was made did not know it. What is sealed after that does.
+        # The meter is younger than some of the events.
         prepare_usage(books, store, tenant_id, now)
-        rows, keys = _rows(books, store, tenant_id, meter, query)
+        try:
+            meter, rows, keys = _rows(books, store, tenant_id, query)
+        except Unavailable:
+            # What was being sealed while the meter was made did not know it. What is sealed after that does.
+            prepare_usage(books, store, tenant_id, now)
+            meter, rows, keys = _rows(books, store, tenant_id, query)
     if len(rows) > ROWS_MAX:
         raise LimitExceeded(
             "too_many_rows", f"the answer has more than {ROWS_MAX} rows; ask for less at once"
@@ -70,10 +72,12 @@ def query_usage(
 
 
 def _rows(
-    books: Books, store: EventStore, tenant_id: int, meter: Meter, query: UsageQuery
-) -> tuple[list[tuple[Any, ...]], Mapping[int, str]]:
-    """The rows of the answer, and the key of each customer where they are asked for."""
+    books: Books, store: EventStore, tenant_id: int, query: UsageQuery
+) -> tuple[Meter, list[tuple[Any, ...]], Mapping[int, str]]:
+    """The meter, the rows of the answer, and the key of each customer where they are asked for."""
     with books.read_only(tenant_id) as conn:
+        meter = meter_of(conn, tenant_id, query.meter)
+        _check(query, meter)
         customer_id = None
         if query.customer is not None:
             customer_id = columns.customer_id_of(conn, tenant_id, query.customer)
@@ -86,7 +90,7 @@ def _rows(
         refuse_removed(conn, tenant_id, meter, query.start, query.end)
         named = None if query.customer is None else columns.subject_names(known)
         segments = _segments(store, conn, tenant_id, meter, query.start, query.end, named)
-        return columns.usage_groups(store, segments, known, meter, query), keys
+        return meter, columns.usage_groups(store, segments, known, meter, query), keys
 
 
 def billable_usage(

@@ -1,14 +1,14 @@
 """Usage in columns: what events count for a meter, and the answers to people's questions. Only SQL (DuckDB).
 
-Segments differ in how they type a number (whole or with decimals); those of one shape are read by
-one scan, and the scans are put together.
+Segments differ in how they type a number (whole or with decimals) and in what the books know of their events; those
+of one shape are read by one scan, and the scans are put together.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from psycopg import Connection as PsycopgConnection
@@ -169,6 +169,22 @@ def event_rows(
     return (rows[0][0] if rows else 0), behind
 
 
+_REPLACED = "\ufffd"
+
+
+class _Shape(NamedTuple):
+    """Segments that are read alike by one scan.
+
+    within_time, of_type_alone: the books know that every event lies in the time asked for, is of the type. Then
+        neither column is read: that takes longer than adding up the values.
+    """
+
+    has_voids: bool
+    column_types: tuple[str, ...]
+    within_time: bool
+    of_type_alone: bool
+
+
 def events_sql(
     store: EventStore,
     segments: Sequence[Segment],
@@ -185,24 +201,31 @@ def events_sql(
     until: only those up to a place in the order of (time, source, id).
     """
     names = wanted_columns([meter]).names()
-    shapes: dict[tuple[bool, tuple[str, ...]], list[Segment]] = {}
+    shapes: dict[_Shape, list[Segment]] = {}
     for segment in segments:
-        shape = tuple(segment.columns[name] for name in names)
-        shapes.setdefault((bool(segment.voids), shape), []).append(segment)
+        shape = _Shape(
+            bool(segment.voids),
+            tuple(segment.columns[name] for name in names),
+            segment.min_time >= start and segment.max_time < end,
+            # The books spell a name that has NUL with the replacement character.
+            segment.event_types == (meter.event_type,) and _REPLACED not in meter.event_type,
+        )
+        shapes.setdefault(shape, []).append(segment)
     typed = "".join(f", {identifier(name)}" for name in names)
-    of_subjects = ""
-    if subjects is not None:
-        of_subjects = f" AND subject IN ({', '.join(map(bound.bind, subjects)) or 'NULL'})"
     scans = []
-    for _, some in sorted(shapes.items()):
+    for shape, some in sorted(shapes.items()):
+        conditions = [] if shape.of_type_alone else [f"type = {bound.bind(meter.event_type)}"]
+        if not shape.within_time:
+            conditions.append(f"time >= make_timestamp({bound.bind(unix_microseconds(start))})")
+            conditions.append(f"time < make_timestamp({bound.bind(unix_microseconds(end))})")
+        if subjects is not None:
+            conditions.append(f"subject IN ({', '.join(map(bound.bind, subjects)) or 'NULL'})")
+        conditions.append(filter_sql(meter, bound) + standing_sql(some, bound) + _until_sql(until, bound))
         files = [str(store.data_dir / segment.path) for segment in some]
         value = scanned_value_sql(meter, bound)
         scans.append(
             f"SELECT source, id, subject, time, received_at{typed}, {value} AS value "
-            f"FROM read_parquet({bound.bind(files)}) WHERE type = {bound.bind(meter.event_type)} "
-            f"AND time >= make_timestamp({bound.bind(unix_microseconds(start))}) "
-            f"AND time < make_timestamp({bound.bind(unix_microseconds(end))}){of_subjects} "
-            f"AND {filter_sql(meter, bound)}{standing_sql(some, bound)}{_until_sql(until, bound)}"
+            f"FROM read_parquet({bound.bind(files)}) WHERE {' AND '.join(conditions)}"
         )
     together = " UNION ALL ".join(scans)
     return together if meter.value is None else f"SELECT * FROM ({together}) WHERE value IS NOT NULL"
@@ -276,8 +299,9 @@ def exact_quantity(meter: Meter, raw: Any) -> Decimal:
             return Decimal(0)
         return quotient(Decimal(raw["total"]), Decimal(raw["values"]))
     number = Decimal(raw)
-    # Whole numbers have nothing to trim, and there are as many of them as there are customers.
-    return number if number.as_tuple().exponent == 0 else Decimal(trimmed(number))
+    # Whole numbers have nothing to trim but zeros, and there are as many of them as there are customers.
+    whole = number.to_integral_value()
+    return whole if whole == number else Decimal(trimmed(number))
 
 
 def _event_value_sql(meter: Meter) -> str:
