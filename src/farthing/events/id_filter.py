@@ -20,7 +20,8 @@ def id_filter(keys: Hashes, checks: Hashes) -> bytes:
     size = max(8, -(-BITS_PER_ID * len(keys) // 8) * 8)
     bits = np.zeros(size, dtype=np.bool_)
     for places in probes(keys, checks):
-        bits[places % np.uint64(size)] = True
+        # numpy divides by one number several times as fast as it takes remainders.
+        bits[places - places // np.uint64(size) * np.uint64(size)] = True
     # As PostgreSQL counts them: bit 0 is the lowest of the first byte.
     return np.packbits(bits, bitorder="little").tobytes()
 

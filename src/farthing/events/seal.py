@@ -21,14 +21,23 @@ from duckdb import DuckDBPyConnection
 
 from farthing.catalog.model import Meter
 from farthing.events.corrections import Correcting, Identity, judged
-from farthing.events.deduplicate import Outcome, deduplicate
+from farthing.events.deduplicate import Outcome, counted_in_order, deduplicate
 from farthing.events.id_filter import id_filter
-from farthing.events.id_index import NO_IDENTITIES, Flags, Identities, IdRun, open_run, write_run
+from farthing.events.id_index import (
+    NO_IDENTITIES,
+    Flags,
+    Identities,
+    IdRun,
+    Places,
+    in_key_order,
+    open_run,
+    write_run,
+)
 from farthing.events.log.files import Block, RefusedLine
 from farthing.events.seal_corrections import NO_EFFECT, CorrectionEffect, KnownCorrections
 from farthing.events.store import duckdb as columns
 from farthing.events.store.books import QuarantineEntry, RunRow
-from farthing.events.store.correcting import add_faults, all_corrections, may_correct
+from farthing.events.store.correcting import add_faults, all_corrections
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.store.identities import identities
 from farthing.events.store.lines import load_lines
@@ -90,8 +99,9 @@ class DecodedBlocks:
     wanted: TypedColumns
     cursor: DuckDBPyConnection | None  # holds the decoded table; None where no block has events
     identities: Identities
+    key_order: Places  # the events' places in the order of the keys of their identities
     faulty: Flags
-    may_correct: bool = False  # whether events in it may correct others
+    corrects: bool = False  # whether events in it correct others
 
     @property
     def event_blocks(self) -> list[Block]:
@@ -111,15 +121,17 @@ def decode_blocks(
     events = _of_kind(blocks, "events")
     wanted = wanted_columns(meters)
     if not events:
-        return DecodedBlocks(tenant_id, blocks, wanted, None, NO_IDENTITIES, np.zeros(0, dtype=np.bool_))
+        nowhere, none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+        return DecodedBlocks(tenant_id, blocks, wanted, None, NO_IDENTITIES, nowhere, none)
     cursor = store.cursor()
-    correcting = any(may_correct(block.payload) for block in events)
     try:
         load_lines(
             cursor, [block.payload for block in events], [block.header.received_us for block in events]
         )
-        columns.decode(cursor, wanted, meters, lateness, corrections=correcting)
-        return DecodedBlocks(tenant_id, blocks, wanted, cursor, *identities(cursor), correcting)
+        corrects = columns.decode(cursor, wanted, meters, lateness)
+        known_as, faulty = identities(cursor)
+        order = in_key_order(known_as)
+        return DecodedBlocks(tenant_id, blocks, wanted, cursor, known_as, order, faulty, corrects)
     except BaseException:
         cursor.close()
         raise
@@ -145,9 +157,10 @@ def seal_blocks(
         if np.any(outcomes == Outcome.COUNTED):
             path = store.data_dir / segment_path(tenant_id, seal_id)
             segment = columns.write_counted(decoded.cursor, path, decoded.wanted, outcomes)
-            segment = replace(segment, id_filter=_filter_of_counted(decoded.identities, outcomes))
+            entries = _counted_identities(decoded, outcomes)
+            segment = replace(segment, id_filter=id_filter(entries.keys, entries.checks))
             effect = known.effect_of(decoded.cursor, standing)
-            run, opened = _write_run(store.data_dir, tenant_id, seal_id, decoded.identities, outcomes)
+            run, opened = _write_run(store.data_dir, tenant_id, seal_id, entries)
     return SealedBatch(
         tenant_id=tenant_id,
         seal_id=seal_id,
@@ -171,8 +184,8 @@ def _decided(
     decoded: DecodedBlocks, runs: Sequence[IdRun], known: KnownCorrections
 ) -> tuple[npt.NDArray[np.uint8], list[Correcting]]:
     """The outcome of each event, and the corrections that stand among those that count."""
-    outcomes = deduplicate(runs, decoded.identities, decoded.faulty)
-    if not decoded.may_correct or decoded.cursor is None:
+    outcomes = deduplicate(runs, decoded.identities, decoded.faulty, decoded.key_order)
+    if not decoded.corrects or decoded.cursor is None:
         return outcomes, []
     everyone: dict[Identity, list[Correcting]] = {}
     for one in all_corrections(decoded.cursor):
@@ -193,27 +206,24 @@ def _decided(
         }
         decoded.faulty[list(refused)] = True
         add_faults(decoded.cursor, refused)
-        outcomes = deduplicate(runs, decoded.identities, decoded.faulty)
+        outcomes = deduplicate(runs, decoded.identities, decoded.faulty, decoded.key_order)
     return outcomes, standing
 
 
-def _filter_of_counted(identities: Identities, outcomes: npt.NDArray[np.uint8]) -> bytes:
-    counted = outcomes == Outcome.COUNTED
-    return id_filter(identities.keys[counted], identities.checks[counted])
+def _counted_identities(decoded: DecodedBlocks, outcomes: npt.NDArray[np.uint8]) -> Identities:
+    """The identities of the events that count, in the order of their keys."""
+    counted, known_as = counted_in_order(outcomes, decoded.key_order), decoded.identities
+    return Identities(known_as.keys[counted], known_as.checks[counted], known_as.contents[counted])
 
 
 def _of_kind(blocks: Sequence[Block], kind: str) -> list[Block]:
     return [block for block in blocks if block.header.kind == kind]
 
 
-def _write_run(
-    data_dir: Path, tenant_id: int, run_id: str, identities: Identities, outcomes: npt.NDArray[np.uint8]
-) -> tuple[RunRow, IdRun]:
-    counted = np.flatnonzero(outcomes == Outcome.COUNTED)
-    entries = Identities(identities.keys[counted], identities.checks[counted], identities.contents[counted])
-    path = run_path(tenant_id, run_id)
+def _write_run(data_dir: Path, tenant_id: int, run_id: str, entries: Identities) -> tuple[RunRow, IdRun]:
+    path, ids = run_path(tenant_id, run_id), len(entries.keys)
     checksum = write_run(data_dir / path, entries)
-    return RunRow(run_id, path, len(counted), checksum), open_run(data_dir / path, run_id, len(counted))
+    return RunRow(run_id, path, ids, checksum), open_run(data_dir / path, run_id, ids)
 
 
 def _refused_lines(block: Block) -> list[QuarantineEntry]:

@@ -19,9 +19,10 @@ from farthing.events.formats import (
     decompress,
     parse_events,
     parse_lines,
+    parse_made,
     whole_lines,
 )
-from farthing.events.model import DATA_DEPTH_MAX, EVENT_BYTES_MAX, ParsedBatch
+from farthing.events.model import DATA_DEPTH_MAX, EVENT_BYTES_MAX, Event, ParsedBatch
 from farthing.kernel.errors import InvalidInput, LimitExceeded
 
 NDJSON = "application/x-ndjson"
@@ -429,3 +430,24 @@ def test_the_order_in_which_attributes_are_written_is_part_of_the_log() -> None:
         "time",
         "data",
     ]
+
+
+def test_events_put_into_our_words_are_held_to_the_bounds_of_those_that_were_sent() -> None:
+    plain = Event(id="1", source="s", type="t", data=msgspec.Raw(b'{"n":1}'))
+    over_lines = Event(id="2", source="s", type="t", data=msgspec.Raw(b'{"n":\n 2}'))
+    nameless = Event(id="", source="s", type="t", data=msgspec.Raw(b'{"n":3}'))
+    deep = Event(id="4", source="s", type="t", data=msgspec.Raw(b"[" * 32 + b"]" * 32))
+    broken = Event(id="5", source="s", type="t", data=msgspec.Raw(b'{"n":'))
+
+    def line(event_id: str, data: str) -> str:
+        rest = f'"specversion":"1.0","subject":null,"time":null,"data":{data}'
+        return f'{{"id":"{event_id}","source":"s","type":"t",{rest}}}'
+
+    one, two = line("1", '{"n":1}'), line("2", '{"n":  2}')
+    assert parse_made([]) == ParsedBatch(b"", 0, ())
+    assert parse_made([plain, plain]) == ParsedBatch(f"{one}\n{one}\n".encode(), 2, ())
+    assert parse_made([plain, over_lines]) == ParsedBatch(f"{one}\n{two}\n".encode(), 2, ())
+    for bad, code in ((nameless, "invalid_attribute"), (deep, "too_deep"), (broken, "malformed_json")):
+        batch = parse_made([plain, bad, plain])
+        assert batch.lines.decode() == f"{one}\n{one}\n"
+        assert [(refused.index, refused.code) for refused in batch.rejected] == [(1, code)]

@@ -7,14 +7,12 @@ from decimal import Decimal
 
 import msgspec
 
-from farthing.events.formats import EVENTS_PER_REQUEST_MAX, REJECTED_RAW_BYTES_MAX, parse_each
+from farthing.events.formats import EVENTS_PER_REQUEST_MAX, REJECTED_RAW_BYTES_MAX, parse_made
 from farthing.events.model import Event, ParsedBatch, Rejected
 from farthing.kernel.errors import InvalidInput, LimitExceeded
 from farthing.kernel.instant import YEAR_MAX, from_unix_microseconds, unix_microseconds
 
 _LATEST_US = unix_microseconds(datetime.fromisoformat(f"{YEAR_MAX}-12-31T23:59:59+00:00"))
-
-_encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def as_batch(translated: Sequence[Event | Untranslatable], names: Mapping[str, s
     if len(translated) > EVENTS_PER_REQUEST_MAX:
         raise LimitExceeded("too_many_events", f"more than {EVENTS_PER_REQUEST_MAX} events in one request")
     places = [place for place, found in enumerate(translated) if isinstance(found, Event)]
-    batch = parse_each([_encoder.encode(found) for found in translated if isinstance(found, Event)])
+    batch = parse_made([found for found in translated if isinstance(found, Event)])
     rejected = [_renamed(replace(one, index=places[one.index]), names) for one in batch.rejected]
     rejected += [
         Rejected(place, found.code, found.message, found.path, found.raw[:REJECTED_RAW_BYTES_MAX])

@@ -10,19 +10,15 @@ from farthing.events.model import VOID_TYPE
 from farthing.events.store.corrections import VoidedEvent
 from farthing.kernel.instant import from_unix_microseconds
 
-_MARKS = (b'"corrects":', b'"farthing.void"')
 
-
-def may_correct(payload: bytes) -> bool:
-    """Whether a block may hold corrections: nearly none does, and then nothing else is asked."""
-    return any(mark in payload for mark in _MARKS)
-
-
-def find_corrections(cursor: duckdb.DuckDBPyConnection) -> None:
+def find_corrections(cursor: duckdb.DuckDBPyConnection) -> bool:
     """Make the table `correcting` of the batch's corrections, and let what they say be part of their content.
 
-    So a repeat with another target is another event with the same id: a conflict.
+    So a repeat with another target is another event with the same id: a conflict. False where there are none, as
+    nearly always; then there is no table.
     """
+    if not cursor.execute("SELECT 1 FROM decoded WHERE corrects OR type = ? LIMIT 1", [VOID_TYPE]).fetchone():
+        return False
     cursor.execute(
         """
         CREATE OR REPLACE TEMP TABLE correcting AS
@@ -30,11 +26,10 @@ def find_corrections(cursor: duckdb.DuckDBPyConnection) -> None:
                coalesce(found[3], '') AS reason
           FROM (SELECT row, json_extract_string(line, ['$.corrects', '$.correctssource', '$.correctsreason']) AS found
                   FROM lines
-                 WHERE (contains(line, '"corrects":') OR contains(line, ?)) AND json_valid(line)) AS lines
+                 WHERE row IN (SELECT row FROM decoded WHERE (corrects OR type = ?) AND identity IS NOT NULL)) AS lines
           JOIN decoded USING (row)
-         WHERE decoded.identity IS NOT NULL AND (found[1] IS NOT NULL OR type = ?)
         """,
-        [f'"{VOID_TYPE}"', VOID_TYPE],
+        [VOID_TYPE],
     )
     cursor.execute(
         """
@@ -42,6 +37,7 @@ def find_corrections(cursor: duckdb.DuckDBPyConnection) -> None:
           FROM correcting WHERE decoded.row = correcting.row AND target_id IS NOT NULL
         """
     )
+    return True
 
 
 def all_corrections(cursor: duckdb.DuckDBPyConnection) -> list[Correcting]:

@@ -158,12 +158,10 @@ def decode(
     columns: TypedColumns,
     meters: Sequence[Meter],
     lateness: Lateness,
-    *,
-    corrections: bool = False,
-) -> None:
+) -> bool:
     """Make the table `decoded` from `lines`: envelope, hashes and typed columns; and `faults` beside it.
 
-    corrections: whether some of the lines may correct other events; they are listed in `correcting`.
+    True where some of the events correct other events; they are listed in `correcting`.
 
     A line that is no JSON at all has every column NULL but `row` and `received_us`.
     """
@@ -174,13 +172,13 @@ def decode(
         guarded = "CASE WHEN json_valid(line) THEN json_extract_string(line, ?) END"
         _decode_lines(cursor, columns, "json_valid(line)", guarded)
     _read_again(cursor, "decoded", columns)
-    if corrections:
-        find_corrections(cursor)
+    corrections = find_corrections(cursor)
     _find_faults(cursor, meters, lateness)
+    return corrections
 
 
 def _decode_lines(cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, valid: str, found: str) -> None:
-    envelope = ("id", "source", "type", "subject", "time")
+    envelope = ("id", "source", "type", "subject", "time", "corrects")
     cursor.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE decoded AS
@@ -197,7 +195,7 @@ def _decode_lines(cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, vali
               FROM read
         )
         SELECT row, received_us, valid, data, found[1] AS id, found[2] AS source, found[3] AS type,
-               found[4] AS subject, {_typed_sql(columns, len(envelope))},
+               found[4] AS subject, found[6] IS NOT NULL AS corrects, {_typed_sql(columns, len(envelope))},
                make_timestamp(coalesce(own_us, received_us)) AS time, own_us IS NOT NULL AS own_time,
                event_identity(found[2], found[1]) AS identity,
                event_content(found[3], found[4], own_us, data) AS content
@@ -419,18 +417,13 @@ def write_segment(
     """Write `segment_rows` as a segment, durable and checksummed."""
     raws = [identifier(spelling_column(numeric)) for numeric in columns.numbers]
     wholes = [identifier(whole_column(numeric)) for numeric in columns.numbers]
-    fractions = "".join(
-        f", coalesce(bool_or({whole} IS NULL AND regexp_matches({raw}, '[.eE]')), FALSE)"
-        for raw, whole in zip(raws, wholes, strict=True)
-    )
-    has_fractions = cursor.execute(f"SELECT count(*){fractions} FROM segment_rows").fetchone()
-    assert has_fractions is not None
-    facts = segment_facts(cursor, "segment_rows")
+    fractions = [
+        f"{whole} IS NULL AND regexp_matches({raw}, '[.eE]')" for raw, whole in zip(raws, wholes, strict=True)
+    ]
+    facts = segment_facts(cursor, "segment_rows", whether=fractions)
     types: dict[str, str] = {}
     typed = ""
-    for numeric, raw, whole, has_fraction in zip(
-        columns.numbers, raws, wholes, has_fractions[1:], strict=True
-    ):
+    for numeric, raw, whole, has_fraction in zip(columns.numbers, raws, wholes, facts.whether, strict=True):
         name = number_column(numeric)
         types[name] = EXACT_NUMBER if has_fraction else _WHOLE_NUMBER
         # Narrowing 128-bit decimals takes far longer than reading the odd text again.

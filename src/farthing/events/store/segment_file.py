@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +37,10 @@ class SegmentFile:
 
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
-    """What is in a segment, by type of event."""
+    """What is in a segment, by type of event; and the answers to what else was asked, in its order."""
 
     rows: list[tuple[str, int, str | None, str | None, int, int]]
+    whether: tuple[bool, ...] = ()
 
     def file(
         self, size_bytes: int, checksum: bytes, columns: dict[str, str], sources: tuple[str, ...] | None
@@ -50,15 +52,26 @@ class SegmentFacts:
         )
 
 
-def segment_facts(cursor: duckdb.DuckDBPyConnection, rows: str, *bound: object) -> SegmentFacts:
-    """What is in the rows of a segment, a table or a file."""
+def segment_facts(
+    cursor: duckdb.DuckDBPyConnection, rows: str, *bound: object, whether: Sequence[str] = ()
+) -> SegmentFacts:
+    """What is in the rows of a segment, a table or a file, read once.
+
+    whether: conditions; for each of them, whether it holds for a row.
+    """
+    asked = "".join(f", coalesce(bool_or({condition}), FALSE)" for condition in whether)
+    found = cursor.execute(
+        f"SELECT type, count(*), min(subject), max(subject), epoch_us(min(time)), epoch_us(max(time)){asked} "
+        f"FROM {rows} GROUP BY type ORDER BY type",
+        list(bound),
+    ).fetchall()
     return SegmentFacts(
-        cursor.execute(
-            f"SELECT type, count(*), min(subject), max(subject), epoch_us(min(time)), epoch_us(max(time)) "
-            f"FROM {rows} GROUP BY type ORDER BY type",
-            list(bound),
-        ).fetchall()
+        [row[:_FACTS] for row in found],
+        tuple(any(row[_FACTS + place] for row in found) for place in range(len(whether))),
     )
+
+
+_FACTS = 6
 
 
 def segment_sources(cursor: duckdb.DuckDBPyConnection, rows: str, *bound: object) -> tuple[str, ...] | None:
