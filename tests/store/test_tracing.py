@@ -21,7 +21,7 @@ from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.checks import check_corrections
 from farthing.events.correct import list_corrections, replace_event, void_event
-from farthing.events.find import Wanted, find_events, identities_with_id, way_of
+from farthing.events.find import Wanted, events_of_id, find_events, way_of
 from farthing.events.horizon import REMEMBERED_SECONDS, check_horizon
 from farthing.events.id_filter import id_filter, probes
 from farthing.events.log.files import LogWriter
@@ -105,7 +105,7 @@ def test_an_event_is_found_by_its_id_in_the_one_segment_that_holds_it(
     assert (way.event.id, way.event.state) == ("7-1", "counted")
     assert 1 <= way.segments_read <= 3
     assert way_of(works.books, works.store, tenant_id, ("s2", "7-1")).event is None
-    assert identities_with_id(works.books, works.store, tenant_id, "7-1") == [("s1", "7-1")]
+    assert events_of_id(works.books, works.store, tenant_id, "7-1").identities == (("s1", "7-1"),)
     assert rewrite(
         works.books, works.store, tenant_id, works.segments(tenant_id), wanted_columns([]), works.now
     )
@@ -119,19 +119,41 @@ def test_an_event_is_found_by_its_id_in_the_one_segment_that_holds_it(
 
 @pytest.mark.parametrize("event_id", ["é", "a\0b", 'q"\\', "x" * 256, "👩\u200d👧", "%_", "\u2028"])
 def test_every_id_is_found(works: EventWorks, tenant_id: int, event_id: str) -> None:
-    assert identities_with_id(works.books, works.store, tenant_id, event_id) == []
+    assert events_of_id(works.books, works.store, tenant_id, event_id).identities == ()
     works.append(tenant_id, event(event_id))
     found = way_of(works.books, works.store, tenant_id, ("test", event_id)).event
     assert found is not None
     assert found.state == "waiting"
-    assert identities_with_id(works.books, works.store, tenant_id, event_id) == [("test", event_id)]
+    assert events_of_id(works.books, works.store, tenant_id, event_id).identities == (("test", event_id),)
     works.seal()
     works.take(tenant_id, event(event_id))
     way = way_of(works.books, works.store, tenant_id, ("test", event_id))
     assert way.event is not None
     assert way.event.state == "counted"
     assert [one.outcome for one in way.attempts] == ["counted", "duplicate"]
-    assert identities_with_id(works.books, works.store, tenant_id, event_id) == [("test", event_id)]
+    assert events_of_id(works.books, works.store, tenant_id, event_id).identities == (("test", event_id),)
+
+
+def test_events_of_one_id_are_told_apart_by_source_with_what_the_log_has_of_each(
+    works: EventWorks, tenant_id: int
+) -> None:
+    works.take(tenant_id, [event("one", source="s1"), event("one", source="s2"), event("one", source="s1")])
+    works.append(tenant_id, [event("one", source="s3"), event("other", source="s4")])
+    same = events_of_id(works.books, works.store, tenant_id, "one")
+    assert same.identities == (("s1", "one"), ("s2", "one"), ("s3", "one"))
+    for identity in same.identities:
+        told = way_of(works.books, works.store, tenant_id, identity, same.in_log(identity[0]))
+        assert told == way_of(works.books, works.store, tenant_id, identity)
+    ways = [way_of(works.books, works.store, tenant_id, one, same.in_log(one[0])) for one in same.identities]
+    assert [[attempt.outcome for attempt in way.attempts] for way in ways] == [
+        ["counted", "duplicate"],
+        ["counted"],
+        ["waiting"],
+    ]
+    # Where the log has more than is told at once, each event is looked for by itself.
+    works.append(tenant_id, [event("one", source="s1") for _ in range(100)])
+    many = events_of_id(works.books, works.store, tenant_id, "one")
+    assert many.in_log("s1") is None
 
 
 def test_every_attempt_is_told_and_what_became_of_it(works: EventWorks, tenant_id: int) -> None:
@@ -422,7 +444,7 @@ def test_unbilled_events_are_told_by_cause_and_with_what_they_would_make(world: 
         (group["cause"], group["subject"]): [one["id"] for one in group["samples"]]
         for group in found["groups"]
     } == {
-        ("no_subscription", "acme"): ["early", "earlier"],
+        ("no_subscription", "acme"): ["earlier", "early"],
         ("no_rate_card", "acme"): ["image"],
         ("filtered_out", "acme"): ["check"],
         ("unknown_type", "acme"): ["odd"],

@@ -16,10 +16,10 @@ from farthing.kernel.reading import (
     Fields,
     kind,
     parse_choice,
+    parse_flag,
     parse_key,
     parse_list,
     parse_text,
-    shown,
 )
 
 DIMENSIONS_MAX = 16
@@ -169,10 +169,7 @@ def _parse_bound(raw: object, path: str) -> Decimal:
 
 
 def _parse_flag(raw: object, path: str) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    complaint = f"must be true or false, not {shown(raw)}"
-    raise InvalidInput.of("invalid_condition", [Fault(path, complaint)])
+    return parse_flag(raw, path, code="invalid_condition")
 
 
 def _condition_json(condition: Condition) -> dict[str, object]:

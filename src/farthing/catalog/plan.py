@@ -34,9 +34,9 @@ from farthing.kernel.reading import (
     Faults,
     Fields,
     is_key,
-    kind,
     parse_choice,
     parse_count,
+    parse_flag,
     parse_key,
     parse_list,
     parse_text,
@@ -153,9 +153,7 @@ def _parse_proration(raw: object, path: str) -> Proration:
 
 
 def _parse_flag(raw: object, path: str) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    raise InvalidInput.of("invalid_plan", [Fault(path, f"must be true or false, not {kind(raw)}")])
+    return parse_flag(raw, path, code="invalid_plan")
 
 
 def _parse_net_days(raw: object, path: str) -> int:

@@ -28,7 +28,7 @@ from farthing.cli.output import (
 )
 from farthing.events.correct import Sent, list_corrections, replace_event, void_event
 from farthing.events.engine import seal_what_waits
-from farthing.events.find import FoundEvent, identities_with_id
+from farthing.events.find import FoundEvent, events_of_id
 from farthing.events.log.files import LogWriter
 from farthing.events.model import EVENT_BYTES_MAX
 from farthing.invoicing.later import effects_after_invoice
@@ -37,12 +37,12 @@ from farthing.invoicing.tracing import (
     correction_document,
     customers_of,
     event_document,
+    only_source,
     search_events,
     trace_event,
 )
-from farthing.kernel.errors import Conflict, Fault, InvalidInput, NotFound
+from farthing.kernel.errors import Fault, InvalidInput, NotFound
 from farthing.kernel.instant import parse_instant
-from farthing.kernel.reading import shown
 
 LIMIT_MAX = 1_000
 SEAL_WAIT_SECONDS = 60
@@ -167,8 +167,7 @@ def show(
     events sum to the amount. Coupons, commitments and minimums belong to the invoice as a whole.
     """
     with opened(data, tenant, make=False) as house:
-        named = _source_of(house, event_id, source)
-        document = trace_event(house.books, house.store, house.tenant_id, named, event_id, house.clock())
+        document = trace_event(house.books, house.store, house.tenant_id, source, event_id, house.clock())
     if as_json:
         print_exact_json(_with_data(document))
         return
@@ -179,15 +178,7 @@ def _source_of(house: App, event_id: str, source: str | None) -> str:
     """The source that was named, or the only one that has the id."""
     if source is not None:
         return source
-    found = identities_with_id(house.books, house.store, house.tenant_id, event_id)
-    if not found:
-        raise NotFound("event_not_found", f"no event {shown(event_id)} was accepted", path="ID")
-    if len(found) > 1:
-        some = ", ".join(repr(one) for one, _ in found[:5])
-        raise Conflict(
-            "several_events", f"events of {len(found)} sources have this id: {some}", path="--source"
-        )
-    return found[0][0]
+    return only_source(events_of_id(house.books, house.store, house.tenant_id, event_id), event_id)
 
 
 def _print_way(way: dict[str, Any]) -> None:

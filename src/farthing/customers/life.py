@@ -25,7 +25,7 @@ from farthing.kernel.errors import Conflict, Fault, InvalidInput, NotFound
 from farthing.kernel.instant import format_instant, parse_instant
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.quantity import parse_decimal
-from farthing.kernel.reading import Faults, Fields, kind, parse_subject, parse_text, shown
+from farthing.kernel.reading import Faults, Fields, parse_flag, parse_subject, parse_text, shown
 from farthing.kernel.rounding import round_money
 
 LIST_LIMIT_MAX = 101
@@ -222,9 +222,7 @@ def _parse_charge(raw: object, now: datetime) -> OneOffCharge:
 
 
 def _parse_flag(raw: object, path: str) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    raise InvalidInput.of("invalid_charge", [Fault(path, f"must be true or false, not {kind(raw)}")])
+    return parse_flag(raw, path, code="invalid_charge")
 
 
 def _check_charge(

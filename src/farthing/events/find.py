@@ -10,7 +10,7 @@ every source there is. By customer, type and time the segments of that time are 
 waits in the log is found as well. A segment that is damaged is named, never passed over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -109,8 +109,24 @@ class Wanted:
         )
 
 
-def identities_with_id(books: Books, store: EventStore, tenant_id: int, event_id: str) -> list[Identity]:
-    """Every (source, id) with this id, whatever became of it: counted, quarantined or waiting.
+@dataclass(frozen=True, slots=True)
+class SameId:
+    """Events of an id: every (source, id), whatever became of it: counted, quarantined or waiting.
+
+    logged: what the log has of each source, for the ways of these events to be told without reading it again; None
+        where it has more than is told at once.
+    """
+
+    identities: tuple[Identity, ...]
+    logged: Mapping[str, Sequence[LoggedEvent]] | None
+
+    def in_log(self, source: str) -> Sequence[LoggedEvent] | None:
+        """What the log has of the event of this source, where that is known."""
+        return None if self.logged is None else self.logged.get(source, ())
+
+
+def events_of_id(books: Books, store: EventStore, tenant_id: int, event_id: str) -> SameId:
+    """The events that have this id; the log is read once.
 
     Raises Corrupt `segment_damaged` where a segment that may hold one cannot be read.
     """
@@ -121,14 +137,24 @@ def identities_with_id(books: Books, store: EventStore, tenant_id: int, event_id
     check_segments(store, tenant_id, segments)
     found = {row["source"] for row in finding.events_with_id(store, segments, event_id)}
     found |= {row["source"] for row in set_aside if row["source"] is not None}
-    found |= {
-        one.event.source for one in sent_in(store.data_dir / "log", tenant_id, event_id, None, sealed_to)
-    }
-    return [(source, event_id) for source in sorted(found)]
+    logged: dict[str, list[LoggedEvent]] = {}
+    for one in sent_in(store.data_dir / "log", tenant_id, event_id, None, sealed_to):
+        logged.setdefault(one.event.source, []).append(one)
+    all_told = sum(map(len, logged.values())) < ATTEMPTS_MAX
+    identities = tuple((source, event_id) for source in sorted(found | logged.keys()))
+    return SameId(identities, logged if all_told else None)
 
 
-def way_of(books: Books, store: EventStore, tenant_id: int, identity: Identity) -> Way:
+def way_of(
+    books: Books,
+    store: EventStore,
+    tenant_id: int,
+    identity: Identity,
+    in_log: Sequence[LoggedEvent] | None = None,
+) -> Way:
     """Everything that is known of one event. `event` is None where nothing with this identity was ever accepted.
+
+    in_log: what the log has of it, where that was read a moment ago.
 
     Raises Corrupt `segment_damaged` where it is not found and a segment that may hold it cannot be read.
     """
@@ -139,7 +165,9 @@ def way_of(books: Books, store: EventStore, tenant_id: int, identity: Identity) 
         segments = finding.segments_holding(conn, store, tenant_id, [identity])
         set_aside = finding.quarantined_with_id(conn, tenant_id, event_id, source, QUARANTINED_SHOWN_MAX)
         corrections = correction_rows.select_corrections_about(conn, tenant_id, identity)
-        logged = list(sent_in(log_dir, tenant_id, event_id, source, sealed_to))[:ATTEMPTS_MAX]
+        if in_log is None:
+            in_log = list(sent_in(log_dir, tenant_id, event_id, source, sealed_to))
+        logged = in_log[:ATTEMPTS_MAX]
         seals = finding.seals_of(conn, tenant_id, [(one.log_file, one.offset) for one in logged])
     damaged = damaged_segments(store, segments)
     readable = [segment for segment in segments if segment.path not in damaged]

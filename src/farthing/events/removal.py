@@ -4,11 +4,11 @@ A backup reads in the books which files are in force and copies them after that.
 where it is until the copy is done: the next sweep removes it.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from farthing.db.embedded import locks
 
 LOCK_FILE = "removals.lock"
 
@@ -16,26 +16,12 @@ LOCK_FILE = "removals.lock"
 @contextmanager
 def removing(data_dir: Path) -> Iterator[bool]:
     """Whether files may be removed now; for as long as the block lasts, no copy begins."""
-    with _lock(data_dir, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
-        yield held
+    with locks.held(data_dir / LOCK_FILE, locks.EXCLUSIVE) as alone:
+        yield alone
 
 
 @contextmanager
 def nothing_removed(data_dir: Path) -> Iterator[None]:
     """No file of the event store or the log is removed inside the block. Several may copy at once."""
-    with _lock(data_dir, fcntl.LOCK_SH):
+    with locks.turn(data_dir / LOCK_FILE, locks.SHARED):
         yield
-
-
-@contextmanager
-def _lock(data_dir: Path, mode: int) -> Iterator[bool]:
-    descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, mode)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)

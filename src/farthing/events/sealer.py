@@ -4,7 +4,6 @@ One sealer works on a data directory at a time (a file lock says which); it take
 file, seals it for each tenant in it and commits all of that in one transaction.
 """
 
-import fcntl
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from farthing.catalog.service import all_meters
 from farthing.db import Books
+from farthing.db.embedded import locks
 from farthing.db.pool import BooksConnection, bind_tenant
 from farthing.events.ahead import ReadAhead
 from farthing.events.damage import check_segments, forget_missing, known_damage
@@ -72,16 +72,8 @@ class SealReport:
 @contextmanager
 def only_sealer(data_dir: Path) -> Iterator[bool]:
     """Hold the sealer's place on a data directory. Yields False when another process holds it."""
-    descriptor = os.open(data_dir / "sealer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+    with locks.held(data_dir / "sealer.lock", locks.EXCLUSIVE) as alone:
+        yield alone
 
 
 @dataclass(slots=True)

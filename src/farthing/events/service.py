@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from farthing.db import Books
-from farthing.events.log.files import list_log_files, read_blocks
+from farthing.events.log.search import unsealed_blocks
 from farthing.events.store import books as event_rows
 from farthing.events.store import corrections as correction_rows
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.kernel.errors import NotFound
-
-_PIECE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,11 @@ def account(books: Books, log_dir: Path, tenant_id: int) -> Account:
         by_reason = event_rows.quarantine_reasons(conn, tenant_id)
         resolved = quarantine_rows.resolutions(conn, tenant_id)
         voided = correction_rows.voided_count(conn, tenant_id)
-    waiting = _waiting(log_dir, sealed_to, tenant_id)
+    waiting = sum(
+        block.header.events
+        for _, block in unsealed_blocks(log_dir, sealed_to)
+        if block.header.tenant == tenant_id
+    )
     return Account(
         accepted=sealed["accepted"] + waiting,
         counted=sealed["counted"],
@@ -79,15 +81,3 @@ def quarantined_event(books: Books, tenant_id: int, quarantine_id: int) -> dict[
         if row["quarantine_id"] == quarantine_id:
             return row
     raise NotFound("quarantined_event_not_found", f"there is no quarantined event {quarantine_id}")
-
-
-def _waiting(log_dir: Path, sealed_to: Mapping[str, int], tenant_id: int) -> int:
-    """Events in the log that are not sealed yet."""
-    waiting = 0
-    for log_file in list_log_files(log_dir):
-        offset = sealed_to.get(log_file, 0)
-        path = log_dir / log_file
-        while path.stat().st_size > offset and (blocks := read_blocks(path, offset, _PIECE_BYTES)):
-            waiting += sum(block.header.events for block in blocks if block.header.tenant == tenant_id)
-            offset = blocks[-1].end
-    return waiting

@@ -17,9 +17,10 @@ from farthing.events.find import (
     VOIDED,
     Attempt,
     FoundEvent,
+    SameId,
     Wanted,
+    events_of_id,
     find_events,
-    identities_with_id,
     way_of,
 )
 from farthing.events.model import VOID_TYPE
@@ -31,7 +32,7 @@ from farthing.invoicing.model import Bill, Reason
 from farthing.invoicing.parts import UsagePart
 from farthing.invoicing.service import Subscribed, versions_of
 from farthing.invoicing.usage_lines import MeterQuery
-from farthing.kernel.errors import Fault, InvalidInput, NotFound
+from farthing.kernel.errors import Conflict, Fault, InvalidInput, NotFound
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import trimmed
@@ -83,25 +84,32 @@ def search_events(
     wanted = Wanted(subjects, sought.event_type, sought.start, sought.end)
     if sought.event_id is None:
         return find_events(books, store, tenant_id, wanted, before, limit)
-    identities = (
-        [(sought.source, sought.event_id)]
-        if sought.source is not None
-        else identities_with_id(books, store, tenant_id, sought.event_id)
+    if sought.source is not None:
+        same = SameId(((sought.source, sought.event_id),), None)
+    else:
+        same = events_of_id(books, store, tenant_id, sought.event_id)
+    ways = (
+        way_of(books, store, tenant_id, identity, same.in_log(identity[0]))
+        for identity in same.identities[:SAME_ID_MAX]
     )
-    ways = (way_of(books, store, tenant_id, identity) for identity in identities[:SAME_ID_MAX])
     events = [way.event for way in ways if way.event is not None and wanted.holds(way.event)]
     found = sorted(events, key=lambda event: event.place, reverse=True)
     return [event for event in found if before is None or event.place < before][:limit]
 
 
 def trace_event(
-    books: Books, store: EventStore, tenant_id: int, source: str, event_id: str, now: datetime
+    books: Books, store: EventStore, tenant_id: int, source: str | None, event_id: str, now: datetime
 ) -> dict[str, Any]:
-    """Everything that is known of the event (source, id).
+    """Everything that is known of the event (source, id); no source: of the only event that has the id.
 
-    Raises NotFound `event_not_found`; Corrupt `segment_damaged` where nobody can say.
+    Raises NotFound `event_not_found`; Conflict `several_events`; Corrupt `segment_damaged` where nobody can say.
     """
-    way = way_of(books, store, tenant_id, (source, event_id))
+    in_log = None
+    if source is None:
+        same = events_of_id(books, store, tenant_id, event_id)
+        source = only_source(same, event_id)
+        in_log = same.in_log(source)
+    way = way_of(books, store, tenant_id, (source, event_id), in_log)
     if way.event is None:
         raise NotFound(
             "event_not_found", f"no event {shown(event_id)} of the source {shown(source)} was accepted"
@@ -128,6 +136,19 @@ def trace_event(
         "unbilled": _unbilled(event, customer, of_type, counted_by, bills),
         "segments_read": way.segments_read,
     }
+
+
+def only_source(same: SameId, event_id: str) -> str:
+    """The source of the only event that has the id. Raises NotFound `event_not_found`; Conflict `several_events`."""
+    sources = [source for source, _ in same.identities]
+    if not sources:
+        raise NotFound("event_not_found", f"no event {shown(event_id)} was accepted", path="ID")
+    if len(sources) > 1:
+        some = ", ".join(map(repr, sources[:5]))
+        raise Conflict(
+            "several_events", f"events of {len(sources)} sources have this id: {some}", path="--source"
+        )
+    return sources[0]
 
 
 def customers_of(books: Books, tenant_id: int, events: Sequence[FoundEvent]) -> dict[str, str]:
@@ -218,10 +239,11 @@ def _bills(
     """The bills of the customer's subscriptions that the event is on, issued or not, and what it costs on each."""
     prepare_usage(books, store, tenant_id, now)
     found: list[dict[str, Any]] = []
+    known = {meter.key: meter for meter in all_meters(books, tenant_id)} | dict(meters)
     for bill in _bills_at(books, tenant_id, customer, event.time, now):
         moment = Period(event.time, bill.period.end)
         costs = [
-            _cost(books, store, tenant_id, meters, bill, part, event)
+            _cost(books, store, tenant_id, known, bill, part, event)
             for part in parts_of_event(bill, moment, counted_by)
         ]
         if costs:
@@ -254,11 +276,10 @@ def _cost(
 ) -> EventCost:
     customer_id = bill.customer.customer_id
     spans = [Span(part.number, customer_id, time.start, time.end) for time in part.times]
-    known = {meter.key: meter for meter in all_meters(books, tenant_id)} | dict(meters)
 
     def used(until: Until | None) -> dict[MeterQuery, list[UsageRow]]:
         return {
-            query: list(billable_usage(store, conn, tenant_id, known[query[0]], query[1], spans, until))
+            query: list(billable_usage(store, conn, tenant_id, meters[query[0]], query[1], spans, until))
             for query in part.queries
         }
 

@@ -78,7 +78,8 @@ def unbilled(
         money = _would_make(
             store, tenant_id, seen, meters, subscriptions, plans, claims, found, (start, end), now
         )
-        groups = [_group(store, segments, row) for row in shown]
+        samples = rows.samples(store, segments, shown, SAMPLES_MAX)
+        groups = [_group(row, some) for row, some in zip(shown, samples, strict=True)]
     customers = customers_by_id(
         books, tenant_id, {row[3] for row in shown if row[3] is not None} | set(money)
     )
@@ -123,12 +124,8 @@ def _found(
     return found
 
 
-def _group(
-    store: EventStore, segments: Sequence[Segment], row: rows.Row
-) -> tuple[int | None, dict[str, Any]]:
+def _group(row: rows.Row, samples: Sequence[tuple[str, str]]) -> tuple[int | None, dict[str, Any]]:
     cause, event_type, subject, customer_id, events, first, last = row
-    holding = [segment for segment in segments if event_type in segment.event_types]
-    some = rows.samples(store, holding, event_type, subject, first, last, SAMPLES_MAX)
     return customer_id, {
         "cause": cause,
         "type": event_type,
@@ -136,7 +133,7 @@ def _group(
         "events": events,
         "first": format_instant(first.replace(tzinfo=UTC)),
         "last": format_instant(last.replace(tzinfo=UTC)),
-        "samples": [{"source": source, "id": event_id} for source, event_id in some],
+        "samples": [{"source": source, "id": event_id} for source, event_id in samples],
     }
 
 

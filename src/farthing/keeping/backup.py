@@ -5,7 +5,6 @@ log, which has at least everything that was acknowledged by then. What the log h
 restoring, by the same rules that seal it here, so it counts once.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from farthing.db import Books
 from farthing.db.dump import Moment, books_at_one_moment
+from farthing.db.embedded import locks
 from farthing.db.installation import INSTALLATION_FILE
 from farthing.events.checks import end_of_blocks
 from farthing.events.damage import SEGMENT_DAMAGED
@@ -232,12 +232,7 @@ def _refuse_inside(place: Path, data_dir: Path) -> None:
 
 @contextmanager
 def _only_backup(place: Path) -> Iterator[None]:
-    descriptor = os.open(place / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict("backup_running", f"another backup is being taken into {place}") from None
+    with locks.held(place / LOCK_FILE, locks.EXCLUSIVE) as alone:
+        if not alone:
+            raise Conflict("backup_running", f"another backup is being taken into {place}")
         yield
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,6 @@ Everything is put together beside the place and moved there when it is complete:
 data directory that looks like one.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from farthing.db import OnWait
 from farthing.db.dump import AppliedMigration, TableShape
+from farthing.db.embedded import locks
 from farthing.db.endpoint import Endpoint
 from farthing.db.external import given_postgres
 from farthing.db.installation import new_installation_id, write_installation
@@ -135,10 +135,8 @@ def _half_made(data_dir: Path) -> Iterator[Path]:
     half = make_data_dir(data_dir.with_name(data_dir.name + HALF))
     descriptor = os.open(half, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict("restore_running", f"another process restores into {data_dir}") from None
+        if not locks.takes(descriptor, locks.EXCLUSIVE):
+            raise Conflict("restore_running", f"another process restores into {data_dir}")
         _empty(half)
         try:
             yield half

@@ -179,6 +179,13 @@ def parse_text(raw: object, path: str) -> str:
     return raw
 
 
+def parse_flag(raw: object, path: str, *, code: str) -> bool:
+    """true or false."""
+    if isinstance(raw, bool):
+        return raw
+    raise InvalidInput.of(code, [Fault(path, f"must be true or false, not {kind(raw)}")])
+
+
 def parse_count(raw: object, path: str, *, least: int, most: int, code: str) -> int:
     """A whole number within bounds."""
     if isinstance(raw, int) and not isinstance(raw, bool) and least <= raw <= most:

@@ -20,7 +20,7 @@ from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant, parse_date, parse_instant
 from farthing.kernel.money import MINOR_UNITS, amount_text, parse_currency
 from farthing.kernel.quantity import parse_decimal, plain
-from farthing.kernel.reading import Faults, Fields, parse_subject, parse_text
+from farthing.kernel.reading import Faults, Fields, parse_flag, parse_subject, parse_text
 from farthing.payments.bank.creditor import parse_bic
 from farthing.payments.bank.iban import parse_iban
 from farthing.payments.model import (
@@ -203,9 +203,7 @@ def parse_refund(raw: object) -> RefundContent:
 
 
 def _parse_flag(raw: object, path: str) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    raise InvalidInput.of("invalid_payment_method", [Fault(path, "must be true or false")])
+    return parse_flag(raw, path, code="invalid_payment_method")
 
 
 def _parse_mandate(raw: object, path: str) -> Mandate:

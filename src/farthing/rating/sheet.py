@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from farthing.kernel import reading
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.quantity import parse_decimal
-from farthing.kernel.reading import Faults, Fields, kind, parse_list
+from farthing.kernel.reading import Faults, Fields, parse_list
 
 if TYPE_CHECKING:
     from farthing.rating.price import Price
@@ -117,6 +118,4 @@ def parse_whole(raw: object, path: str, *, most: int) -> int:
 
 def parse_flag(raw: object, path: str) -> bool:
     """true or false."""
-    if isinstance(raw, bool):
-        return raw
-    raise refused(path, f"must be true or false, not {kind(raw)}")
+    return reading.parse_flag(raw, path, code=INVALID_PRICE)

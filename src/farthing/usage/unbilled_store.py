@@ -175,27 +175,43 @@ def unmetered(
 
 
 def samples(
-    store: EventStore,
-    segments: Sequence[Segment],
-    event_type: str,
-    subject: str | None,
-    first: datetime,
-    last: datetime,
-    most: int,
-) -> list[tuple[str, str]]:
-    """Some events (source, id) of a type and subject between two moments, both included: as few are read as will do."""
+    store: EventStore, segments: Sequence[Segment], groups: Sequence[Row], most: int
+) -> list[list[tuple[str, str]]]:
+    """For each group the first events (source, id) by time of its type and subject, between its first and its last.
+
+    One scan for all of them, of the segments of their types.
+    """
+    types = sorted({event_type for _, event_type, *_ in groups})
+    holding = [segment for segment in segments if not set(types).isdisjoint(segment.event_types)]
+    if not holding:
+        return [[] for _ in groups]
+    _, event_types, subjects, _, _, firsts, lasts = zip(*groups, strict=True)
+    wanted = {
+        "number": pa.array(range(len(groups)), pa.int64()),
+        "wanted_type": pa.array(event_types, pa.string()),
+        "wanted_subject": pa.array(subjects, pa.string()),
+        "first": pa.array(firsts, pa.timestamp("us")),
+        "last": pa.array(lasts, pa.timestamp("us")),
+    }
     bound = Bound()
-    files = bound.bind([str(store.data_dir / segment.path) for segment in segments])
+    files = bound.bind([str(store.data_dir / segment.path) for segment in holding])
     cursor = store.cursor()
     try:
-        return cursor.execute(
+        cursor.register("wanted", pa.table(wanted))
+        found = cursor.execute(
             f"""
-            SELECT source, id FROM read_parquet({files})
-             WHERE type = {bound.bind(event_type)} AND subject IS NOT DISTINCT FROM {bound.bind(subject)}
-               AND time >= {bound.bind(first)}::TIMESTAMP AND time <= {bound.bind(last)}::TIMESTAMP
-               {standing_sql(segments, bound)} LIMIT {bound.bind(most)}
+            SELECT number, min({{'time': time, 'source': source, 'id': id}}, {bound.bind(most)})
+              FROM (SELECT source, id, type, subject, time FROM read_parquet({files})
+                     WHERE list_contains({bound.bind(types)}::VARCHAR[], type)
+                       AND time >= {bound.bind(min(firsts))}::TIMESTAMP
+                       AND time <= {bound.bind(max(lasts))}::TIMESTAMP{standing_sql(holding, bound)}) AS events
+              JOIN wanted ON type = wanted_type AND subject IS NOT DISTINCT FROM wanted_subject
+                         AND time >= first AND time <= last
+             GROUP BY number
             """,
             bound.values,
         ).fetchall()
     finally:
         cursor.close()
+    by_number = {number: [(one["source"], one["id"]) for one in some] for number, some in found}
+    return [by_number.get(number, []) for number in range(len(groups))]

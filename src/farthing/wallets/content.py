@@ -20,9 +20,9 @@ from farthing.kernel.quantity import ZERO, parse_decimal, trimmed
 from farthing.kernel.reading import (
     Faults,
     Fields,
-    kind,
     parse_choice,
     parse_count,
+    parse_flag,
     parse_key,
     parse_list,
     parse_subject,
@@ -313,6 +313,4 @@ def _parse_names(raw: object, path: str) -> tuple[str, ...]:
 
 
 def _parse_flag(raw: object, path: str) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    raise InvalidInput.of(INVALID_GRANT, [Fault(path, f"must be true or false, not {kind(raw)}")])
+    return parse_flag(raw, path, code=INVALID_GRANT)

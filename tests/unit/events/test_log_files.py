@@ -17,6 +17,7 @@ from farthing.events.log.files import (
     list_log_files,
     read_blocks,
 )
+from farthing.events.log.search import unsealed_blocks
 from farthing.kernel.errors import Corrupt
 
 HEADER = BlockHeader(block=1, tenant=7, kind="events", received_us=5, events=1, bytes=0, origin="http")
@@ -185,6 +186,24 @@ def test_files_are_listed_writer_by_writer_oldest_first(tmp_path: Path) -> None:
         (log_dir / name).touch()
     (log_dir / "stray").touch()
     assert list_log_files(log_dir) == ["a/000000000001.log", "b/000000000002.log", "b/000000000010.log"]
+
+
+def test_unsealed_blocks_begin_at_the_cursors_and_pass_over_files_that_were_removed(tmp_path: Path) -> None:
+    first, second = encode_block(HEADER, LINE), encode_block(TWO, LINE + LINE)
+    for writer in "abc":
+        (tmp_path / writer).mkdir()
+        (tmp_path / writer / "000000000001.log").write_bytes(first + second)
+    sealed_to = {"a/000000000001.log": len(first), "c/000000000001.log": len(first + second)}
+    found = unsealed_blocks(tmp_path, sealed_to)
+    name, block = next(found)
+    assert (name, block.payload) == ("a/000000000001.log", LINE + LINE)
+    # Sealed and removed after the list was made.
+    (tmp_path / "b/000000000001.log").unlink()
+    (tmp_path / "b").rmdir()
+    assert list(found) == []
+    assert [name for name, _ in unsealed_blocks(tmp_path, {})] == ["a/000000000001.log"] * 2 + [
+        "c/000000000001.log"
+    ] * 2
 
 
 def test_a_file_is_finished_once_its_writer_has_gone(tmp_path: Path) -> None:

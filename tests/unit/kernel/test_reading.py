@@ -8,6 +8,7 @@ from farthing.kernel.reading import (
     Faults,
     Fields,
     parse_count,
+    parse_flag,
     parse_key,
     parse_list,
     parse_subject,
@@ -78,6 +79,14 @@ def test_subjects_are_free_text_without_outer_spaces() -> None:
     assert parse_subject("Ünïcode/key:7 @x", "key") == "Ünïcode/key:7 @x"
     with pytest.raises(InvalidInput):
         parse_subject(" a", "key")
+
+
+def test_flags_are_true_or_false_and_nothing_that_looks_like_it() -> None:
+    assert [parse_flag(raw, "f", code="invalid_f") for raw in (True, False)] == [True, False]
+    for raw in (1, 0, "true", None, [True]):
+        with pytest.raises(InvalidInput, match="must be true or false, not ") as refused:
+            parse_flag(raw, "f", code="invalid_f")
+        assert (refused.value.code, refused.value.faults[0].path) == ("invalid_f", "f")
 
 
 @pytest.mark.parametrize("raw", [True, "3", 0, 11, 10**300, 2.0, None])

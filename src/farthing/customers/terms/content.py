@@ -17,8 +17,8 @@ from farthing.kernel.quantity import parse_decimal, trimmed
 from farthing.kernel.reading import (
     Faults,
     Fields,
-    kind,
     parse_choice,
+    parse_flag,
     parse_key,
     parse_list,
     parse_text,
@@ -162,9 +162,7 @@ def _parse_overage(raw: object, path: str) -> Decimal:
 
 
 def _parse_flag(raw: object, path: str) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    raise _refused(path, f"must be true or false, not {kind(raw)}")
+    return parse_flag(raw, path, code=INVALID_COMMITMENT)
 
 
 def _refused(path: str, message: str) -> InvalidInput:

@@ -10,18 +10,37 @@ SHARED = fcntl.LOCK_SH
 EXCLUSIVE = fcntl.LOCK_EX
 
 
+def takes(descriptor: int, mode: int) -> bool:
+    """Lock an open file or directory until it is closed. False where others hold it."""
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def try_lock(path: Path, mode: int) -> int | None:
     """A descriptor that holds the lock until it is closed, or None if others hold it."""
     descriptor = _open(path)
     try:
-        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
+        if takes(descriptor, mode):
+            return descriptor
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
+    os.close(descriptor)
+    return None
+
+
+@contextmanager
+def held(path: Path, mode: int) -> Iterator[bool]:
+    """Hold the lock inside the block. Yields False, and holds nothing, where others have it."""
+    descriptor = try_lock(path, mode)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:
@@ -34,11 +53,12 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def turn(path: Path) -> Iterator[int]:
-    """One at a time: waits while others are at it. Children that are given the descriptor hold it too."""
+def turn(path: Path, mode: int = EXCLUSIVE) -> Iterator[int]:
+    """One at a time (or those who share together): waits for the others. Children that are given the descriptor
+    hold it too."""
     descriptor = _open(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, mode)
         yield descriptor
     finally:
         os.close(descriptor)

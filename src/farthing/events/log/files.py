@@ -28,6 +28,7 @@ from pathlib import Path
 
 import msgspec
 
+from farthing.db.embedded import locks
 from farthing.kernel.errors import Corrupt, Unavailable
 
 FILE_BYTES_MAX = 256 * 1024 * 1024
@@ -286,23 +287,17 @@ def list_log_files(log_dir: Path) -> list[str]:
     """All log files, "writer/000000000001.log", oldest first within a writer."""
     if not log_dir.is_dir():
         return []
-    return sorted(
-        f"{writer.name}/{name}"
-        for writer in log_dir.iterdir()
-        if writer.is_dir()
-        for name in os.listdir(writer)
-        if _FILE_NAME.match(name)
-    )
+    found: list[str] = []
+    for writer in log_dir.iterdir():
+        with suppress(FileNotFoundError, NotADirectoryError):  # Its last file was removed a moment ago.
+            found += [f"{writer.name}/{name}" for name in os.listdir(writer) if _FILE_NAME.match(name)]
+    return sorted(found)
 
 
 def is_finished(path: Path) -> bool:
     """Whether no writer can append to this file any more (its lock went with its process)."""
     with open(path, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return locks.takes(file.fileno(), locks.SHARED)
 
 
 def read_blocks(path: Path, offset: int, bytes_max: int) -> list[Block]:

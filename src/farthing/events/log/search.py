@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from farthing.events.log.files import HEADER_BYTES_MAX, BlockHeader, list_log_files, read_blocks
+from farthing.events.log.files import HEADER_BYTES_MAX, Block, BlockHeader, list_log_files, read_blocks
 from farthing.events.model import Event
 
 ATTEMPTS_MAX = 100
@@ -86,26 +86,33 @@ def _with_headers(text: mmap.mmap, places: list[int]) -> Iterator[tuple[BlockHea
         at = end
 
 
-def waiting(log_dir: Path, tenant_id: int, sealed_to: Mapping[str, int]) -> Iterator[LoggedEvent | None]:
-    """What stands in the log and is not sealed; None at the end where there is more than is read at once."""
-    left = WAITING_BYTES_MAX
+def unsealed_blocks(log_dir: Path, sealed_to: Mapping[str, int]) -> Iterator[tuple[str, Block]]:
+    """The blocks behind the places up to which the log was sealed, each with its file, a few of them in memory.
+
+    What has been sealed and removed since those places were read is passed over. Raises Corrupt `log_damaged`.
+    """
     for log_file in list_log_files(log_dir):
         offset = sealed_to.get(log_file, 0)
         path = log_dir / log_file
         try:
             while path.stat().st_size > offset and (blocks := read_blocks(path, offset, PIECE_BYTES)):
-                if left <= 0:
-                    yield None
-                    return
-                left -= blocks[-1].end - offset
                 for block in blocks:
-                    if block.header.tenant == tenant_id and block.header.kind == "events":
-                        yield from _of_payload(
-                            log_file, block.end - len(block.payload), block.header, block.payload
-                        )
+                    yield log_file, block
                 offset = blocks[-1].end
-        except FileNotFoundError:  # sealed and removed meanwhile
+        except FileNotFoundError:
             continue
+
+
+def waiting(log_dir: Path, tenant_id: int, sealed_to: Mapping[str, int]) -> Iterator[LoggedEvent | None]:
+    """What stands in the log and is not sealed; None at the end where there is more than is read at once."""
+    left = WAITING_BYTES_MAX
+    for log_file, block in unsealed_blocks(log_dir, sealed_to):
+        if left <= 0:
+            yield None
+            return
+        left -= len(block.payload)
+        if block.header.tenant == tenant_id and block.header.kind == "events":
+            yield from _of_payload(log_file, block.end - len(block.payload), block.header, block.payload)
 
 
 def _of_payload(log_file: str, start: int, header: BlockHeader, payload: bytes) -> Iterator[LoggedEvent]:

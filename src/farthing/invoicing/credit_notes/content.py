@@ -14,7 +14,15 @@ from farthing.invoicing.credit_notes.model import Credit, CreditedLine, CreditWa
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import parse_decimal, plain, trimmed
-from farthing.kernel.reading import Faults, Fields, kind, parse_count, parse_list, parse_subject, parse_text
+from farthing.kernel.reading import (
+    Faults,
+    Fields,
+    parse_count,
+    parse_flag,
+    parse_list,
+    parse_subject,
+    parse_text,
+)
 
 NUMBER_PREFIX = "CN-"
 NUMBER_DIGITS = 6
@@ -167,6 +175,4 @@ def _parse_positive(raw: object, path: str) -> Decimal:
 
 
 def _parse_flag(raw: object, path: str) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    raise InvalidInput.of("invalid_credit_note", [Fault(path, f"must be true or false, not {kind(raw)}")])
+    return parse_flag(raw, path, code="invalid_credit_note")

@@ -39,14 +39,3 @@ def select_moved(
         """,
         {"tenant_id": tenant_id, "gateway": gateway, "start": start, "end": end},
     ).fetchall()
-
-
-def count_unmatched_events(conn: BooksConnection, tenant_id: int, gateway: str) -> int:
-    """How many events of a gateway spoke of something that is not known here, or is of another amount."""
-    row = conn.execute(
-        "SELECT count(*) AS events FROM provider_events"
-        " WHERE tenant_id = %s AND gateway = %s AND effect = 'unmatched'",
-        [tenant_id, gateway],
-    ).fetchone()
-    assert row is not None
-    return int(row["events"])
