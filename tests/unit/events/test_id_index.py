@@ -1,7 +1,9 @@
 """The index of counted events: exact though keys collide, and never shorter than what was written."""
 
+import hashlib
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from farthing.events.id_index import (
     write_merged,
     write_run,
 )
+from farthing.events.store.identity_sql import HASH_MACROS
 from farthing.kernel.errors import Corrupt
 
 Entry = tuple[int, int, int]  # key, check, content
@@ -159,3 +162,29 @@ def test_which_runs_are_merged() -> None:
             ]
     assert sum(runs) == 5000
     assert len(runs) <= 7 * 5
+
+
+@pytest.mark.parametrize("source", ["gateway", "", "a:b", "é👩\u200d👧", "12"])
+@pytest.mark.parametrize("subject", ["acme", "", "ü", None])
+def test_hashes_are_what_they_were_on_the_day_they_were_written(source: str, subject: str | None) -> None:
+    """Runs on disk are compared with them for ever: the MD5 of these texts, read with the least byte first."""
+
+    def number(text: str) -> int:
+        return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest(), "little")
+
+    connection = duckdb.connect()
+    for macro in HASH_MACROS:
+        connection.execute(macro)
+    hashed = connection.execute(
+        "SELECT event_identity($1, 'e-1'), event_content('call', $2, 1767225600000000, '{\"n\": 1}'), "
+        "event_content('call', $2, NULL, '{}'), event_identity($1, NULL), event_identity(NULL, 'e-1')",
+        [source, subject],
+    ).fetchone()
+    told = ":" if subject is None else f"{len(subject.encode())}:{subject}"
+    assert hashed == (
+        number(f"{len(source)}:{source}e-1"),
+        number(f'4:call{told}1767225600000000:{{"n": 1}}'),
+        number(f"4:call{told}-:{{}}"),
+        None,
+        None,
+    )

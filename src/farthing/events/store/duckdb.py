@@ -190,7 +190,7 @@ def _decode_lines(cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, vali
             SELECT row, received_us, valid, found, epoch_us(TRY_CAST(found[5] AS TIMESTAMPTZ)) AS own_us,
                    CASE WHEN len(parts) = 2 THEN parts[2]
                         -- An object in data has a member of that name as well: the first one is the event's.
-                        ELSE line[instr(line, {_BEFORE_DATA}) + 8 : -3] END AS data,
+                        ELSE line[instr(line, {_BEFORE_DATA}) + 8 : -3] END AS data
                    {_rounded_sql(columns, len(envelope))}
               FROM read
         )
@@ -214,7 +214,7 @@ def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Ty
             SELECT source, id, type, subject, time, {OWN_TIME} AS own_time, received_at, data,
                    json_extract_string('{{"data":' || data || '}}', ?) AS found
               FROM {SEGMENT_FILES}
-        ), cut AS (SELECT *, {_rounded_sql(columns, 0)} FROM members)
+        ), cut AS (SELECT *{_rounded_sql(columns, 0)} FROM members)
         SELECT row_number() OVER () AS row, source, id, type, subject, time, own_time, received_at, data,
                {_typed_sql(columns, 0)}
           FROM cut
@@ -228,14 +228,15 @@ def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Ty
 
 
 def _rounded_sql(columns: TypedColumns, skipped: int) -> str:
-    """The list `rounded`: what is a number among those of the list `found`, made whole."""
-    places = range(skipped + 1, skipped + 1 + len(columns.numbers))
-    casts = [f"TRY_CAST(found[{place}] AS {_WHOLE_NUMBER})" for place in places]
-    return f"[{', '.join(casts)}]::{_WHOLE_NUMBER}[] AS rounded"
+    """Columns `rounded_1` and so on: what is a number among those of the list `found`, made whole."""
+    return "".join(
+        f", TRY_CAST(found[{skipped + place}] AS {_WHOLE_NUMBER}) AS rounded_{place}"
+        for place in range(1, len(columns.numbers) + 1)
+    )
 
 
 def _typed_sql(columns: TypedColumns, skipped: int) -> str:
-    """The typed columns out of the lists `found`, whose first `skipped` members are something else, and `rounded`.
+    """The typed columns out of the lists `found`, whose first `skipped` members are something else, and the `rounded`.
 
     `found` holds a string's content, the spelling of any other value, and NULL for null and for what
     is absent. Nearly every number is whole and spelt as DuckDB would spell it: that is seen without a pattern.
@@ -249,7 +250,7 @@ def _typed_sql(columns: TypedColumns, skipped: int) -> str:
         plain = f"WHEN regexp_full_match({found}, '{_PLAIN_NUMBER}') THEN {found}::{EXACT_NUMBER}"
         number = f"CASE WHEN {whole} IS NOT NULL THEN {whole}::{EXACT_NUMBER} {plain} END"
         typed += [
-            f"CASE WHEN rounded[{place}]::VARCHAR = {found} THEN rounded[{place}] END AS {whole}",
+            f"CASE WHEN rounded_{place}::VARCHAR = {found} THEN rounded_{place} END AS {whole}",
             f"{number} AS {identifier(number_column(path))}",
             f"{found} AS {identifier(spelling_column(path))}",
         ]

@@ -2,15 +2,18 @@
 
 Identity is source and id. Content is everything else that the client said: type, subject, its own time (an
 instant, however it was spelt, or its absence) and the bytes of data. What hangs on the receipt is no part of it.
-Lengths stand before texts, so that no two events give the same text to hash.
+Lengths stand before texts, so that no two events give the same text to hash; of no subject there is only the colon.
 """
 
 HASH_MACROS = (
-    "CREATE MACRO event_identity(source, id) AS md5_number(length(source) || ':' || source || id)::UHUGEINT",
+    # `concat` puts texts together faster than `||`, and takes NULL for nothing.
+    """
+    CREATE MACRO event_identity(source, id) AS CASE WHEN source IS NOT NULL AND id IS NOT NULL
+        THEN md5_number(concat(length(source), ':', source, id))::UHUGEINT END
+    """,
     """
     CREATE MACRO event_content(type, subject, own_us, data) AS md5_number(concat(
-        strlen(type), ':', type, coalesce(concat(strlen(subject), ':', subject), '-'),
-        coalesce(own_us::VARCHAR, '-'), ':', data))::UHUGEINT
+        strlen(type), ':', type, strlen(subject), ':', subject, coalesce(own_us::VARCHAR, '-'), ':', data))::UHUGEINT
     """,
     # A correction says more than its content: which event it corrects, and why.
     """
