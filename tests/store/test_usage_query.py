@@ -232,3 +232,39 @@ def test_what_the_books_know_of_a_segment_is_never_asked_of_its_events_wrongly(
     assert ask(works, tenant_id, replace(QUERY, meter="odd")) == []
     works.take(tenant_id, [event("mark", {}, type="a\ufffd", time=format_instant(START))])
     assert ask(works, tenant_id, replace(QUERY, meter="odd")) == [({}, 1)]
+
+
+@pytest.mark.parametrize("fraction", ["", ".5"])
+def test_everybody_at_once_is_everybody_by_themselves(
+    works: EventWorks, tenant_id: int, fraction: str
+) -> None:
+    """Subjects are added up before it is known whose they are: aliases and nobody's among them."""
+    define(works, tenant_id)
+    define(works, tenant_id, "calls", aggregation="count", value=None)
+    define(works, tenant_id, "most", aggregation="max")
+    for key in ("acme", "zenith"):
+        customer(works, tenant_id, key)
+    for alias in ("key-1", "key-2"):
+        add_alias(works.books, tenant_id, "acme", alias, works.now)
+    sent = [("acme", 1), ("key-1", 2), ("key-2", 4), ("key-1", 8), ("zenith", 16), ("nobody", 32), (None, 64)]
+    for part in (sent[:4], sent[4:]):
+        works.take(
+            tenant_id,
+            [event(f"e{n}", {"n": f"{n}{fraction}"}, subject=subject) for subject, n in part]
+        )  # fmt: skip
+
+    def answer(meter: str, *also: str) -> dict[str | None, tuple[Decimal, int]]:
+        query = replace(QUERY, meter=meter, group_by=("customer", *also))
+        groups = query_usage(works.books, works.store, tenant_id, query, works.now)
+        return {group.group["customer"]: (group.quantity, group.events) for group in groups}
+
+    half = Decimal("0" + fraction) if fraction else Decimal(0)
+    assert answer("tokens") == {
+        "acme": (15 + 4 * half, 4),
+        "zenith": (16 + half, 1),
+        None: (96 + 2 * half, 2),
+    }
+    assert answer("tokens", "source") == answer("tokens")
+    assert answer("calls") == {"acme": (4, 4), "zenith": (1, 1), None: (2, 2)}
+    assert answer("most") == {"acme": (8 + half, 4), "zenith": (16 + half, 1), None: (64 + half, 2)}
+    assert {str(quantity) for quantity, _ in answer("calls").values()} == {"4", "1", "2"}

@@ -19,8 +19,8 @@ from farthing.catalog.model import Aggregation, Meter
 from farthing.events.model import VOID_TYPE
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
-from farthing.events.store.meter_sql import Bound, filter_sql, identifier, value_sql
-from farthing.events.typed_columns import number_column, text_column, wanted_columns
+from farthing.events.store.meter_sql import WHOLE_NUMBER, Bound, filter_sql, identifier, value_sql
+from farthing.events.typed_columns import number_column, text_column, value_paths, wanted_columns
 from farthing.kernel.instant import microseconds, offset_changes, unix_microseconds
 from farthing.kernel.quantity import trimmed
 from farthing.kernel.rounding import quotient
@@ -97,8 +97,16 @@ def usage_groups(
     columns = {"customer": "customer_id", "subject": "subject", "source": "source"} | {
         name: identifier(text_column(path)) for name, path in meter.dimensions
     }
+    quantity, count = aggregate_sql(meter), "count(*)"
     if only is None:
         joined = "LEFT JOIN" if query.customer is None else "JOIN"
+        if query.group_by == ("customer",) and not query.filter and not query.window and adds_up(meter):
+            # Looking up a subject takes as long as adding up: once for each, and not for each event.
+            quantity, count = f"sum({_PART})", "sum(events)::BIGINT"
+            events = (
+                f"SELECT subject, {aggregate_sql(meter)} AS {_PART}, count(*) AS events "
+                f"FROM ({events}) GROUP BY subject"
+            )
         source = f"({events}) AS events {joined} known_subjects USING (subject)"
     else:  # All of them are the one customer's, so there is nobody to look up.
         customer_id = known_subjects.column("customer_id")[0].as_py() if only else None
@@ -112,7 +120,7 @@ def usage_groups(
     order = ", ".join(str(place) for place in range(len(shown), 0, -1))
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = f"""
-        SELECT {"".join(f"{column}, " for column in shown)}{aggregate_sql(meter)}, count(*)
+        SELECT {"".join(f"{column}, " for column in shown)}{_read_fast_sql(quantity, segments, meter)}, {count}
           FROM {source} {where}
          {"GROUP BY ALL ORDER BY " + order if shown else ""} LIMIT {ROWS_MAX + 1}
     """
@@ -123,6 +131,23 @@ def usage_groups(
         return cursor.execute(statement, bound.values).fetchall()
     finally:
         cursor.close()
+
+
+_PART = "part"
+
+
+def adds_up(meter: Meter) -> bool:
+    """Whether the quantity of some events is the sum of the quantities of its parts."""
+    return meter.aggregation in (Aggregation.COUNT, Aggregation.SUM)
+
+
+def _read_fast_sql(quantity: str, segments: Sequence[Segment], meter: Meter) -> str:
+    """The quantity, as a whole number where it cannot be another: those are read several times as fast as decimals."""
+    columns = {
+        segment.columns.get(number_column(path)) for segment in segments for path in value_paths(meter)
+    }
+    whole = isinstance(meter.value, Path) and columns == {WHOLE_NUMBER}
+    return f"({quantity})::HUGEINT" if adds_up(meter) and (whole or meter.value is None) else quantity
 
 
 def event_rows(

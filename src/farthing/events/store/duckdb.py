@@ -43,7 +43,15 @@ from farthing.events.deduplicate import Outcome
 from farthing.events.log.files import make_directory
 from farthing.events.store.correcting import find_corrections
 from farthing.events.store.identity_sql import HASH_MACROS, OWN_TIME, SEGMENT_FILES
-from farthing.events.store.meter_sql import EXACT_NUMBER, MACROS, Bound, filter_sql, identifier, value_sql
+from farthing.events.store.meter_sql import (
+    EXACT_NUMBER,
+    MACROS,
+    WHOLE_NUMBER,
+    Bound,
+    filter_sql,
+    identifier,
+    value_sql,
+)
 from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts, segment_sources
 from farthing.events.typed_columns import (
     TypedColumns,
@@ -59,7 +67,6 @@ if TYPE_CHECKING:
     from farthing.events.seal import SealedBatch
 
 
-_WHOLE_NUMBER = "DECIMAL(18,0)"
 _PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"
 # How a JSON number begins (behind a colon, comma, bracket or white space), and how one goes on that does
 # not survive a double: with more than 15 digits, more than 12 after the point, or an exponent.
@@ -230,7 +237,7 @@ def reread(cursor: duckdb.DuckDBPyConnection, paths: Sequence[Path], columns: Ty
 def _rounded_sql(columns: TypedColumns, skipped: int) -> str:
     """Columns `rounded_1` and so on: what is a number among those of the list `found`, made whole."""
     return "".join(
-        f", TRY_CAST(found[{skipped + place}] AS {_WHOLE_NUMBER}) AS rounded_{place}"
+        f", TRY_CAST(found[{skipped + place}] AS {WHOLE_NUMBER}) AS rounded_{place}"
         for place in range(1, len(columns.numbers) + 1)
     )
 
@@ -426,9 +433,9 @@ def write_segment(
     typed = ""
     for numeric, raw, whole, has_fraction in zip(columns.numbers, raws, wholes, facts.whether, strict=True):
         name = number_column(numeric)
-        types[name] = EXACT_NUMBER if has_fraction else _WHOLE_NUMBER
+        types[name] = EXACT_NUMBER if has_fraction else WHOLE_NUMBER
         # Narrowing 128-bit decimals takes far longer than reading the odd text again.
-        spelt = f"CASE WHEN {identifier(name)} IS NOT NULL THEN TRY_CAST({raw} AS {_WHOLE_NUMBER}) END"
+        spelt = f"CASE WHEN {identifier(name)} IS NOT NULL THEN TRY_CAST({raw} AS {WHOLE_NUMBER}) END"
         typed += (
             f", {identifier(name) if has_fraction else f'coalesce({whole}, {spelt})'} AS {identifier(name)}"
         )

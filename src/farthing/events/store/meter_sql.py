@@ -11,6 +11,7 @@ from farthing.catalog.model import Condition, Meter, Operator
 from farthing.events.typed_columns import number_column, text_column
 
 EXACT_NUMBER = "DECIMAL(38,12)"
+WHOLE_NUMBER = "DECIMAL(18,0)"
 _VALUE = "DECIMAL(30,12)"
 """18 digits before and 12 after the point: the sum of a hundred million of them is still exact."""
 _FACTOR = "DECIMAL(18,6)"
