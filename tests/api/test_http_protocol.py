@@ -155,6 +155,29 @@ def test_pipelined_requests_of_every_kind(worker: Worker) -> None:
         assert statuses(connection, 7) == [202, 200, 400, 200, 202, 401, 200]
 
 
+def test_headers_that_were_seen_before_mean_the_same_again(worker: Worker, services: Any) -> None:
+    """The same headers again, byte for byte: with another body, another way of arriving, another address."""
+    learn_the_key(worker)
+    with closing(worker.connect()) as connection:
+        for event_id in ("a1", "a2", "a3"):
+            connection.sendall(worker.request(event_id))
+            assert statuses(connection, 1) == [202]
+        known = worker.request("a4")
+        connection.sendall(known[:-1])
+        worker.sweep_after(0)  # The rest comes by itself.
+        connection.sendall(known[-1:])
+        assert statuses(connection, 1) == [202]
+        connection.sendall(worker.request("a5") + worker.request("a6"))
+        assert statuses(connection, 2) == [202, 202]
+        connection.sendall(known.replace(b"/v1/events", b"/v1/authorizations"))
+        assert answers(connection, 1)[0][1]["code"] == "invalid_authorization"
+        connection.sendall(known.replace(b"POST", b"PUT"))
+        assert statuses(connection, 1) == [405]
+        connection.sendall(known.replace(b"/v1/events HTTP/1.1", b"/v1/events HTTP/x"))
+        assert answers(connection)[0][1]["code"] == "malformed_http"
+    assert ids(services) == ["first", "a1", "a2", "a3", "a4", "a5", "a6"]
+
+
 def test_more_requests_ahead_of_answers_than_a_connection_may_send(worker: Worker) -> None:
     with closing(worker.connect()) as connection:
         connection.sendall(b"GET /v1/health HTTP/1.1\r\nhost: x\r\n\r\n" * (PIPELINED_MAX + 50))

@@ -1,8 +1,9 @@
 """Authorisations in the books: what a crash leaves, who comes first, whose price, which period, which grant."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from hold_world import HoldWorld, authorize, event, hold_world, release, settle
 from farthing.customers.life import change_subscription
 from farthing.db import Books
 from farthing.kernel.errors import Conflict
-from farthing.wallets.holds.model import Done, Insufficient, Priced
+from farthing.wallets.holds.batch_store import HOLDS_KEY, TURN, Batch, write_batch
+from farthing.wallets.holds.model import Asked, Done, Insufficient, Priced, Status
 from farthing.wallets.holds.service import Authorizations
+from farthing.wallets.holds.store import Movement
 
 D = Decimal
 ACME = {"customer": "acme", "plan": "payg"}
@@ -93,6 +96,67 @@ def test_several_workers_agree_on_one_key(world: HoldWorld) -> None:
     assert sum(len(events) for _, events in settled) == 1
     assert world.counters("g") == ("4", "0.1", "0")
     world.log_settled([one for _, events in settled for one in events])
+    world.seal()
+
+
+def test_a_batch_closes_when_its_turn_has_come(world: HoldWorld) -> None:
+    """What is asked while another process has the turn is in the batch, and of another tenant nobody waits."""
+    waiting: list[Asked] = [authorize("a", "10")]
+    closed = threading.Event()
+
+    def gather() -> tuple[list[Asked], datetime]:
+        closed.set()
+        return waiting, world.now
+
+    with ThreadPoolExecutor(1) as thread:
+        with world.books.in_turn(world.tenant_id, TURN), world.books.in_turn(world.tenant_id + 1, TURN):
+            work = thread.submit(world.authorizations.apply_next, world.tenant_id, gather)
+            while not _who_waits_for_a_turn(world.books):
+                assert not work.done()
+            assert not closed.is_set()
+            waiting.append(authorize("b", "20"))
+        outcomes, _ = work.result()
+    assert [one.hold.amount for one in outcomes if isinstance(one, Done)] == [D(1), D(2)]
+    assert world.counters("g") == ("3", "0", "0")
+
+
+def _who_waits_for_a_turn(books: Books) -> int:
+    with books.operator_transaction() as conn:
+        row = conn.execute(
+            "SELECT count(*) AS waiting FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).fetchone()
+    assert row is not None
+    return int(row["waiting"])
+
+
+def test_an_authorisation_ends_once(world: HoldWorld) -> None:
+    """Whatever a batch has read before: what ended an authorisation stays, and nothing of the batch is written."""
+    held = world.hold(authorize("a", "10"))
+    world.hold(settle("a", "e", "4"))
+    released = world.hold(authorize("b", "10"))
+    world.hold(release("b"))
+    ended = {"status": Status.SETTLED, "ended_at": world.now, "cost": D(1), "covered": D(1)}
+    named = {"settled_parts": held.held_parts, "event_source": "api", "event_id": "f", "event_hash": b"f"}
+    second = [(hold._replace(**ended, **named), b"{}") for hold in (held, released)]
+    free = world.of("g").grant_id
+    for batch in (
+        Batch([], second[:1], [], [Movement(free, D(1), D(0))]),
+        Batch([], second[1:], [], [Movement(free, D(1), D(0))]),
+        Batch([], [], ["a"], [Movement(free, D(1), D(0))]),
+    ):
+        with (
+            pytest.raises(psycopg.errors.RestrictViolation),
+            world.books.transaction(world.tenant_id) as conn,
+        ):
+            write_batch(conn, world.tenant_id, batch, world.now)
+    again = Batch([held], [], [], [Movement(free, D(1), D(0))])
+    with (
+        pytest.raises(psycopg.errors.UniqueViolation, match=HOLDS_KEY),
+        world.books.transaction(world.tenant_id) as conn,
+    ):
+        write_batch(conn, world.tenant_id, again, world.now)
+    assert world.counters("g") == ("0", "0.4", "0")
     world.seal()
 
 

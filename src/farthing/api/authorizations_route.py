@@ -116,7 +116,9 @@ class AuthorizationsRoute:
         if not target.endswith("/release"):
             check_media_type(headers.get(b"content-type", b"").decode("latin-1"))
         if target in (AUTHORIZATIONS_PATH, CHECK_PATH):
-            return parse_authorize(body, self._key(headers), check=target == CHECK_PATH)
+            sent = headers.get(b"idempotency-key")
+            key = None if sent is None else read_idempotency_key(sent.decode("latin-1"))
+            return parse_authorize(body, key or self._new_key, check=target == CHECK_PATH)
         key, _, ending = target[len(AUTHORIZATIONS_PATH) + 1 :].partition("/")
         if target[len(AUTHORIZATIONS_PATH)] == "/" and key and ending in ("settle", "release"):
             key = parse_hold_key(unquote(key), "key")
@@ -126,12 +128,7 @@ class AuthorizationsRoute:
             return Release(key)
         raise NotFound("not_found", "there is nothing at this address")
 
-    def _key(self, headers: Mapping[bytes, bytes]) -> str:
-        sent = headers.get(b"idempotency-key")
-        if sent is not None:
-            key = read_idempotency_key(sent.decode("latin-1"))
-            assert key is not None
-            return key
+    def _new_key(self) -> str:
         return time_ordered_id("auth", unix_microseconds(self._now()) // 1000, os.urandom(ENTROPY_BYTES))
 
 

@@ -10,6 +10,7 @@ Times are looked at once in a second for all connections (`sweep`), not by a tim
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, Protocol
 
@@ -40,6 +41,18 @@ CLOSE = (b"connection", b"close")
 
 _EVENTS_URL = EVENTS_PATH.encode()
 _AUTHORIZATIONS_URL = AUTHORIZATIONS_PATH.encode()
+
+
+KNOWN_HEADERS_MAX = 1_000
+KNOWN_HEADERS_BYTES_MAX = 2_048
+"""Blocks of headers that a worker remembers, and how long each may be: a client sends the same ones again and again."""
+_SHORT_REQUEST = re.compile(
+    rb"POST (/v1/(?:events|authorizations(?:[/:][A-Za-z0-9._~:/%-]{1,300})?)) HTTP/1\.1", re.ASCII
+)
+
+_Headers = list[tuple[bytes, bytes]]
+_known_headers: dict[bytes, tuple[_Headers, int]] = {}
+"""Blocks of headers as they came, with which a request went the short way: parsed, and how long its body was."""
 
 
 class ShortWay(Protocol):
@@ -82,6 +95,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._header_bytes = 0
         self._headers_done = False
         self._held = False
+        self._took_the_short_way = False
         self._half_closed = False
         self._refusal: Answer | None = None
         # When the request that is arriving began; None between two requests.
@@ -102,11 +116,17 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
             return
+        between_requests = self._began_at is None and not self._answer_is_due()
+        if between_requests and self._headers_were_known(data):
+            return
+        self._took_the_short_way = False
         if self._began_at is None:
             self._began_at = self.loop.time()
         super().data_received(data)
         if self._held:
             self._go_the_long_way()
+        elif between_requests and self._took_the_short_way:
+            self._remember_headers(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that has closed only its own side still gets its answers."""
@@ -255,6 +275,37 @@ class BoundedHttp(HttpToolsProtocol):
             or parser.should_upgrade()
         ):
             return False
+        self._took_the_short_way = self._was_taken(body)
+        return self._took_the_short_way
+
+    def _headers_were_known(self, data: bytes) -> bool:
+        """Whether this is one whole request, whose headers have been parsed before and that went the short way again.
+
+        Headers of the same bytes mean the same, so the parser need not see them.
+        """
+        begin = data.find(b"\r\n")
+        end = data.find(b"\r\n\r\n", begin) + 4
+        known = _known_headers.get(data[begin:end])
+        if known is None or len(data) - end != known[1]:
+            return False
+        asked = _SHORT_REQUEST.fullmatch(data, 0, begin)
+        if asked is None:
+            return False
+        self._url, self.headers = asked[1], known[0]
+        return self._was_taken(data[end:])
+
+    def _remember_headers(self, data: bytes) -> None:
+        begin = data.find(b"\r\n")
+        end = data.find(b"\r\n\r\n", begin) + 4
+        length = len(data) - end
+        named = dict(self.headers)
+        whole = named.get(b"content-length") == b"%d" % length and b"transfer-encoding" not in named
+        if whole and end - begin <= KNOWN_HEADERS_BYTES_MAX and length <= PARSED_AT_ONCE_BYTES:
+            if len(_known_headers) >= KNOWN_HEADERS_MAX:
+                _known_headers.clear()
+            _known_headers[data[begin:end]] = (self.headers, length)
+
+    def _was_taken(self, body: bytes) -> bool:
         before, under_way = self.cycle, _UnderWay(self._nobody_waits)
         # Set first, because the answer may come before the call returns.
         self.cycle = under_way  # type: ignore[assignment]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from farthing.kernel.errors import Fault, InvalidInput, LimitExceeded
 
@@ -28,6 +29,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _JSON_MEDIA_TYPE = re.compile(r"application/(json|[a-z0-9.+-]+\+json)\Z")
 
 
+@lru_cache(256)
 def check_media_type(content_type: str) -> None:
     """Raises `unsupported_media_type` unless the header names JSON (in UTF-8)."""
     media_type, _, parameters = content_type.partition(";")

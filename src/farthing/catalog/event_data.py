@@ -48,12 +48,7 @@ class Digits(str):
 
 def read_data(text: str) -> object:
     """JSON with every number as the digits it was written with, and the first of equal keys."""
-    return json.loads(
-        text,
-        parse_float=Digits,
-        parse_int=Digits,
-        object_pairs_hook=_first_of_equal,
-    )
+    return _decoder.decode(text)
 
 
 def _first_of_equal(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -61,6 +56,9 @@ def _first_of_equal(pairs: list[tuple[str, object]]) -> dict[str, object]:
     for key, value in pairs:
         members.setdefault(key, value)
     return members
+
+
+_decoder = json.JSONDecoder(parse_float=Digits, parse_int=Digits, object_pairs_hook=_first_of_equal)
 
 
 def at_path(data: object, path: str) -> object:

@@ -2,7 +2,7 @@
 
 import json
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
@@ -19,6 +19,8 @@ from farthing.kernel.errors import InvalidInput
 
 POOL_SIZE = 10
 CONNECTION_WAIT_SECONDS = 30.0
+
+NO_SETTINGS: Mapping[str, str] = {}
 
 BooksConnection = psycopg.Connection[DictRow]
 
@@ -70,6 +72,21 @@ class Books:
         """One transaction that sees and writes one tenant's rows; it commits unless an error leaves it."""
         with self._transaction() as conn:
             bind_tenant(conn, tenant_id)
+            yield conn
+
+    @contextmanager
+    def in_turn(
+        self, tenant_id: int, what: str, settings: Mapping[str, str] = NO_SETTINGS
+    ) -> Iterator[BooksConnection]:
+        """The same with PostgreSQL's settings for it, and of a tenant only one at a time of those that do `what`."""
+        with self._transaction() as conn:
+            named = {"farthing.tenant": str(tenant_id), **settings}
+            setting = ", ".join(["set_config(%s, %s, true)"] * len(named))
+            values = [part for pair in named.items() for part in pair]
+            conn.execute(
+                f"SELECT {setting}, pg_advisory_xact_lock(hashtextextended(%s, %s))",
+                [*values, f"farthing.{what}", tenant_id],
+            )
             yield conn
 
     @contextmanager

@@ -32,6 +32,13 @@ def hold_accruing(conn: BooksConnection, tenant_id: int) -> None:
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('farthing.accruing', %s))", [tenant_id])
 
 
+OPEN_GRANT = """
+    SELECT g.customer_id, g.grant_id, g.wallet_id, w.priority, g.paid, g.priority, g.meters, g.rate_cards,
+           g.effective_at, g.expires_at, g.amount - g.drawn - g.held - g.settled - g.expired, w.currency, w.unit
+"""
+"""What `open_grants_of` reads of a grant `g` and its wallet `w`."""
+
+
 def lock_open_grants(
     conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]
 ) -> dict[int, list[OpenGrant]]:
@@ -40,16 +47,20 @@ def lock_open_grants(
     Locked in the order of their ids, as everybody must.
     """
     rows = conn.cursor(row_factory=tuple_row).execute(
-        """
-        SELECT g.customer_id, g.grant_id, g.wallet_id, w.priority, g.paid, g.priority, g.meters, g.rate_cards,
-               g.effective_at, g.expires_at, g.amount - g.drawn - g.held - g.settled - g.expired, w.currency, w.unit
+        OPEN_GRANT
+        + """
           FROM grants g JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
          WHERE g.tenant_id = %s AND g.customer_id = ANY(string_to_array(%s, E'\\n')::bigint[])
            AND g.closed_at IS NULL
          ORDER BY g.grant_id FOR NO KEY UPDATE OF g
         """,
-        [tenant_id, _lines(customer_ids)],
+        [tenant_id, lines_of(customer_ids)],
     )
+    return open_grants_of(rows)
+
+
+def open_grants_of(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[OpenGrant]]:
+    """Rows of `OPEN_GRANT`, by customer."""
     found: dict[int, list[OpenGrant]] = defaultdict(list)
     scopes: dict[tuple[str, ...], Scope] = {}
     for customer_id, grant_id, wallet_id, wallet_priority, paid, priority, meters, cards, *rest in rows:
@@ -76,7 +87,8 @@ def lock_open_grants(
     return dict(found)
 
 
-def _lines(values: Iterable[object]) -> str:
+def lines_of(values: Iterable[object]) -> str:
+    """Values as lines of text."""
     return "\n".join(map(str, values))
 
 
@@ -116,13 +128,13 @@ def insert_draws(
                     cause.value,
                     reference,
                     now,
-                    _lines(part.charge.customer_id for part in some),
-                    _lines(key.subscription_id for key in keys),
+                    lines_of(part.charge.customer_id for part in some),
+                    lines_of(key.subscription_id for key in keys),
                     _moments(key.period_start for key in keys),
-                    _lines(key.rate_card for key in keys),
-                    _lines(part.grant_id for part in some),
-                    _lines(plain(part.amount) for part in some),
-                    _lines(plain(part.settled) for part in some),
+                    lines_of(key.rate_card for key in keys),
+                    lines_of(part.grant_id for part in some),
+                    lines_of(plain(part.amount) for part in some),
+                    lines_of(plain(part.settled) for part in some),
                 ],
             )
             .fetchone()
@@ -166,12 +178,12 @@ def add_funding(
         {
             "tenant_id": tenant_id,
             "draw_id": draw_id,
-            "subscriptions": _lines(key.subscription_id for key, *_ in funding),
+            "subscriptions": lines_of(key.subscription_id for key, *_ in funding),
             "starts": _moments(key.period_start for key, *_ in funding),
-            "cards": _lines(key.rate_card for key, *_ in funding),
-            "grants": _lines(grant_id for _, grant_id, *_ in funding),
-            "customers": _lines(customer_id for *_, customer_id, _ in funding),
-            "amounts": _lines(plain(amount) for *_, amount in funding),
+            "cards": lines_of(key.rate_card for key, *_ in funding),
+            "grants": lines_of(grant_id for _, grant_id, *_ in funding),
+            "customers": lines_of(customer_id for *_, customer_id, _ in funding),
+            "amounts": lines_of(plain(amount) for *_, amount in funding),
         },
     )
 
@@ -218,7 +230,7 @@ def select_invoiced(
 def _periods(tenant_id: int, periods: Collection[tuple[int, datetime]]) -> dict[str, Any]:
     return {
         "tenant_id": tenant_id,
-        "subscriptions": _lines(subscription_id for subscription_id, _ in periods),
+        "subscriptions": lines_of(subscription_id for subscription_id, _ in periods),
         "starts": _moments(start for _, start in periods),
     }
 
@@ -241,9 +253,9 @@ def select_positions(
         """,
         {
             "tenant_id": tenant_id,
-            "subscriptions": _lines(key.subscription_id for key in keys),
+            "subscriptions": lines_of(key.subscription_id for key in keys),
             "starts": _moments(key.period_start for key in keys),
-            "cards": _lines(key.rate_card for key in keys),
+            "cards": lines_of(key.rate_card for key in keys),
         },
     )
     found: dict[ChargeKey, dict[str, Decimal]] = {}
@@ -270,11 +282,11 @@ def put_positions(
         """,
         {
             "tenant_id": tenant_id,
-            "subscriptions": _lines(key.subscription_id for key, _ in positions),
+            "subscriptions": lines_of(key.subscription_id for key, _ in positions),
             "starts": _moments(key.period_start for key, _ in positions),
-            "cards": _lines(key.rate_card for key, _ in positions),
-            "dimensions": _lines(dimensions for _, dimensions in positions),
-            "quantities": _lines(plain(quantity) for quantity in positions.values()),
+            "cards": lines_of(key.rate_card for key, _ in positions),
+            "dimensions": lines_of(dimensions for _, dimensions in positions),
+            "quantities": lines_of(plain(quantity) for quantity in positions.values()),
         },
     )
 

@@ -8,6 +8,7 @@ or in place of `usage` the event that the call would send, with the most that it
 """
 
 import re
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Annotated, TypeVar
 
@@ -100,8 +101,8 @@ def parse_hold_key(key: str, path: str) -> str:
     raise InvalidInput.of("invalid_key", [Fault(path, complaint)])
 
 
-def parse_authorize(body: bytes, otherwise: str, *, check: bool = False) -> Authorize:
-    """What a body asks for. `otherwise`: the key where the body has none.
+def parse_authorize(body: bytes, otherwise: str | Callable[[], str], *, check: bool = False) -> Authorize:
+    """What a body asks for. `otherwise`: the key where the body has none, or who makes one.
 
     Raises InvalidInput `malformed_json`, `invalid_utf8`, `too_deep`, `invalid_key`, `invalid_authorization`.
     """
@@ -110,7 +111,10 @@ def parse_authorize(body: bytes, otherwise: str, *, check: bool = False) -> Auth
         raise _invalid("usage", "or an event must be given, and not both")
     if read.usage == []:
         raise _invalid("usage", "must have at least one item")
-    key = parse_hold_key(otherwise if read.key is None else read.key, "key")
+    key = read.key
+    if key is None:
+        key = otherwise if isinstance(otherwise, str) else otherwise()
+    key = parse_hold_key(key, "key")
     read.key = None
     limits = {}
     if read.limits is not None:

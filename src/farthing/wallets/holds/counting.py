@@ -59,17 +59,22 @@ def _sealed(waiting: Sequence[Waiting], batch: SealedBatch) -> list[tuple[Waitin
     """Those whose event is in the batch, whatever sealing made of it, and whether it counts now."""
     if not waiting:
         return []
-    hashes = [_identity(one.event_source, one.event_id) for one in waiting]
-    keys = np.array([key for key, _ in hashes], dtype=np.uint64)
-    order = np.argsort(batch.identities.keys, kind="stable")
-    ordered = batch.identities.keys[order]
-    first, behind = np.searchsorted(ordered, keys, "left"), np.searchsorted(ordered, keys, "right")
-    found = []
-    for place, one in enumerate(waiting):
-        alike = order[first[place] : behind[place]]
-        same = alike[batch.identities.checks[alike] == np.uint64(hashes[place][1])]
-        if len(same):
-            found.append((one, bool(np.any(batch.outcomes[same] == Outcome.COUNTED))))
+    found: list[tuple[Waiting, bool]] = []
+    named = {_identity(one.event_source, one.event_id): one for one in waiting}
+    keys = np.fromiter((key for key, _ in named), dtype=np.uint64, count=len(named))
+    alike = np.flatnonzero(np.isin(batch.identities.keys, keys))
+    counts: dict[tuple[int, int], bool] = {}
+    sealed = zip(
+        batch.identities.keys[alike].tolist(),
+        batch.identities.checks[alike].tolist(),
+        (batch.outcomes[alike] == Outcome.COUNTED).tolist(),
+        strict=True,
+    )
+    for key, check, counted in sealed:
+        counts[key, check] = counted or counts.get((key, check), False)
+    for identity, one in named.items():
+        if identity in counts:
+            found.append((one, counts[identity]))
     return found
 
 

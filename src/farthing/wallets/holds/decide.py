@@ -35,8 +35,8 @@ from farthing.wallets.holds.model import (
     Spent,
     Status,
 )
-from farthing.wallets.holds.pricing import LadderKey, Range, Use, uses_of_bounds, uses_of_event
-from farthing.wallets.holds.terms import CustomerTerms
+from farthing.wallets.holds.pricing import Range, Use, uses_of_bounds, uses_of_event
+from farthing.wallets.holds.terms import CustomerTerms, LadderKey
 
 EVENT_AHEAD_SECONDS_MAX = 3600
 """How far in the future the event of a settlement may lie: as much as any event (`too_early_seconds`)."""
@@ -92,7 +92,7 @@ def uses_of(asked: Asked, ground: Ground) -> list[Use]:
         moment = asked.event.time or ground.now
         slice_ = ground.by_id[hold.customer_id].at(moment)
         uses = uses_of_event(slice_, asked.event.type, asked.event.data, moment)
-        return [use for use in uses if use.charged.currency == hold.currency]
+        return [use for use in uses if use.kind.charged.currency == hold.currency]
     return []
 
 
@@ -109,7 +109,7 @@ def _uses_ahead(asked: Authorize, terms: CustomerTerms, now: datetime) -> list[U
         uses = uses_of_event(slice_, asked.event.type, asked.event.data, None, asked.subscription)
     else:
         uses = uses_of_bounds(slice_, asked.usage, asked.subscription)
-    if len({use.charged.currency for use in uses}) > 1:
+    if len({use.kind.charged.currency for use in uses}) > 1:
         said = "this usage is charged in several currencies: authorise it for one subscription"
         raise Conflict("mixed_currencies", said)
     return uses
@@ -156,7 +156,7 @@ def _authorized(
     if isinstance(uses, FarthingError):
         return uses
     terms = ground.customers[asked.customer]
-    currency = uses[0].charged.currency if uses else terms.currency
+    currency = uses[0].kind.charged.currency if uses else terms.currency
     costs = [use.worst(_ranges(use, ground)) for use in uses]
     required = sum(costs, ZERO)
     limits, reached = _limits(asked, terms, required, ground)
@@ -195,9 +195,7 @@ def _authorized(
 def _ranges(use: Use, ground: Ground) -> dict[LadderKey, Range]:
     """Where each ladder may stand when the usage is counted: all that is authorised before it may be, or not."""
     ranges: dict[LadderKey, Range] = {}
-    if not use.climbs:
-        return ranges
-    for key in use.climbed:
+    for key in use.kind.climbed:
         low = max(ground.sealed.get(key, ZERO), ZERO)
         ranges[key] = (low, low + max(ground.climbing.get(key, ZERO), ZERO))
     return ranges
@@ -217,7 +215,7 @@ def _taken(funds: Funds, uses: Sequence[Use], costs: Sequence[Decimal], at: date
 
 
 def _taken_for(funds: Funds, use: Use, cost: Decimal, at: datetime) -> list[Part]:
-    charged = use.charged
+    charged = use.kind.charged
     taken = funds.take(cost, at, charged.card.meters, charged.card.key, charged.currency)
     return [
         Part(charged.subscription_id, charged.period.start, charged.card.key, grant_id, amount)
@@ -350,7 +348,7 @@ def _covered(hold: Hold, uses: Sequence[Use], costs: Sequence[Decimal], ground: 
     for own_card in (True, False):
         for place, part in enumerate(hold.held_parts):
             for index, use in enumerate(uses):
-                key = (use.charged.subscription_id, use.charged.card.key)
+                key = (use.kind.charged.subscription_id, use.kind.charged.card.key)
                 fits = key == (part.subscription_id, part.rate_card)
                 if own_card is not fits or (not own_card and not _may_pay(funds, part.grant_id, use)):
                     continue
@@ -358,7 +356,7 @@ def _covered(hold: Hold, uses: Sequence[Use], costs: Sequence[Decimal], ground: 
                 if used > ZERO:
                     left[place] -= used
                     wanted[index] -= used
-                    charged = use.charged
+                    charged = use.kind.charged
                     parts.append(Part(*key[:1], charged.period.start, key[1], part.grant_id, used))
     if funds is not None:
         for place, part in enumerate(hold.held_parts):
@@ -369,7 +367,7 @@ def _covered(hold: Hold, uses: Sequence[Use], costs: Sequence[Decimal], ground: 
 
 def _may_pay(funds: Funds | None, grant_id: int, use: Use) -> bool:
     grants = () if funds is None else funds.grants
-    card = use.charged.card
+    card = use.kind.charged.card
     return any(grant.grant_id == grant_id and grant.scope.covers(card.meters, card.key) for grant in grants)
 
 

@@ -8,9 +8,9 @@ distinct values one. A meter of another kind (a maximum, an average) cannot be t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from farthing.catalog.event_data import at_path, text_of
 from farthing.catalog.expression import evaluate
@@ -19,53 +19,34 @@ from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.quantity import ONE, ZERO
 from farthing.kernel.reading import shown
 from farthing.usage.reference import applies, usable
-from farthing.wallets.holds.ladders import Ladder
 from farthing.wallets.holds.model import Bound
-from farthing.wallets.holds.terms import ChargedCard, Slice
+from farthing.wallets.holds.terms import ChargedKind, LadderKey, Slice
 
 INVALID_AUTHORIZATION = "invalid_authorization"
-
-LadderKey = tuple[int, datetime, str, str]
-"""Subscription, start of its period, rate card, ladder: what has a running quantity of its own."""
 
 Range = tuple[Decimal, Decimal]
 """Between which quantities a ladder may stand."""
 NOWHERE: Range = (ZERO, ZERO)
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """So much usage that one rate card charges. Of several ladders it climbs one, and nobody knows which yet."""
 
-    charged: ChargedCard
-    ladders: tuple[Ladder, ...]
+    kind: ChargedKind
     quantity: Decimal
-    count: int
-
-    def key(self, ladder: Ladder) -> LadderKey:
-        return (self.charged.subscription_id, self.charged.period.start, self.charged.card.key, ladder.name)
-
-    @property
-    def climbs(self) -> bool:
-        """Whether there is a ladder on which it matters where it stands."""
-        return any(ladder.has_places for ladder in self.ladders)
-
-    @property
-    def climbed(self) -> list[LadderKey]:
-        """Those ladders."""
-        return [self.key(ladder) for ladder in self.ladders if ladder.has_places]
+    times: int
 
     @property
     def total(self) -> Decimal:
         """How far it moves its ladder. `exact()` is in force."""
-        return self.quantity * self.count
+        return self.quantity * self.times
 
     def worst(self, places: Mapping[LadderKey, Range], *, exactly: bool = False) -> Decimal:
         """The most that it can come to. `exact()` is in force."""
         most = ZERO
-        for ladder in self.ladders:
-            low, high = places.get(self.key(ladder), NOWHERE) if places else NOWHERE
-            most = max(most, ladder.worst(low, high, self.quantity, self.count, exactly=exactly))
+        for ladder, key in self.kind.ladders:
+            low, high = places.get(key, NOWHERE) if places else NOWHERE
+            most = max(most, ladder.worst(low, high, self.quantity, self.times, exactly=exactly))
         return most.normalize()
 
 
@@ -75,24 +56,22 @@ def uses_of_bounds(slice_: Slice, bounds: Iterable[Bound], subscription: str | N
     faults: list[Fault] = []
     for index, bound in enumerate(bounds):
         path = f"usage[{index}]"
-        cards = _cards(slice_, bound.meter, subscription)
         meter = slice_.meters.get(bound.meter)
-        if not cards or meter is None:
+        if meter is None or not slice_.charges(bound.meter, subscription):
             faults.append(Fault(f"{path}.meter", f"{shown(bound.meter)} is not charged to this customer now"))
             continue
         if complaint := _complaint(meter):
             faults.append(Fault(f"{path}.meter", complaint))
             continue
-        names = {name for name, _ in meter.dimensions}
-        faults += [
-            Fault(f"{path}.dimensions.{name[:40]}", f"is not a dimension of the meter {shown(meter.key)}")
-            for name in bound.dimensions
-            if name not in names
-        ]
-        uses += [
-            Use(card, slice_.ladders(card, bound.dimensions, None), bound.quantity, bound.count)
-            for card in cards
-        ]
+        if bound.dimensions:
+            names = {name for name, _ in meter.dimensions}
+            faults += [
+                Fault(f"{path}.dimensions.{name[:40]}", f"is not a dimension of the meter {shown(meter.key)}")
+                for name in bound.dimensions
+                if name not in names
+            ]
+        kinds = slice_.kinds(meter.key, subscription, bound.dimensions, None)
+        uses += [Use(kind, bound.quantity, bound.count) for kind in kinds]
     if faults:
         raise InvalidInput.of(INVALID_AUTHORIZATION, faults)
     return uses
@@ -119,9 +98,8 @@ def uses_of_event(
         if not applies(meter, event):
             continue
         quantity = _quantity(meter, event)
-        cards = _cards(slice_, meter.key, subscription)
         try:
-            uses += _uses_of_meter(slice_, meter, cards, quantity, data, moment)
+            uses += _uses_of_meter(slice_, meter, subscription, quantity, data, moment)
         except InvalidInput:
             if moment is None:
                 raise
@@ -131,7 +109,7 @@ def uses_of_event(
 def _uses_of_meter(
     slice_: Slice,
     meter: Meter,
-    cards: Iterable[ChargedCard],
+    subscription: str | None,
     quantity: Decimal,
     data: object,
     moment: datetime | None,
@@ -140,15 +118,7 @@ def _uses_of_meter(
         raise InvalidInput("meter_not_authorizable", complaint, path="event")
     values = ((name, text_of(at_path(data, path))) for name, path in meter.dimensions)
     dimensions = {name: value for name, value in values if value is not None}
-    return [Use(card, slice_.ladders(card, dimensions, moment), quantity, 1) for card in cards]
-
-
-def _cards(slice_: Slice, meter: str, subscription: str | None) -> list[ChargedCard]:
-    return [
-        card
-        for card in slice_.by_meter.get(meter, ())
-        if subscription is None or card.subscription == subscription
-    ]
+    return [Use(kind, quantity, 1) for kind in slice_.kinds(meter.key, subscription, dimensions, moment)]
 
 
 def _complaint(meter: Meter) -> str | None:

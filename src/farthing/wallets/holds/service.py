@@ -1,20 +1,22 @@
 """Use cases of authorisations: a batch of requests in one transaction; setting spending limits.
 
-    lock the grants (by id) and limits of all customers concerned -> read -> decide -> write -> commit
+    its turn -> lock the grants (by id) and limits of all customers concerned -> read -> decide -> write -> commit
 
-One lock order for everybody, so batches of several workers wait for each other and never in a circle. Money is
-never remembered from one batch to the next; what a customer is charged for is, until its version changes.
+Batches of one tenant take turns; with everybody else they share one lock order, so they wait for each other and never
+in a circle. Money is never remembered from one batch to the next;
+what a customer is charged for is, until its version changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 import psycopg
-from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolation
+from psycopg.errors import DeadlockDetected, RestrictViolation, SerializationFailure, UniqueViolation
 
+from farthing.catalog.model import Meter, Plan
 from farthing.catalog.model import Outcome as Made
 from farthing.catalog.store import select_meters_after, select_plan_versions
 from farthing.customers.model import Subscription
@@ -28,8 +30,10 @@ from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.reading import shown
 from farthing.wallets import draw_store
 from farthing.wallets.burn_down import Funds
+from farthing.wallets.holds import batch_store as batch_rows
 from farthing.wallets.holds import limits_store as limit_rows
 from farthing.wallets.holds import store as rows
+from farthing.wallets.holds.batch_store import CustomerRow, Version
 from farthing.wallets.holds.decide import OLDEST_PERIOD, Decided, Ground, decide, spent_now, uses_of
 from farthing.wallets.holds.ladders import ladders_of
 from farthing.wallets.holds.lookup import parse_limit
@@ -44,9 +48,9 @@ from farthing.wallets.holds.model import (
     Spent,
     Status,
 )
-from farthing.wallets.holds.pricing import LadderKey, Use
-from farthing.wallets.holds.store import CustomerRow, Movement, Version
-from farthing.wallets.holds.terms import CustomerTerms
+from farthing.wallets.holds.pricing import Use
+from farthing.wallets.holds.store import Movement
+from farthing.wallets.holds.terms import CustomerTerms, LadderKey
 from farthing.wallets.model import ChargeKey
 
 TRIES = 5
@@ -55,15 +59,16 @@ REMEMBERED_MAX = 50_000
 """Customers of one tenant whose terms one process remembers."""
 
 
-class _Contended(Exception):
-    """Another batch ended or made one of these authorisations meanwhile: decide again."""
-
-
 @dataclass(slots=True)
 class _Remembered:
-    """What a tenant's customers are charged for, as of a version of its catalog and subscriptions."""
+    """What a tenant's customers are charged for, as of a version of its catalog and subscriptions.
+
+    plans: by id of their versions, which never change.
+    """
 
     version: Version
+    meters: Mapping[str, Meter]
+    plans: dict[int, Plan] = field(default_factory=dict)
     terms: dict[int, CustomerTerms] = field(default_factory=dict)
     touched: dict[int, datetime] = field(default_factory=dict)
 
@@ -74,6 +79,10 @@ class Settled:
 
     event: HappenedEvent
     at: datetime
+
+
+Gather = Callable[[], tuple[Sequence[Asked], datetime]]
+"""Says what is in a batch, and when it is; asked again, the same requests."""
 
 
 class Authorizations:
@@ -91,28 +100,34 @@ class Authorizations:
         Raises Unavailable where the books do not answer: then nothing is known of any of them, and each may be
         asked again.
         """
+        return self.apply_next(tenant_id, lambda: (batch, now))
+
+    def apply_next(self, tenant_id: int, gather: Gather) -> tuple[list[Outcome], list[Settled]]:
+        """The same for a batch that is gathered once its turn has come."""
         for _ in range(TRIES):
             try:
-                return self._apply(tenant_id, batch, now)
-            except _Contended:
-                continue
+                return self._apply(tenant_id, gather)
             except UniqueViolation as error:
-                if len(batch) == 1:
-                    return [_settled_elsewhere(batch[0], error)], []
-                return self._one_by_one(tenant_id, batch, now)
+                if error.diag.constraint_name != batch_rows.HOLDS_KEY:
+                    return self._one_by_one(tenant_id, gather, error)
+            except RestrictViolation:
+                pass  # One of them has expired since it was read: decide again.
             except Unavailable as error:
                 if not isinstance(error.__cause__, DeadlockDetected | SerializationFailure):
                     raise
-            except psycopg.IntegrityError:
-                if len(batch) == 1:
-                    raise
-                return self._one_by_one(tenant_id, batch, now)
+            except psycopg.IntegrityError as error:
+                return self._one_by_one(tenant_id, gather, error)
         raise Unavailable("too_busy", "others keep changing the same wallets; try again in a moment")
 
     def _one_by_one(
-        self, tenant_id: int, batch: Sequence[Asked], now: datetime
+        self, tenant_id: int, gather: Gather, error: psycopg.IntegrityError
     ) -> tuple[list[Outcome], list[Settled]]:
         """One of them cannot be written: the others must not suffer from it."""
+        batch, now = gather()
+        if len(batch) == 1:
+            if isinstance(error, UniqueViolation):
+                return [_settled_elsewhere(batch[0], error)], []
+            raise error
         outcomes: list[Outcome] = []
         settled: list[Settled] = []
         for asked in batch:
@@ -121,10 +136,9 @@ class Authorizations:
             settled += events
         return outcomes, settled
 
-    def _apply(
-        self, tenant_id: int, batch: Sequence[Asked], now: datetime
-    ) -> tuple[list[Outcome], list[Settled]]:
-        with self._books.transaction(tenant_id) as conn, exact():
+    def _apply(self, tenant_id: int, gather: Gather) -> tuple[list[Outcome], list[Settled]]:
+        with self._books.in_turn(tenant_id, batch_rows.TURN, batch_rows.PLANNING) as conn, exact():
+            batch, now = gather()
             ground, priced = self._ground(conn, tenant_id, batch, now)
             decided = decide(batch, priced, ground)
             _write(conn, tenant_id, decided, now)
@@ -135,14 +149,13 @@ class Authorizations:
     def _ground(
         self, conn: BooksConnection, tenant_id: int, batch: Sequence[Asked], now: datetime
     ) -> tuple[Ground, list[list[Use] | FarthingError]]:
-        names = {asked.customer for asked in batch if isinstance(asked, Authorize)}
+        wishes = [asked for asked in batch if isinstance(asked, Authorize)]
         ends = {asked.key for asked in batch if not isinstance(asked, Authorize)}
-        customers, version = rows.select_customers(conn, tenant_id, names, ends)
-        by_id = self._terms(conn, tenant_id, customers, version)
-        grants = draw_store.lock_open_grants(conn, tenant_id, by_id)
-        limited = [customer.customer_id for customer in customers if customer.limited]
+        concerned = batch_rows.lock_concerned(conn, tenant_id, {asked.customer for asked in wishes}, ends)
+        by_id = self._terms(conn, tenant_id, concerned.customers, concerned.version)
+        limited = [customer.customer_id for customer in concerned.customers if customer.limited]
         limits = limit_rows.lock_limits(conn, tenant_id, limited) if limited else {}
-        keys = ends | {asked.key for asked in batch if isinstance(asked, Authorize) and not asked.check}
+        keys = ends | {asked.key for asked in wishes if not asked.check}
         # Only now: whatever moves these has locked their grants before.
         holds = rows.select_holds(conn, tenant_id, keys) if keys else {}
         ground = Ground(
@@ -151,7 +164,7 @@ class Authorizations:
             by_id,
             holds,
             _holders(conn, tenant_id, batch, holds),
-            {customer_id: Funds(own) for customer_id, own in grants.items()},
+            {customer_id: Funds(own) for customer_id, own in concerned.grants.items()},
             limits,
         )
         if limits:
@@ -167,9 +180,10 @@ class Authorizations:
         """What these customers are charged for: as remembered, or read anew where anything about it changed."""
         known = self._remembered.get(tenant_id)
         if known is None or known.version.meter_id != version.meter_id or len(known.terms) > REMEMBERED_MAX:
-            known = self._remembered[tenant_id] = _Remembered(version)
+            meters = {meter.key: meter for meter in select_meters_after(conn, tenant_id, None, None)}
+            known = self._remembered[tenant_id] = _Remembered(version, meters)
         elif known.version != version:
-            for changed in rows.select_changed_customers(conn, tenant_id, known.version, version):
+            for changed in batch_rows.select_changed_customers(conn, tenant_id, known.version, version):
                 known.terms.pop(changed, None)
             known.version = version
         missing = [
@@ -179,8 +193,7 @@ class Authorizations:
             or known.touched[customer.customer_id] != customer.touched_at
         ]
         if missing:
-            for terms in _read_terms(conn, tenant_id, missing):
-                known.terms[terms.customer_id] = terms
+            _read_terms(conn, tenant_id, missing, known)
             known.touched |= {customer.customer_id: customer.touched_at for customer in missing}
         return {customer.customer_id: known.terms[customer.customer_id] for customer in customers}
 
@@ -192,15 +205,13 @@ class Authorizations:
         ground: Ground,
     ) -> None:
         """Where the ladders stand whose place matters."""
-        uses = [use for one in priced if not isinstance(one, FarthingError) for use in one if use.climbs]
+        uses = [
+            use for one in priced if not isinstance(one, FarthingError) for use in one if use.kind.climbed
+        ]
         if not uses:
             return
-        cards = {
-            ChargeKey(
-                use.charged.subscription_id, use.charged.period.start, use.charged.card.key
-            ): use.charged.card
-            for use in uses
-        }
+        charged = (use.kind.charged for use in uses)
+        cards = {ChargeKey(one.subscription_id, one.period.start, one.card.key): one.card for one in charged}
         sealed: dict[LadderKey, Decimal] = {}
         for of, quantities in draw_store.select_positions(conn, tenant_id, cards).items():
             for dimensions, quantity in quantities.items():
@@ -235,59 +246,49 @@ def _holders(
 
 
 def _read_terms(
-    conn: BooksConnection, tenant_id: int, customers: Sequence[CustomerRow]
-) -> list[CustomerTerms]:
+    conn: BooksConnection, tenant_id: int, customers: Sequence[CustomerRow], known: _Remembered
+) -> None:
+    """Remember what these customers are charged for."""
     by_customer: dict[int, list[Subscription]] = {}
     versions: set[int] = set()
     for subscription in select_subscriptions_of(conn, tenant_id, [one.customer_id for one in customers]):
         by_customer.setdefault(subscription.customer_id, []).append(subscription)
         versions |= {stretch.plan_version_id for life in lives_of(subscription) for stretch in life.stretches}
-    plans = {
-        plan_version_id: version.plan
-        for plan_version_id, version in select_plan_versions(conn, tenant_id, versions).items()
-    }
-    meters = {meter.key: meter for meter in select_meters_after(conn, tenant_id, None, None)}
-    return [
-        CustomerTerms(
+    if new := versions - known.plans.keys():
+        for plan_version_id, version in select_plan_versions(conn, tenant_id, new).items():
+            known.plans[plan_version_id] = version.plan
+    for customer in customers:
+        known.terms[customer.customer_id] = CustomerTerms(
             customer.customer_id,
             customer.key,
             customer.currency,
             customer.timezone,
             by_customer.get(customer.customer_id, []),
-            plans,
-            meters,
+            known.plans,
+            known.meters,
         )
-        for customer in customers
-    ]
 
 
 def _write(conn: BooksConnection, tenant_id: int, decided: Decided, now: datetime) -> None:
-    """What was decided, as far as nobody else was quicker with one of these authorisations."""
+    """What was decided. That nobody else was quicker with one of these authorisations, constraints say."""
     opened = [hold for hold in decided.opened if hold.status is Status.HELD]
-    if opened and len(rows.insert_holds(conn, tenant_id, opened)) < len(opened):
-        raise _Contended
     settled = [(hold, event.line) for hold, event in decided.settled]
-    if settled and len(rows.settle_holds(conn, tenant_id, settled)) < len(settled):
-        raise _Contended
-    if decided.released:
-        ended = rows.end_holds(conn, tenant_id, decided.released, Status.RELEASED, now)
-        if len(ended) < len(decided.released):
-            raise _Contended
-    write_counters(conn, tenant_id, decided)
-
-
-def write_counters(conn: BooksConnection, tenant_id: int, decided: Decided) -> None:
-    """Move the counters of grants and limits as was decided."""
-    moved = {*decided.held, *decided.reserved}
-    movements = [
-        Movement(grant_id, decided.held.get(grant_id, ZERO), decided.reserved.get(grant_id, ZERO))
-        for grant_id in sorted(moved)
-    ]
-    movements = [movement for movement in movements if movement.held or movement.settled]
-    if movements:
-        rows.move_grants(conn, tenant_id, movements)
+    movements = movements_of(decided)
+    if opened or settled or decided.released or movements:
+        batch = batch_rows.Batch(opened, settled, decided.released, movements)
+        batch_rows.write_batch(conn, tenant_id, batch, now)
     if decided.spending:
         limit_rows.move_spending(conn, tenant_id, decided.spending)
+
+
+def movements_of(decided: Decided) -> list[Movement]:
+    """By how much the counters of grants move, in the order of their ids."""
+    moved = sorted({*decided.held, *decided.reserved})
+    movements = (
+        Movement(grant_id, decided.held.get(grant_id, ZERO), decided.reserved.get(grant_id, ZERO))
+        for grant_id in moved
+    )
+    return [movement for movement in movements if movement.held or movement.settled]
 
 
 def _settled_elsewhere(asked: Asked, error: UniqueViolation) -> Conflict:

@@ -1,7 +1,7 @@
-"""SQL of authorisations. Statements take whole batches; rows go in as one JSON text, which PostgreSQL unfolds."""
+"""SQL of authorisations one by one, as they are listed, expire, and wait to be counted. Batches: `batch_store.py`."""
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -9,7 +9,6 @@ import msgspec
 from psycopg.rows import tuple_row
 
 from farthing.db.pool import BooksConnection
-from farthing.kernel.quantity import plain
 from farthing.wallets.holds.model import (
     Counted,
     Hold,
@@ -17,9 +16,8 @@ from farthing.wallets.holds.model import (
     Place,
     Status,
 )
-from farthing.wallets.holds.pricing import LadderKey
+from farthing.wallets.holds.terms import LadderKey
 
-_encode = msgspec.json.Encoder(decimal_format="string").encode
 _parts = msgspec.json.Decoder(list[Part])
 _places = msgspec.json.Decoder(list[Place])
 _counted = msgspec.json.Decoder(list[Counted])
@@ -34,25 +32,6 @@ _HOLDS = """
 
 
 _STATUS = {status.value: status for status in Status}
-
-
-class CustomerRow(NamedTuple):
-    """A customer as far as it matters here. `touched_at`: when anything about it was last written."""
-
-    customer_id: int
-    key: str
-    currency: str
-    timezone: str
-    touched_at: datetime
-    limited: bool
-
-
-class Version(NamedTuple):
-    """What the last of each kind of change to a tenant's catalog and subscriptions was."""
-
-    subscription_id: int
-    change_id: int
-    meter_id: int
 
 
 class Movement(NamedTuple):
@@ -143,56 +122,6 @@ def _hold(row: Sequence[Any]) -> Hold:
     )
 
 
-def select_customers(
-    conn: BooksConnection, tenant_id: int, keys: Collection[str], hold_keys: Collection[str]
-) -> tuple[list[CustomerRow], Version]:
-    """These customers, and those of these authorisations; and the version of the tenant's catalog and subscriptions."""
-    rows = (
-        conn.cursor(row_factory=tuple_row)
-        .execute(
-            """
-            WITH version AS MATERIALIZED (
-                SELECT (SELECT coalesce(max(subscription_id), 0) FROM subscriptions WHERE tenant_id = %(tenant_id)s),
-                       (SELECT coalesce(max(change_id), 0) FROM subscription_changes WHERE tenant_id = %(tenant_id)s),
-                       (SELECT coalesce(max(meter_id), 0) FROM meters WHERE tenant_id = %(tenant_id)s)),
-            found AS (
-                SELECT tenant_id, customer_id, key, currency, timezone, updated_at
-                  FROM customers WHERE tenant_id = %(tenant_id)s AND key = ANY(%(keys)s)
-                 UNION ALL
-                SELECT tenant_id, customer_id, key, currency, timezone, updated_at
-                  FROM customers WHERE tenant_id = %(tenant_id)s AND customer_id = ANY(ARRAY(
-                       SELECT customer_id FROM holds WHERE tenant_id = %(tenant_id)s AND key = ANY(%(hold_keys)s))))
-            SELECT v.*, c.customer_id, c.key, c.currency, c.timezone, c.updated_at,
-                   EXISTS (SELECT FROM spending_limits l WHERE l.tenant_id = c.tenant_id
-                              AND l.customer_id = c.customer_id AND l.removed_at IS NULL)
-              FROM version v LEFT JOIN found c ON true
-            """,
-            {"tenant_id": tenant_id, "keys": list(keys), "hold_keys": list(hold_keys)},
-        )
-        .fetchall()
-    )
-    found = {row[3]: CustomerRow(*row[3:]) for row in rows if row[3] is not None}
-    return list(found.values()), Version(*rows[0][:3])
-
-
-def select_changed_customers(
-    conn: BooksConnection, tenant_id: int, before: Version, now: Version
-) -> set[int]:
-    """The customers whose subscriptions were begun or changed between two versions."""
-    rows = conn.cursor(row_factory=tuple_row).execute(
-        """
-        SELECT customer_id FROM subscriptions
-         WHERE tenant_id = %(tenant_id)s AND subscription_id > %(subscription)s
-         UNION
-        SELECT s.customer_id FROM subscription_changes x
-          JOIN subscriptions s ON s.tenant_id = x.tenant_id AND s.subscription_id = x.subscription_id
-         WHERE x.tenant_id = %(tenant_id)s AND x.change_id > %(change)s
-        """,
-        {"tenant_id": tenant_id, "subscription": before.subscription_id, "change": before.change_id},
-    )
-    return {row[0] for row in rows}
-
-
 def select_holders(conn: BooksConnection, tenant_id: int, subjects: Collection[str]) -> dict[str, int]:
     """The customers that these subjects mean."""
     rows = conn.cursor(row_factory=tuple_row).execute(
@@ -222,82 +151,6 @@ def select_climbing(
     }
 
 
-def insert_holds(conn: BooksConnection, tenant_id: int, holds: Sequence[Hold]) -> set[str]:
-    """New authorisations, in the order of their keys. The keys of those that did not stand already."""
-    rows = conn.cursor(row_factory=tuple_row).execute(
-        """
-        INSERT INTO holds (tenant_id, key, customer_id, currency, input_hash, amount, held_parts, positions, limits,
-                           created_at, expires_at)
-        SELECT %s, key, customer_id, currency, decode(input_hash, 'hex'), amount, held_parts, positions, limits,
-               created_at, expires_at
-          FROM json_to_recordset(%s::json)
-               AS given (key text, customer_id bigint, currency text, input_hash text, amount numeric, held_parts jsonb,
-                         positions jsonb, limits jsonb, created_at timestamptz, expires_at timestamptz)
-        ON CONFLICT DO NOTHING RETURNING key
-        """,
-        [
-            tenant_id,
-            _encode(
-                [
-                    {
-                        "key": hold.key,
-                        "customer_id": hold.customer_id,
-                        "currency": hold.currency,
-                        "input_hash": hold.input_hash.hex(),
-                        "amount": plain(hold.amount),
-                        "held_parts": _rows(hold.held_parts),
-                        "positions": _rows(hold.places),
-                        "limits": _rows(hold.limits),
-                        "created_at": hold.created_at,
-                        "expires_at": hold.expires_at,
-                    }
-                    for hold in sorted(holds, key=lambda hold: hold.key)
-                ]
-            ).decode(),
-        ],
-    )
-    return {row[0] for row in rows}
-
-
-def settle_holds(conn: BooksConnection, tenant_id: int, settled: Sequence[tuple[Hold, bytes]]) -> set[str]:
-    """Authorisations whose event has happened, with its line. The keys of those that were open."""
-    rows = conn.cursor(row_factory=tuple_row).execute(
-        """
-        UPDATE holds h
-           SET status = 'settled', ended_at = given.ended_at, cost = given.cost, covered = given.covered,
-               settled_parts = given.settled_parts, positions = given.positions, event_source = given.event_source,
-               event_id = given.event_id, event_hash = decode(given.event_hash, 'hex'),
-               event = convert_to(given.event, 'UTF8')
-          FROM json_to_recordset(%s::json)
-               AS given (key text, ended_at timestamptz, cost numeric, covered numeric, settled_parts jsonb,
-                         positions jsonb, event_source text, event_id text, event_hash text, event text)
-         WHERE h.tenant_id = %s AND h.key = given.key AND h.status = 'held'
-        RETURNING h.key
-        """,
-        [
-            _encode(
-                [
-                    {
-                        "key": hold.key,
-                        "ended_at": hold.ended_at,
-                        "cost": plain(hold.cost or Decimal(0)),
-                        "covered": plain(hold.covered or Decimal(0)),
-                        "settled_parts": _rows(hold.settled_parts),
-                        "positions": _rows(hold.places),
-                        "event_source": hold.event_source,
-                        "event_id": hold.event_id,
-                        "event_hash": (hold.event_hash or b"").hex(),
-                        "event": line.decode(),
-                    }
-                    for hold, line in settled
-                ]
-            ).decode(),
-            tenant_id,
-        ],
-    )
-    return {row[0] for row in rows}
-
-
 def end_holds(
     conn: BooksConnection, tenant_id: int, keys: Collection[str], status: Status, now: datetime
 ) -> set[str]:
@@ -315,15 +168,16 @@ def move_grants(conn: BooksConnection, tenant_id: int, movements: Collection[Mov
     conn.execute(
         """
         UPDATE grants g SET held = g.held + given.held, settled = g.settled + given.settled
-          FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[]) AS given (grant_id, held, settled)
-         WHERE g.tenant_id = %s AND g.grant_id = given.grant_id
+          FROM unnest(%(grants)s::bigint[], %(held)s::numeric[], %(settled)s::numeric[])
+               AS given (grant_id, held, settled)
+         WHERE g.tenant_id = %(tenant_id)s AND g.grant_id = given.grant_id AND g.grant_id = ANY(%(grants)s)
         """,
-        [
-            [movement.grant_id for movement in movements],
-            [movement.held for movement in movements],
-            [movement.settled for movement in movements],
-            tenant_id,
-        ],
+        {
+            "tenant_id": tenant_id,
+            "grants": [movement.grant_id for movement in movements],
+            "held": [movement.held for movement in movements],
+            "settled": [movement.settled for movement in movements],
+        },
     )
 
 
@@ -391,18 +245,3 @@ def take_unappended(
         {"tenant_id": tenant_id, "before": before, "now": now, "limit": limit},
     )
     return [(ended_at, bytes(event)) for ended_at, event in rows]
-
-
-def _rows(named: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    """Named tuples as JSON has them: in order, amounts as text, times in UTC."""
-    return [
-        [
-            plain(value)
-            if isinstance(value, Decimal)
-            else value.astimezone(UTC)
-            if isinstance(value, datetime)
-            else value
-            for value in row
-        ]
-        for row in named
-    ]

@@ -16,7 +16,10 @@ from farthing.kernel.period import Period
 from farthing.wallets.holds.ladders import Ladder, ladders_of
 
 SLICES_KEPT = 4
-LADDERS_KEPT = 10_000
+KINDS_KEPT = 10_000
+
+LadderKey = tuple[int, datetime, str, str]
+"""Subscription, start of its period, rate card, ladder: what has a running quantity of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +34,68 @@ class ChargedCard:
 
 
 @dataclass(frozen=True, slots=True)
+class ChargedKind:
+    """Usage of one meter with the same dimensions, as one rate card charges it: its ladders, each with its key.
+
+    climbed: the keys of those on which it matters where they stand.
+    """
+
+    charged: ChargedCard
+    ladders: tuple[tuple[Ladder, LadderKey], ...]
+    climbed: tuple[LadderKey, ...]
+
+
+def _kind(charged: ChargedCard, dimensions: Mapping[str, str], moment: datetime | None) -> ChargedKind:
+    place = (charged.subscription_id, charged.period.start, charged.card.key)
+    ladders = tuple(
+        (ladder, (*place, ladder.name)) for ladder in ladders_of(charged.card.price, dimensions, moment)
+    )
+    return ChargedKind(charged, ladders, tuple(key for ladder, key in ladders if ladder.has_places))
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
-    """What is charged for from `start` until `end` (None: open): by meter, and the meters by event type."""
+    """What is charged for from `start` until `end` (None: open): by meter, and the meters by event type.
+
+    named: the dimensions that prices of a meter's usage look at.
+    """
 
     start: datetime
     end: datetime | None
     by_meter: Mapping[str, tuple[ChargedCard, ...]]
+    named: Mapping[str, tuple[str, ...]]
     meters: Mapping[str, Meter]
     by_type: Mapping[str, tuple[Meter, ...]]
-    _ladders: dict[object, tuple[Ladder, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _kinds: dict[object, list[ChargedKind]] = field(default_factory=dict, compare=False, repr=False)
 
-    def ladders(
-        self, charged: ChargedCard, dimensions: Mapping[str, str], moment: datetime | None
-    ) -> tuple[Ladder, ...]:
-        """The ladders of a rate card's usage with these dimensions; remembered where the moment makes no difference.
+    def charges(self, meter: str, subscription: str | None) -> bool:
+        """Whether this subscription, or any where it is None, charges usage of a meter."""
+        cards = self.by_meter.get(meter, ())
+        return any(subscription is None or card.subscription == subscription for card in cards)
+
+    def kinds(
+        self, meter: str, subscription: str | None, dimensions: Mapping[str, str], moment: datetime | None
+    ) -> list[ChargedKind]:
+        """How usage of a meter with these dimensions is charged; remembered where the moment makes no difference.
 
         Raises InvalidInput `price_not_authorizable`.
         """
-        card = charged.card
-        if card.needs.clocks:
-            return ladders_of(card.price, dimensions, moment)
-        told = tuple(dimensions.get(name) for name in card.needs.dimensions)
-        key = (charged.subscription_id, card.key, told)
-        known = self._ladders.get(key)
-        if known is None:
-            if len(self._ladders) >= LADDERS_KEPT:
-                self._ladders.clear()
-            known = self._ladders[key] = ladders_of(card.price, dimensions, moment)
-        return known
+        named = self.named.get(meter, ())
+        told = (meter, subscription, *[dimensions.get(name) for name in named])
+        known = self._kinds.get(told)
+        if known is not None:
+            return known
+        cards = [
+            card
+            for card in self.by_meter.get(meter, ())
+            if subscription is None or card.subscription == subscription
+        ]
+        found = [_kind(card, dimensions, moment) for card in cards]
+        if not any(card.card.needs.clocks for card in cards):
+            if len(self._kinds) >= KINDS_KEPT:
+                self._kinds.clear()
+            self._kinds[told] = found
+        return found
 
     def holds(self, moment: datetime) -> bool:
         return self.start <= moment and (self.end is None or moment < self.end)
@@ -113,9 +150,14 @@ def _slice(terms: CustomerTerms, moment: datetime) -> Slice:
         max(starts),
         min(ends, default=None),
         {key: tuple(cards) for key, cards in by_meter.items()},
+        {key: _named(cards) for key, cards in by_meter.items()},
         used,
         {event_type: tuple(meters) for event_type, meters in by_type.items()},
     )
+
+
+def _named(cards: Sequence[ChargedCard]) -> tuple[str, ...]:
+    return tuple(sorted({name for card in cards for name in card.card.needs.dimensions}))
 
 
 def _period(terms: CustomerTerms, subscription: Subscription, life: Life, moment: datetime) -> Period:

@@ -19,7 +19,7 @@ from farthing.wallets.holds import limits_store as limit_rows
 from farthing.wallets.holds import store as rows
 from farthing.wallets.holds.decide import Decided, Ground, let_go
 from farthing.wallets.holds.model import Status
-from farthing.wallets.holds.service import write_counters
+from farthing.wallets.holds.service import movements_of
 
 EXPIRED_AT_ONCE = 1_000
 APPENDED_AT_ONCE = 1_000
@@ -50,7 +50,10 @@ def expire_holds(books: Books, tenant_id: int, now: datetime) -> int:
                     still
                 ):  # Somebody was quicker with one that holds nothing: the next time.
                     raise Unavailable("too_busy", "authorisations end at the same moment as they expire")
-                write_counters(conn, tenant_id, decided)
+                if movements := movements_of(decided):
+                    rows.move_grants(conn, tenant_id, movements)
+                if decided.spending:
+                    limit_rows.move_spending(conn, tenant_id, decided.spending)
         expired += len(still)
         if len(due) < EXPIRED_AT_ONCE:
             return expired
