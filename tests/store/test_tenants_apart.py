@@ -316,6 +316,7 @@ def test_a_tenant_sees_its_own_rows(books: Books, tenant_id: int, filled: dict[s
             "invoices": 2,
             "credited_invoices": 2,
             "invoice_balances": 2,
+            "invoice_reductions": 2,
         }
 
 

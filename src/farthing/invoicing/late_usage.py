@@ -9,7 +9,7 @@ that is met on (`late_terms.py`).
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +41,8 @@ from farthing.kernel.errors import FarthingError
 from farthing.kernel.instant import parse_instant
 from farthing.usage.service import billable_usage, events_behind
 
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before any event."""
 SEALING_LAG = timedelta(hours=1)
 """A batch of events says when its sealing began, and is visible when that commits: for so long a billing run may not
 have seen what seems to be older than it. Looking again at what was seen changes nothing."""
@@ -153,16 +155,20 @@ def late_events(
     line: Mapping[str, Any],
     limit: int,
 ) -> dict[str, Any]:
-    """The first events of the corrected period, of the line's meters, that came after it was invoiced.
+    """The first events of the corrected period, of the line's meters, that came after it was invoiced; of all periods up
+    to then where a coupon, commitment or minimum is corrected.
 
     Those that came after the correction are among them, until the next one.
     """
     plan = document["plan"]
     cards = get_plan(books, tenant_id, plan["key"], plan["version"]).plan.rate_cards
-    # A coupon, a commitment or a minimum looks at all of the plan's usage.
-    keys = [meter for card in cards if line["rate_card"] in (None, card.key) for meter in card.meters]
+    # A coupon, a commitment or a minimum looks at all of the plan's usage, and at what earlier periods came to.
+    all_of_it = "corrected" in line["adjustment"]
+    keys = [meter for card in cards if all_of_it or card.key == line["rate_card"] for meter in card.meters]
     period = line["service_period"]
     start, end = (parse_instant(period[name], name) for name in ("start", "end"))
+    if all_of_it:
+        start = BEGINNING
     since = parse_instant(line["adjustment"]["since"], "since")
     total, events = 0, list[dict[str, Any]]()
     with books.read_only(tenant_id) as conn:
