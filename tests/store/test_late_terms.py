@@ -1,6 +1,8 @@
 """Late usage where coupons, commitments or a minimum look at the bill: in the end it is what one bill would say."""
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -20,9 +22,19 @@ from farthing.invoicing.checks import check_booked, check_documents, check_sums,
 from farthing.invoicing.correcting import correct_at_once, put_policy
 from farthing.invoicing.credit_notes.checks import check_credited
 from farthing.invoicing.credit_notes.service import get_credit_note, list_credit_notes
+from farthing.invoicing.due import parted
 from farthing.invoicing.explaining import explain_line
+from farthing.invoicing.late_usage import with_corrections
 from farthing.invoicing.preview import preview_billing
-from farthing.invoicing.service import get_invoice, list_commitments, list_redemptions
+from farthing.invoicing.service import (
+    draft_batches,
+    get_invoice,
+    issue,
+    list_commitments,
+    list_redemptions,
+    subscribed_by,
+)
+from farthing.invoicing.store import select_issued
 from farthing.payments.checks import check_payments
 from farthing.payments.credit_checks import check_credit
 
@@ -204,6 +216,51 @@ def test_a_credit_note_at_once_gives_back_what_the_coupon_left(world: World) -> 
     assert lines(world, "INV-000002") == [("fee", "fee", "1")]
     (state,) = list_redemptions(world.books, world.tenant_id, "acme-payg")
     assert (state["invoices_reduced"], state["taken_off"]) == (0, "0")
+    well(world)
+
+
+def test_what_two_give_back_at_once_is_given_back_once_and_no_draft_carries_it(world: World) -> None:
+    """150 tokens are 15.00; 50 are voided: 5.00. Two correct it together while a run has drafted the next invoice."""
+    furnished(world, "none")
+    world.use("acme", "2026-01-10", "100")
+    world.use("acme", "2026-01-11", "50")
+    bill(world, "2026-02-01")
+    void(world, "1", "2026-02-10")
+    world.now = until = instant("2026-03-01")
+    books, tenant_id, store = world.books, world.tenant_id, world.store
+    billed = subscribed_by(books, tenant_id, until)
+    with books.read_only(tenant_id) as conn:
+        issued = select_issued(conn, tenant_id)
+    missing, standing = parted(billed.due(until), issued)
+    drafted = with_corrections(books, store, tenant_id, missing, standing, billed.terms)
+    (batch,) = draft_batches(books, store, tenant_id, drafted, billed.terms)
+    assert [len(draft.bill.corrections) for draft in batch.drafts] == [1]
+    with ThreadPoolExecutor(2) as two:
+        corrected = [
+            two.submit(correct_at_once, books, store, tenant_id, until, number="INV-000001") for _ in range(2)
+        ]
+        assert sorted(one.result() for one in corrected) == [[], ["CN-000001"]]
+    numbers, skipped = issue(books, tenant_id, batch, until, Counter(key.subscription_id for key in issued))
+    assert (numbers, [one["reason"] for one in skipped]) == ([], ["subscription_changed"])
+    assert bill(world, "2026-03-01") == ["INV-000002"]
+    assert lines(world, "INV-000002") == [("fee", "fee", "1")]
+    well(world)
+
+
+def test_more_than_is_left_of_an_invoice_waits_for_the_next(world: World) -> None:
+    """February: 1.00 of fee, 5.00 of usage and 4.00 less for January. Its 5.00 are voided, and 2.00 are left of it: no
+    credit note gives more than that, and March has all of it."""
+    furnished(world, "none")
+    world.use("acme", "2026-01-10", "40")
+    bill(world, "2026-02-01")
+    world.use("acme", "2026-02-10", "50")
+    void(world, "0", "2026-02-11")
+    bill(world, "2026-03-01")
+    assert get_invoice(world.books, world.tenant_id, "INV-000002")["total"] == "2.00"
+    void(world, "1", "2026-03-10")
+    assert correct_at_once(world.books, world.store, world.tenant_id, world.now) == []
+    bill(world, "2026-04-01")
+    assert lines(world, "INV-000003") == [("fee", "fee", "1"), ("correction", "tokens", "-5")]
     well(world)
 
 

@@ -25,6 +25,7 @@ from farthing.invoicing.late_store import select_corrected
 from farthing.invoicing.late_terms import corrected_before
 from farthing.invoicing.late_usage import corrections_of
 from farthing.invoicing.model import Bill
+from farthing.kernel.errors import Conflict
 from farthing.ledger.service import post
 
 CREDIT_NOTE = "credit_note"
@@ -91,7 +92,10 @@ def _given_back(
         "Usage was corrected after the invoice",
         lines=at_once.lines,
     )
-    note, transfers = give_credit(conn, tenant_id, wanted, invoice, now)
+    try:
+        note, transfers = give_credit(conn, tenant_id, wanted, invoice, now)
+    except Conflict:
+        return None  # More than is left of the invoice: the next one has it.
     number: str = note["number"]
     rows.insert_given_back(conn, tenant_id, number, correction.invoice_id, at_once.given, correction.since)
     post(conn, tenant_id, transfers, now)

@@ -155,8 +155,8 @@ def late_events(
     line: Mapping[str, Any],
     limit: int,
 ) -> dict[str, Any]:
-    """The first events of the corrected period, of the line's meters, that came after it was invoiced; of all periods up
-    to then where a coupon, commitment or minimum is corrected.
+    """The first events of the corrected period, of the line's meters, that came after it was invoiced; of all periods
+    up to then where a coupon, commitment or minimum is corrected.
 
     Those that came after the correction are among them, until the next one.
     """
