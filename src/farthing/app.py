@@ -42,6 +42,8 @@ CHARGE_EVERY_SECONDS = 3.0
 """How often the engine looks whether accrued spend is to be charged."""
 ENGINE_CONNECTIONS = 24
 """Connections that the engine opens at most: sealing has one or two, and so has each duty."""
+CORRECT_EVERY_SECONDS = 300
+"""How often what late corrections take off issued invoices is given back, for tenants who want that at once."""
 COLLECT_SECONDS = 30
 """How often due invoices are charged and calls that nobody answered are asked about."""
 ENGINE_ENTRY = "farthing.app:run_engine_process"
@@ -405,6 +407,7 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     from farthing.finance.service import recognise_revenue
     from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
+    from farthing.invoicing.correcting import keep_corrected
     from farthing.keeping.service import remove_expired
     from farthing.payments.collecting.service import collect
     from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
@@ -427,6 +430,11 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
             "charging what has accrued",
             CHARGE_EVERY_SECONDS,
             lambda tenant, now: charge_accrued(books, store, tenant, now),
+        ),
+        Duty(
+            "corrections given back at once",
+            CORRECT_EVERY_SECONDS,
+            lambda tenant, now: keep_corrected(books, store, tenant, now),
         ),
         Duty(
             "collect", COLLECT_SECONDS, lambda tenant, now: collect(books, tenant, gateways.of(tenant), now)

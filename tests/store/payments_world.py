@@ -110,6 +110,8 @@ class PaymentsWorld:
                 SELECT (SELECT coalesce(sum(open), 0) FROM invoice_balances WHERE tenant_id = %(t)s)
                      - (SELECT coalesce(sum(amount - allocated - refunded - charged_back), 0) FROM payments
                          WHERE tenant_id = %(t)s AND state = 'succeeded')
+                     - (SELECT coalesce(sum(amount - allocated - taken_back), 0) FROM customer_credits
+                         WHERE tenant_id = %(t)s)
                      - (SELECT coalesce(sum(amount), 0) FROM refunds
                          WHERE tenant_id = %(t)s AND state IN ('requested', 'sent')) AS owed
                 """,

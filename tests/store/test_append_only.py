@@ -27,6 +27,9 @@ FACTS = (
     "credit_notes",
     "credit_note_parts",
     "invoice_voids",
+    "credit_allocations",
+    "invoice_reductions",
+    "correction_credits",
     "removed_segments",
 )
 

@@ -367,8 +367,11 @@ def wallets_well(world: WalletWorld) -> bool:
 
 def test_what_wallets_paid_is_credited(prepaid: WalletWorld) -> None:
     assert prepaid.trial_balance() == BILLED
+    """All of it goes back to the wallet, as a grant of its own."""
     credit(prepaid)
-    assert prepaid.trial_balance() == {"receivable": "7.5", "prepaid": "-7.5"}
+    assert prepaid.trial_balance() == {"receivable": "10", "prepaid": "-10"}
+    prepaid.now = instant("2026-02-11")
+    assert prepaid.available() == 10
     assert wallets_well(prepaid)
 
 

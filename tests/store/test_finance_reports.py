@@ -301,7 +301,8 @@ def test_every_report_ties_over_any_time(
         }[what]()
         world.post(transfer)
     start = now - timedelta(days=first)
-    for name in ReportName:
+    # Payments and credit have rows of their own; these facts are entries of the ledger alone.
+    for name in set(ReportName) - {ReportName.CUSTOMER_CREDIT}:
         over = name.value in ("income", "revenue", "deferred-revenue", "tax", "cash", "wallets")
         report = make_report(books, tenant, name, start if over else None, start + timedelta(days=days), now)
         assert all(tie.holds for tie in report.ties), (name, report.ties)

@@ -373,6 +373,23 @@ def test_the_end_of_a_dispute_may_be_told_before_its_beginning(house: PaymentsWo
     house.check()
 
 
+def test_a_refund_that_fails_after_all_pays_its_invoice_again(house: PaymentsWorld) -> None:
+    """0.02 of what paid the invoice are to go back; the gateway never hears of it, and a day later it has failed."""
+    house.owe({"acme": "100"})
+    house.method("acme")
+    house.collect(DUE)
+    raw = {"key": "r", "payment": "collect:INV-000001:1", "amount": "0.02"}
+    create_refund(house.books, house.tenant_id, raw, house.now)
+    assert house.open("INV-000001") == D("0.02")
+    house.misbehave(lost_before=1000)
+    house.collect(DUE + timedelta(minutes=5))
+    house.misbehave()
+    house.collect(DUE + timedelta(days=2))
+    assert [one["subject"] for one in house.facts("refund.failed")] == ["r"]
+    assert house.open("INV-000001") == 0
+    house.check()
+
+
 def test_refund_then_chargeback_of_all_takes_only_what_is_left(house: PaymentsWorld) -> None:
     house.owe({"acme": "100"})
     house.method("acme")

@@ -18,16 +18,22 @@ from wallet_world import D, WalletWorld, wallet_world
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.model import VOID_TYPE
+from farthing.finance.model import ReportName
+from farthing.finance.service import make_report
 from farthing.invoicing.accrued.service import charge_accrued
 from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums
 from farthing.invoicing.credit_notes.checks import check_credited
-from farthing.invoicing.credit_notes.service import issue_credit_note, void_invoice
+from farthing.invoicing.credit_notes.service import get_credit_note, issue_credit_note, void_invoice
 from farthing.invoicing.interim_checks import check_interims
 from farthing.invoicing.service import invoice_documents
+from farthing.kernel.errors import Conflict
 from farthing.ledger.chart import Code
 from farthing.payments.checks import check_payments
+from farthing.payments.credit import customer_balance, list_credits
+from farthing.payments.credit_checks import check_credit
 from farthing.payments.service import write_off
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
+from farthing.wallets.service import void_grant
 
 CENT = PER_TOKEN | {"price": {"model": "per_unit", "unit_price": "0.333"}}
 AS_YOU_GO = {"mode": "pay_as_you_go", "threshold": "50"}
@@ -139,7 +145,7 @@ def agrees(house: PaymentsWorld) -> bool:
         row = conn.execute("SELECT coalesce(sum(open), 0) AS open FROM invoice_balances").fetchone()
     assert row is not None
     assert row["open"] - credit_of(house) == house.balance(Code.RECEIVABLE)
-    for check in (check_payments, check_credited):
+    for check in (check_payments, check_credit, check_credited):
         assert check(house.books, house.tenant_id).findings == ()
     return well(house.world)
 
@@ -256,7 +262,7 @@ def test_an_event_that_is_voided_after_a_wallet_paid_its_invoice_lowers_the_next
 
 
 def test_a_credit_note_of_what_a_wallet_paid_in_part(prepaid: WalletWorld) -> None:
-    """7.35 are due: a credit note takes that off first, and what goes beyond it stands to the credit in the ledger."""
+    """7.35 are due: a credit note takes that off first, and what goes beyond it goes back to the wallet."""
     prepaid.now = instant("2026-02-01T06:00:00Z")
     prepaid.bill("2026-02-01")
     house = PaymentsWorld(prepaid, prepaid.now)
@@ -264,6 +270,156 @@ def test_a_credit_note_of_what_a_wallet_paid_in_part(prepaid: WalletWorld) -> No
     gives_back(house, "6")
     assert (house.open("INV-000001"), prepaid.trial_balance()["receivable"]) == (D("1.35"), "6.35")
     gives_back(house, "2", "more")
-    assert (house.open("INV-000001"), prepaid.trial_balance()["receivable"]) == (0, "4.35")
-    assert check_payments(prepaid.books, prepaid.tenant_id).findings == ()
+    assert house.open("INV-000001") == 0
+    assert prepaid.trial_balance() == {"receivable": "5", "prepaid": "-0.65", "revenue": "-4.35"}
+    again = prepaid.of("returned:CN-000002:1")
+    assert (again.amount, again.paid, again.reference) == (D("0.65"), True, "CN-000002")
+    assert prepaid.available() == D("0.65")
+    gives_back(house, "4.35", "rest")
+    assert prepaid.available() == 5
+    for check in (check_payments, check_credit, check_credited):
+        assert check(prepaid.books, prepaid.tenant_id).findings == ()
     assert wallets_well(prepaid)
+
+
+def test_what_a_grant_that_has_expired_had_paid_stands_to_the_credit(
+    books: Books, tenant_id: int, tmp_path: Path
+) -> None:
+    """12.35, of which a gift paid 2.00, a grant that expires on 5 February 1.00, and one that stays 4.00: 5.35 are due.
+
+    All of it is given back on the 10th: 5.35 are no longer due, 2.00 and 4.00 go back, 1.00 stands to the credit and
+    pays of the next invoice.
+    """
+    world = wallet_world(books, tenant_id, instant("2026-01-10"), tmp_path)
+    world.furnish([plan(PER_TOKEN, fee("3", key="base"))], [{"customer": "acme", "plan": "payg"}])
+    world.wallet()
+    world.grant("gift", "2.00", kind="promotional")
+    world.grant("short", "1.00", expires_at="2026-02-05T00:00:00Z")
+    world.grant("long", "4.00")
+    world.use("acme", "2026-01-09", "3738240")  # 9.3456, and 3.00 of fee
+    world.now = instant("2026-02-01T06:00:00Z")
+    world.bill("2026-02-01")
+    (invoice,) = invoice_documents(books, tenant_id, ["INV-000001"])
+    assert (invoice["total"], invoice["paid_from_wallets"], invoice["amount_due"]) == (
+        "12.35",
+        "7.00",
+        "5.35",
+    )
+    house = PaymentsWorld(world, instant("2026-02-10"))
+    world.now = house.now
+    house.receive("orders", "acme", "5.00")  # the grants are paid for by this and by what is recorded next
+    gives_back(house, "12.35")
+    note = get_credit_note(books, tenant_id, "CN-000001")
+    assert note["to_wallets"] == "6.00"
+    returned = [world.of(f"returned:CN-000001:{place}") for place in (1, 2)]
+    assert {(one.paid, one.amount) for one in returned} == {(True, D(4)), (False, D(2))}
+    assert world.available() == 6
+    (balance,) = customer_balance(books, tenant_id, "acme")
+    assert {(one["source"], one["left"]) for one in balance["credits"]} == {
+        ("payment", "5"), ("credit_note", "1"),
+    }  # fmt: skip
+    assert (balance["owed_for_grants"], balance["balance"]) == ("5", "-1")
+    assert house.balance(Code.RECEIVABLE, "acme") == -1
+    assert check_credit(books, tenant_id).findings == ()
+    assert wallets_well(world)
+    world.store.close()
+
+
+def test_a_credit_beyond_what_is_given_up_is_refused(house: PaymentsWorld) -> None:
+    """40.00 of 100.00 were written off: 60.00 can be given back, once, and the invoice cannot be voided."""
+    house.owe({"acme": "100"})
+    house.receive("wire", "acme", "60")
+    write_off(house.books, house.tenant_id, "INV-000001", {"reason": "Insolvent"}, house.now)
+    with pytest.raises(Conflict, match=r"60\.00 is left"):
+        gives_back(house, "60.01")
+    with pytest.raises(Conflict) as refused:
+        void_invoice(house.books, house.tenant_id, "INV-000001", "Mistake", house.now)
+    assert refused.value.code == "invoice_written_off"
+    wanted = {"key": "all", "invoice": "INV-000001", "reason": "Outage"}
+    note, _ = issue_credit_note(house.books, house.tenant_id, wanted, house.now)
+    assert note["total"] == "60.00"
+    assert agrees(house)
+
+
+# ---- Credit that no payment brought
+
+
+def test_an_invoice_below_zero_pays_the_next_ones_oldest_first(house: PaymentsWorld) -> None:
+    """acme has two subscriptions of 100.00 and 30.00. 169.83 of January's usage are taken away in February: its
+    invoice of March is 100.00 - 169.83, and the 69.83 pay the other one's 30.00 and 39.83 of the next."""
+    world = house.world
+    world.furnish(
+        [plan(CENT, fee("100"), key="big"), plan(fee("30"), key="small")],
+        [{"customer": "acme", "plan": "big"}, {"customer": "acme", "plan": "small"}],
+    )
+    house.now = world.now = instant("2026-02-01T06:00:00Z")
+    world.use("acme", "2026-01-10", "510")  # 169.83
+    world.bill("2026-02-01")
+    house.receive("wire", "acme", "299.83")
+    assert (house.open("INV-000001"), house.open("INV-000002")) == (0, 0)
+    voids(world, "0", "2026-02-10")
+    house.now = world.now = instant("2026-03-01T06:00:00Z")
+    world.bill("2026-03-01")
+    issued = invoice_documents(house.books, house.tenant_id, ["INV-000003", "INV-000004"])
+    assert {one["total"] for one in issued} == {"-69.83", "30.00"}
+    for _ in range(2):
+        house.collect()
+    assert sum(house.open(number) for number in ("INV-000003", "INV-000004")) == 0
+    (balance,) = customer_balance(house.books, house.tenant_id, "acme")
+    assert (balance["open"], balance["credit"]) == ("0", "39.83")
+    assert [one["source"] for one in balance["credits"]] == ["invoice"]
+    house.now = world.now = instant("2026-04-01T06:00:00Z")
+    world.bill("2026-04-01")
+    house.collect()
+    assert house.open("INV-000005") + house.open("INV-000006") == D("90.17")
+    ((_, credit),) = list_credits(house.books, house.tenant_id, 0, 10)
+    assert (credit["amount"], credit["left"]) == ("69.83", "0")
+    assert [one["amount"] for one in credit["paid"]] == ["30", "39.83"]
+    assert check_credit(house.books, house.tenant_id).findings == ()
+    report = make_report(house.books, house.tenant_id, ReportName.CUSTOMER_CREDIT, None, None, house.now)
+    assert all(tie.holds for tie in report.ties)
+    assert report.rows[0][2] == D("90.17")
+
+
+def test_a_void_of_an_invoice_below_zero_opens_what_it_had_paid(house: PaymentsWorld) -> None:
+    world = house.world
+    world.furnish(
+        [plan(CENT, key="big"), plan(fee("30"), key="small")],
+        [{"customer": "acme", "plan": "big"}, {"customer": "acme", "plan": "small"}],
+    )
+    house.now = world.now = instant("2026-02-01T06:00:00Z")
+    world.use("acme", "2026-01-10", "100")  # 33.30
+    world.bill("2026-02-01")
+    house.receive("wire", "acme", "63.30")
+    voids(world, "0", "2026-02-10")
+    house.now = world.now = instant("2026-03-01T06:00:00Z")
+    numbers = world.bill("2026-03-01").issued
+    house.collect()
+    found = {one["total"]: one["number"] for one in invoice_documents(house.books, house.tenant_id, numbers)}
+    assert house.open(found["30.00"]) == 0
+    void_invoice(house.books, house.tenant_id, found["-33.30"], "Mistake", house.now)
+    assert house.open(found["30.00"]) == 30
+    (balance,) = customer_balance(house.books, house.tenant_id, "acme")
+    assert (balance["credit"], balance["credits"], balance["balance"]) == ("0", [], "30")
+    assert check_credit(house.books, house.tenant_id).findings == ()
+    # What the credit had paid and a credit note gives back stands to the credit again.
+    world.bill("2026-03-01")
+    house.collect()
+    gives_back(house, "30.00", "back", found["30.00"])
+    (balance,) = customer_balance(house.books, house.tenant_id, "acme")
+    assert (balance["credit"], balance["balance"]) == ("33.3", "-33.3")
+    assert check_credit(house.books, house.tenant_id).findings == ()
+
+
+def test_what_was_paid_for_a_grant_that_is_called_off_pays_invoices(prepaid: WalletWorld) -> None:
+    """Nothing as long as the grant was not paid for; then 20.00 of what is open."""
+    prepaid.grant("order-2", "20.00")
+    prepaid.now = instant("2026-02-01T06:00:00Z")
+    house = PaymentsWorld(prepaid, prepaid.now)
+    void_grant(prepaid.books, prepaid.tenant_id, "order-2", "Mistake", prepaid.now)
+    prepaid.bill("2026-02-01")  # 12.35, 12.35 of it by order-1 and order-2 as they were
+    house.collect()
+    (balance,) = customer_balance(prepaid.books, prepaid.tenant_id, "acme")
+    assert balance["owed_for_grants"] == "25"
+    assert check_credit(prepaid.books, prepaid.tenant_id).findings == ()
+    assert house.balance(Code.RECEIVABLE, "acme") == D(balance["balance"])

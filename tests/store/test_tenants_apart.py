@@ -27,6 +27,7 @@ KEPT_BY_THE_DATABASE = (
     "credited_parts",
     "payment_moves",
     "invoice_balances",
+    "invoice_reductions",
 )
 """Tables whose rows follow from others: a transfer makes the row of a balance, a credit note that of its sums, an
 invoice that of what is open."""
@@ -145,6 +146,17 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
         },
         "payment_allocations": {
             "payment_id": 1, "invoice_id": 1, "amount": 1, "cause": "c", "allocated_at": now,
+        },
+        "customer_credits": {
+            "credit_id": 1, "customer_id": 1, "currency": "USD", "source": "grant", "reference": "g", "amount": 5,
+            "arose_at": now,
+        },
+        "credit_allocations": {
+            "credit_id": 1, "invoice_id": 1, "amount": 1, "cause": "c", "allocated_at": now,
+        },
+        "correction_credits": {
+            "credit_note_id": 1, "place": 1, "invoice_id": 1, "rate_card": "r", "dimensions": definition,
+            "service_start": now, "service_end": later, "quantity": 1, "amount_exact": -1, "since": now,
         },
         "write_offs": {"invoice_id": 1, "net": 1, "tax": 0, "reason": "r", "written_off_at": now},
         "refunds": {
@@ -304,6 +316,7 @@ def test_a_tenant_sees_its_own_rows(books: Books, tenant_id: int, filled: dict[s
             "invoices": 2,
             "credited_invoices": 2,
             "invoice_balances": 2,
+            "invoice_reductions": 2,
         }
 
 

@@ -107,6 +107,8 @@ def test_transactions_open_in_use_cases_only(path: Path) -> None:
         "top_ups.py",
         "accruing.py",
         "plan_migration.py",
+        "correcting.py",
+        "giving_back.py",
         "sealer.py",
         "rewrite.py",
         "resolve.py",

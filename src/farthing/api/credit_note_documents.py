@@ -59,6 +59,9 @@ class CreditNoteDocument(CreditNoteSummary):
     """A credit note as it was issued. It never changes."""
 
     lines: list[CreditedLineDocument]
+    to_wallets: Exact | None = Field(
+        None, description="What of it goes back to wallets, as grants of its own."
+    )
     taxes: list[TaxDocument] | None = Field(None, description="At the invoice's own rates.")
 
 

@@ -79,6 +79,13 @@ class ShareDocument(BaseModel):
     amount: Exact
 
 
+class CorrectedKind(BaseModel):
+    """What a correction is of, where that is not what a rate card charges."""
+
+    kind: str = Field(examples=["coupon"])
+    key: Key
+
+
 class AdjustmentDocument(BaseModel):
     """Of which coupon, commitment, plan or interim invoice a line is, and of which lines it was made."""
 
@@ -88,6 +95,9 @@ class AdjustmentDocument(BaseModel):
     committed: Exact | None = None
     before: Exact | None = Field(None, description="How much of it was used on earlier invoices.")
     since: Instant | None = Field(None, description="Of a correction: from when on events are late.")
+    corrected: CorrectedKind | None = Field(
+        None, description="Of a correction of what a coupon, commitment or minimum did."
+    )
 
 
 class PlanVersionName(BaseModel):

@@ -23,6 +23,7 @@ from farthing.api.authorization_documents import (
     SettleBody,
     SpendingLimitBody,
 )
+from farthing.api.credit_documents import CorrectionPolicyBody
 from farthing.api.credit_note_documents import CreditNoteBody, InvoiceVoidBody
 from farthing.api.documents import (
     AliasBody,
@@ -98,6 +99,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     SellerBody,
     CreditNoteBody,
     InvoiceVoidBody,
+    CorrectionPolicyBody,
     TaxRatesBody,
     CustomerTaxBody,
     ApiKeyBody,

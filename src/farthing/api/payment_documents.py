@@ -153,6 +153,9 @@ class InvoicePaymentDocument(BaseModel):
     invoice: str
     payment_status: PaymentStatus
     amount_paid: Exact
+    amount_from_credit: Exact | None = Field(
+        None, description="The part of `amount_paid` that credit paid which no payment had brought."
+    )
     amount_open: Exact
     due_at: Instant
 

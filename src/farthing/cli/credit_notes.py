@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from farthing.cli.commands import new_app
+from farthing.cli.correcting import EVENTS_EXAMPLE, events
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import (
     Column,
@@ -24,6 +25,7 @@ from farthing.invoicing.service import get_seller
 LIMIT_MAX = 100
 
 app = new_app(help="Credit notes; `farthing invoices credit` issues them.", no_args_is_help=True)
+app.command(epilog=EVENTS_EXAMPLE)(events)
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Like CN-000001.")]
 
@@ -80,6 +82,7 @@ def print_credit_note(document: dict[str, Any]) -> None:
             "Issued": moment(datetime.fromisoformat(document["issued_at"])),
             "Refund": "to be paid back" if document["refund"] else "no, to the customer's credit",
         }
+        | ({"To wallets": money(document["to_wallets"], currency)} if "to_wallets" in document else {})
     )
     print()
     columns = [Column("Of line", "right"), Column("What"), Column("Quantity", "right")]

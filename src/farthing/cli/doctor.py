@@ -38,6 +38,7 @@ from farthing.kernel.checked import Checked
 from farthing.kernel.errors import Corrupt
 from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.payments.checks import check_payments
+from farthing.payments.credit_checks import check_credit
 from farthing.usage.unclaimed import Unclaimed, unclaimed_usage
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
 from farthing.wallets.holds.checks import check_holds
@@ -152,6 +153,7 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
         "no more is given back than billed, and booked", key, lambda _: check_credited(books, tenant_id)
     )
     yield _Check("payments are in the ledger as they stand", key, lambda _: check_payments(books, tenant_id))
+    yield _Check("receivables are what is open less credit", key, lambda _: check_credit(books, tenant_id))
 
 
 def _repaired(house: App, tenants: dict[int, str], bar: Bar) -> list[str]:

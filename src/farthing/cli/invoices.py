@@ -8,6 +8,7 @@ import typer
 
 from farthing.cli.bill import INVOICE_COLUMNS, invoice_row
 from farthing.cli.commands import new_app
+from farthing.cli.correcting import CORRECT_EXAMPLE, POLICY_EXAMPLE, correct, correction_policy
 from farthing.cli.invoice_corrections import CREDIT_EXAMPLES, VOID_EXAMPLE, credit, void
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import (
@@ -43,6 +44,8 @@ app = new_app(help="Issued invoices, and the next ones.", no_args_is_help=True)
 
 app.command(epilog=CREDIT_EXAMPLES)(credit)
 app.command(epilog=VOID_EXAMPLE)(void)
+app.command(epilog=CORRECT_EXAMPLE)(correct)
+app.command("correction-policy", epilog=POLICY_EXAMPLE)(correction_policy)
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Like INV-000001.")]
 

@@ -6,6 +6,7 @@ import typer
 
 from farthing.catalog.model import Outcome
 from farthing.cli.commands import new_app
+from farthing.cli.customer_credit import BALANCE_EXAMPLE, CREDITS_EXAMPLE, balance, credits_
 from farthing.cli.documents import read_document
 from farthing.cli.options import AsJson, Data, Tenant, Timezone, opened, parse_moment
 from farthing.cli.output import (
@@ -34,6 +35,8 @@ from farthing.payments.service import create_payment, get_payment, list_methods,
 LIMIT_MAX = 100
 
 app = new_app(help="Payments: what came in, from whom, and what it paid.", no_args_is_help=True)
+app.command(epilog=BALANCE_EXAMPLE)(balance)
+app.command("credits", epilog=CREDITS_EXAMPLE)(credits_)
 
 Key = Annotated[str, typer.Argument(metavar="PAYMENT", help="The key of the payment.")]
 

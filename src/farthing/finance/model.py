@@ -19,6 +19,7 @@ class ReportName(StrEnum):
     TRIAL_BALANCE = "trial-balance"
     INCOME = "income"
     RECEIVABLES = "receivables"
+    CUSTOMER_CREDIT = "customer-credit"
     REVENUE = "revenue"
     DEFERRED_REVENUE = "deferred-revenue"
     RECOGNITION_SCHEDULE = "recognition-schedule"

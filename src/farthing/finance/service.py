@@ -8,6 +8,7 @@ from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.finance import statements
 from farthing.finance import store as rows
+from farthing.finance.customer_credit import customer_credit_report
 from farthing.finance.model import (
     BEGINNING,
     FOREVER,
@@ -26,6 +27,8 @@ from farthing.ledger.chart import KIND_OF, Code, Kind
 from farthing.ledger.model import PeriodClosing
 from farthing.ledger.recipes import revenue_recognised
 from farthing.ledger.service import close_period, post
+from farthing.payments.credit import standing_of
+from farthing.payments.credit_store import select_standing
 
 TRANSFERS_PER_TRANSACTION = 5_000
 MARGIN = timedelta(days=1)
@@ -91,6 +94,10 @@ def _made(
             items = [OpenItem(**row) for row in rows.select_open_items(conn, tenant_id, end)]
             kept = rows.select_balances_at(conn, tenant_id, (Code.RECEIVABLE,), end)
             return statements.receivables_report(items, kept, end, aged_to)
+        case ReportName.CUSTOMER_CREDIT:
+            standing = [standing_of(row) for row in select_standing(conn, tenant_id, end)]
+            kept = rows.select_balances_at(conn, tenant_id, (Code.RECEIVABLE,), end)
+            return customer_credit_report(standing, kept, end)
         case ReportName.RECOGNITION_SCHEDULE:
             # What was not recognised yet at that moment is still to come, however late it is.
             until = rows.select_recognised_until(conn, tenant_id) or BEGINNING

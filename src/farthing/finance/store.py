@@ -93,8 +93,19 @@ _REVENUE_OF = """
          WHERE i.tenant_id = %(tenant)s AND i.paid_from_wallets > 0
            AND i.issued_at >= %(start)s AND i.issued_at < %(end)s
         UNION ALL
+        -- What a credit note gives back of service that was rendered is of the products that it gives back.
+        SELECT e.customer_id, e.currency, coalesce(l.rate_card, l.adjustment), -p.net
+          FROM earned e
+          JOIN credit_notes n ON n.tenant_id = %(tenant)s AND n.number = e.reference
+          JOIN credit_note_parts p ON p.tenant_id = n.tenant_id AND p.credit_note_id = n.credit_note_id
+                                  AND p.kind = 'line'
+          JOIN invoice_lines l ON l.tenant_id = n.tenant_id AND l.invoice_id = n.invoice_id AND l.line = p.place
+                              AND l.service_end <= n.issued_at
+         WHERE e.kind = 'credit_note_issued'
+        UNION ALL
         SELECT e.customer_id, e.currency, '(' || replace(e.kind, '_', ' ') || ')', e.amount
-          FROM earned e WHERE e.kind NOT IN ('invoice_issued', 'revenue_recognised', 'wallet_draw')
+          FROM earned e
+         WHERE e.kind NOT IN ('invoice_issued', 'credit_note_issued', 'revenue_recognised', 'wallet_draw')
     )
     SELECT b.product, c.key AS customer, b.currency, sum(b.amount) AS amount
       FROM by_line b LEFT JOIN customers c ON c.tenant_id = %(tenant)s AND c.customer_id = b.customer_id

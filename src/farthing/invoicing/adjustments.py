@@ -7,7 +7,8 @@
 
 What interim invoices of the period billed is taken off after all of these (`interim.py`).
 
-What earlier invoices did is a `Basis`: sums over issued lines. In a run that bills several periods of a
+What earlier invoices did is a `Basis`: sums over issued lines, and over what late usage corrected of them, on whichever
+invoice or credit note that stands. In a run that bills several periods of a
 subscription at once, `Carried` adds what the earlier ones of the same run are about to issue, so that
 twelve months billed together come out as twelve months billed one by one.
 """
@@ -92,11 +93,38 @@ class History:
                 ahead = sum((sum_ for at, sum_ in self.ahead.items() if at in bill.period), ZERO)
         return Basis(terms, dict(self.reached) if terms else {}, ahead)
 
+    def corrected_by(self, lines: Sequence[Line]) -> "History":
+        """What they did with these corrections of them."""
+        history = History(dict(self.reached), dict(self.ahead))
+        for line in lines:
+            history._correct(line)
+        return history
+
+    def _correct(self, line: Line) -> None:
+        """A correction is of the invoice that it corrects: what it is of did so much more or less there."""
+        corrected = None if line.adjustment is None else line.adjustment.corrected
+        if corrected is None:
+            return
+        with exact():
+            key = (corrected.kind, corrected.key)
+            before = self.reached.get(key, NOTHING_REACHED)
+            self.reached[key] = Reached(
+                before.quantity + line.quantity,
+                before.amount + line.amount_exact,
+                before.invoices + corrected.invoices,
+            )
+            if corrected.ahead:
+                start = line.service_period.start
+                self.ahead[start] = self.ahead.get(start, ZERO) + line.amount_exact
+
     def add(self, bill: Bill, lines: Sequence[Line]) -> None:
         """Count the lines of an invoice that follows."""
         with exact():
             here: set[tuple[LineKind, str]] = set()
             for line in lines:
+                if line.kind is LineKind.CORRECTION:
+                    self._correct(line)
+                    continue
                 if line.adjustment is not None:
                     key = (line.kind, line.adjustment.key)
                     before = self.reached.get(key, NOTHING_REACHED)
@@ -137,7 +165,10 @@ class Carried:
         if looks_back(bill, terms):
             if subscription_id in self._missing:
                 return None
-            basis = self._history(subscription_id).basis(bill, terms)
+            history = self._history(subscription_id)
+            basis = (history.corrected_by(bill.corrections) if bill.corrections else history).basis(
+                bill, terms
+            )
         billed = self._billed.get((subscription_id, bill.period.start), ()) if bill.bills_usage else ()
         return replace(basis, billed=billed) if billed else basis
 

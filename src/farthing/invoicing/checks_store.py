@@ -34,22 +34,20 @@ def select_overdrawn(conn: BooksConnection, tenant_id: int, limit: int) -> list[
     return conn.execute(
         """
         SELECT s.key AS subscription, c.key, (c.definition ->> 'amount')::numeric AS committed,
-               coalesce(sum(l.quantity) FILTER (WHERE l.adjustment IN ('drawdown', 'lapse')), 0) AS spent,
-               coalesce(sum(l.amount_exact) FILTER (WHERE l.adjustment = 'true_up'), 0) AS true_up,
-               count(*) FILTER (WHERE l.adjustment = 'prepaid') AS paid
+               coalesce(sum(l.quantity) FILTER (WHERE l.kind IN ('drawdown', 'lapse')), 0) AS spent,
+               coalesce(sum(l.amount_exact) FILTER (WHERE l.kind = 'true_up'), 0) AS true_up,
+               count(*) FILTER (WHERE l.kind = 'prepaid') AS paid
           FROM commitments c
           JOIN subscriptions s ON s.tenant_id = c.tenant_id AND s.subscription_id = c.subscription_id
-          JOIN standing_invoices i ON i.tenant_id = c.tenant_id AND i.subscription_id = c.subscription_id
-          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
-                              AND l.adjustment_key = c.key
-                              AND l.adjustment IN ('prepaid', 'drawdown', 'lapse', 'true_up')
+          JOIN standing_adjustments l ON l.tenant_id = c.tenant_id AND l.subscription_id = c.subscription_id
+                                     AND l.key = c.key AND l.kind IN ('prepaid', 'drawdown', 'lapse', 'true_up')
          WHERE c.tenant_id = %s
          GROUP BY s.subscription_id, s.key, c.key, c.definition
-        HAVING coalesce(sum(l.quantity) FILTER (WHERE l.adjustment IN ('drawdown', 'lapse')), 0)
+        HAVING coalesce(sum(l.quantity) FILTER (WHERE l.kind IN ('drawdown', 'lapse')), 0)
                > (c.definition ->> 'amount')::numeric
-            OR coalesce(sum(l.amount_exact) FILTER (WHERE l.adjustment = 'true_up'), 0)
+            OR coalesce(sum(l.amount_exact) FILTER (WHERE l.kind = 'true_up'), 0)
                > (c.definition ->> 'amount')::numeric
-            OR count(*) FILTER (WHERE l.adjustment = 'prepaid') > 1
+            OR count(*) FILTER (WHERE l.kind = 'prepaid') > 1
          ORDER BY s.key, c.key LIMIT %s
         """,
         [tenant_id, limit],
@@ -60,19 +58,20 @@ def select_overused_coupons(conn: BooksConnection, tenant_id: int, limit: int) -
     """Coupons that reduced more invoices of a subscription than they last for."""
     return conn.execute(
         """
-        SELECT s.key AS subscription, c.key, count(DISTINCT i.invoice_id) AS invoices,
+        SELECT s.key AS subscription, c.key, count(*) AS invoices,
                CASE c.definition ->> 'duration' WHEN 'once' THEN 1
                     ELSE (c.definition ->> 'periods')::int END AS periods
           FROM coupon_redemptions r
           JOIN coupons c ON c.tenant_id = r.tenant_id AND c.coupon_id = r.coupon_id
           JOIN subscriptions s ON s.tenant_id = r.tenant_id AND s.subscription_id = r.subscription_id
-          JOIN standing_invoices i ON i.tenant_id = r.tenant_id AND i.subscription_id = r.subscription_id
-          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
-                              AND l.adjustment = 'coupon' AND l.adjustment_key = c.key
+          JOIN LATERAL (SELECT l.invoice_id FROM standing_adjustments l
+                         WHERE l.tenant_id = r.tenant_id AND l.subscription_id = r.subscription_id
+                           AND l.kind = 'coupon' AND l.key = c.key
+                         GROUP BY l.invoice_id HAVING sum(l.amount_exact) <> 0) reduced ON true
          WHERE r.tenant_id = %s AND c.definition ->> 'duration' <> 'forever'
          GROUP BY s.subscription_id, s.key, c.coupon_id, c.key, c.definition
-        HAVING count(DISTINCT i.invoice_id) > CASE c.definition ->> 'duration' WHEN 'once' THEN 1
-                                              ELSE (c.definition ->> 'periods')::int END
+        HAVING count(*) > CASE c.definition ->> 'duration' WHEN 'once' THEN 1
+                               ELSE (c.definition ->> 'periods')::int END
          ORDER BY s.key, c.key LIMIT %s
         """,
         [tenant_id, limit],

@@ -1,90 +1,152 @@
 """What usage that came late makes of periods that are invoiced. Pure.
 
 An issued invoice never changes. Its usage is rated again, all of it, and what that differs by from what was billed of
-the period so far (its own lines, and the corrections of it on later invoices) is a line of the next invoice:
+the period so far (its own lines, and the corrections of it on later invoices and credit notes) is a line of the next
+invoice, or a credit note at once where it is below zero and that is wanted (`at_once.py`):
 
     January, 1,000 calls at 0.01, billed 10.00; 200 more arrive in February      a line of 2.00 on February's invoice
                                    100 of them turn out to be corrected in March     a line of -1.00 on March's
 
 So after any sequence of late events, the invoices sum to what one invoice at the end would have been, to the last
-digit. A price of tiers is rated over the whole quantity of the period, as it would have been.
+digit. A price of tiers is rated over the whole quantity of the period, as it would have been. Where coupons,
+commitments or a minimum look at the bill, all of it is computed again (`late_terms.py`), and each of them has its
+difference.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from farthing.invoicing.model import Adjustment, Bill, Line, LineKind
-from farthing.invoicing.remainder import adjustment_line
+from farthing.invoicing.model import Adjustment, Bill, Corrected, Line, LineKind, Reason
+from farthing.invoicing.remainder import adjustment_line, counted_by_minimum
+from farthing.invoicing.whole_bill import Amount, Amounts, Place
 from farthing.invoicing.wording import grouped, precise
 from farthing.kernel.quantity import ONE, ZERO, exact
 
-Place = tuple[str | None, tuple[tuple[str, str], ...]]
-"""What lines are told apart by: the rate card, and the dimensions in order of name."""
+NOTHING = Amount(ZERO)
 
 
-def place_of(rate_card: str | None, dimensions: Mapping[str, str]) -> Place:
-    """The place of a line."""
-    return rate_card, tuple(sorted(dimensions.items()))
+@dataclass(frozen=True, slots=True)
+class InvoiceCorrection:
+    """What an issued invoice is corrected by, and what the difference was told from.
+
+    since: from when on events are late. before: what was corrected of it already, (amount, quantity) by place: where
+    that has moved meanwhile, so has the difference.
+    """
+
+    subscription_id: int
+    invoice_id: int
+    number: str
+    since: datetime
+    lines: tuple[Line, ...]
+    before: Mapping[Place, tuple[Decimal, Decimal]]
 
 
 def correction_lines(
-    bill: Bill, number: str, since: datetime, now: Sequence[Line], billed: Mapping[Place, Decimal]
+    bill: Bill, number: str, since: datetime, now: Mapping[Place, Amount], billed: Mapping[Place, Amount]
 ) -> list[Line]:
-    """The lines that bring what was billed of a period to what its usage comes to now.
+    """The lines that bring what was billed of an invoice to what it comes to now.
 
-    bill, number: of the period, and the invoice that was issued for it. since: from when on events are late.
-    now: its lines of usage as they are now. billed: the exact amounts so far, by place.
+    bill, number: of the invoice. since: from when on events are late. now, billed: by place, as it would be billed now
+    and as it was so far.
     """
     lines: list[Line] = []
+    told: set[tuple[LineKind, str]] = set()
     with exact():
-        for place, some in _by_place(now).items():
-            amount = sum((line.amount_exact for line in some), ZERO)
-            before = billed.get(place, ZERO)
-            if amount != before:
-                quantity = sum((line.quantity for line in some), ZERO)
-                said = f"{precise(amount, bill.plan.currency)} for {grouped(quantity)}"
-                lines.append(_line(bill, number, since, some[0], amount - before, said, before))
-        for place, before in billed.items():
-            if before and place not in _by_place(now):
-                lines.append(_gone(bill, number, since, place, before))
+        for place in dict.fromkeys((*now, *billed)):
+            after, before = now.get(place, NOTHING), billed.get(place, NOTHING)
+            if after.amount == before.amount and (place.kind is None or after.quantity == before.quantity):
+                continue
+            line = _line(bill, number, since, place, after, before, gone=place not in now)
+            if place.kind is not None and (named := (place.kind, place.key)) not in told:
+                told.add(named)
+                line = _counted(line, _stands(now, named) - _stands(billed, named))
+            lines.append(line)
     return lines
 
 
-def _by_place(lines: Sequence[Line]) -> dict[Place, list[Line]]:
-    found: dict[Place, list[Line]] = {}
-    for line in lines:
-        found.setdefault(place_of(line.rate_card, line.dimensions), []).append(line)
-    return found
-
-
 def _line(
-    bill: Bill, number: str, since: datetime, like: Line, difference: Decimal, said: str, before: Decimal
+    bill: Bill, number: str, since: datetime, place: Place, after: Amount, before: Amount, *, gone: bool
 ) -> Line:
-    billed = precise(before, bill.plan.currency)
+    currency = bill.plan.currency
+    card = next((card for card in bill.plan.rate_cards if card.key == place.rate_card), None)
+    title = after.title or before.title or (str(place.rate_card) if card is None else card.name)
+    if place.kind is not None:
+        said = precise(after.amount, currency)
+    elif gone:
+        said = "nothing"
+    else:
+        said = f"{precise(after.amount, currency)} for {grouped(after.quantity)}"
+    corrected = None
+    if place.kind is not None:
+        corrected = Corrected(place.kind, place.key, ahead=_is_ahead(bill, place))
+    quantity, unit_price = _counted_by(place, after, before)
     made = adjustment_line(
-        f"{like.description}, correction of {number}",
-        bill.period,
-        ONE,
-        difference,
-        f"{said} in place of {billed}",
-        Adjustment(LineKind.CORRECTION, number, since=since),
+        f"{title}, correction of {number}",
+        place.service or bill.period,
+        quantity,
+        unit_price,
+        f"{said} in place of {precise(before.amount, currency)}",
+        Adjustment(LineKind.CORRECTION, number, since=since, corrected=corrected),
     )
-    return replace(made, rate_card=like.rate_card, dimensions=like.dimensions, tax_category=like.tax_category)
+    category = after.tax_category
+    if gone:
+        category = before.tax_category if card is None else card.tax_category
+    return replace(made, rate_card=place.rate_card, dimensions=dict(place.dimensions), tax_category=category)
 
 
-def _gone(bill: Bill, number: str, since: datetime, place: Place, before: Decimal) -> Line:
-    """What was billed of usage that there is none of any more."""
-    rate_card, dimensions = place
-    card = next((card for card in bill.plan.rate_cards if card.key == rate_card), None)
-    made = adjustment_line(
-        f"{rate_card if card is None else card.name}, correction of {number}",
-        bill.period,
-        ONE,
-        -before,
-        f"nothing in place of {precise(before, bill.plan.currency)}",
-        Adjustment(LineKind.CORRECTION, number, since=since),
+def _counted_by(place: Place, after: Amount, before: Amount) -> tuple[Decimal, Decimal]:
+    """Quantity and unit price of the difference. Of a commitment the quantity is money, and has a difference too."""
+    amount, quantity = after.amount - before.amount, after.quantity - before.quantity
+    if place.kind in (LineKind.COMMITMENT, LineKind.LAPSE):
+        return quantity, ZERO
+    if place.kind is LineKind.DRAWDOWN and amount == -quantity:
+        return quantity, -ONE
+    return ONE, amount
+
+
+def _is_ahead(bill: Bill, place: Place) -> bool:
+    """Whether what is corrected was charged before the invoice of the period that it is for: `adjustments.is_ahead`."""
+    if place.service is None or place.kind is None or not counted_by_minimum(place.kind):
+        return False
+    return bill.reason in (Reason.START, Reason.CHANGE) or place.service.start >= bill.period.end
+
+
+def _stands(amounts: Mapping[Place, Amount], named: tuple[LineKind, str]) -> int:
+    """1 where a coupon, commitment or minimum does something on the bill, else 0."""
+    mine = [amount for place, amount in amounts.items() if (place.kind, place.key) == named]
+    total = sum((one.amount for one in mine), ZERO)
+    counted = sum((one.quantity for one in mine), ZERO)
+    return int(bool(total) or (named[0] not in BY_AMOUNT and bool(counted)))
+
+
+BY_AMOUNT = (LineKind.COUPON, LineKind.TRUE_UP, LineKind.MINIMUM)
+"""Adjustments that do nothing on a bill where their amount is zero; others may count without one."""
+
+
+def _counted(line: Line, invoices: int) -> Line:
+    """The line, which makes it so many invoices more (or less) that its coupon or commitment did something on."""
+    adjustment = line.adjustment
+    if adjustment is None or adjustment.corrected is None or not invoices:
+        return line
+    return replace(
+        line, adjustment=replace(adjustment, corrected=replace(adjustment.corrected, invoices=invoices))
     )
-    category = made.tax_category if card is None else card.tax_category
-    return replace(made, rate_card=rate_card, dimensions=dict(dimensions), tax_category=category)
+
+
+def by_subscription(found: Sequence[InvoiceCorrection]) -> dict[int, list[Line]]:
+    """The lines of these corrections, by subscription."""
+    lines: dict[int, list[Line]] = {}
+    for one in found:
+        lines.setdefault(one.subscription_id, []).extend(one.lines)
+    return {subscription_id: some for subscription_id, some in lines.items() if some}
+
+
+def billed_before(amounts: Amounts, more: Mapping[Place, tuple[Decimal, Decimal]]) -> Amounts:
+    """What was billed, with what corrections billed or gave back since: (amount, quantity) by place."""
+    found = dict(amounts)
+    with exact():
+        for place, (amount, quantity) in more.items():
+            found[place] = found.get(place, NOTHING).plus(amount, quantity)
+    return found

@@ -152,6 +152,8 @@ def _adjustment(adjustment: Adjustment) -> dict[str, Any]:
         said["term"] = instants(adjustment.term)
     if adjustment.since is not None:
         said["since"] = format_instant(adjustment.since)
+    if adjustment.corrected is not None:
+        said["corrected"] = {"kind": adjustment.corrected.kind.value, "key": adjustment.corrected.key}
     if adjustment.committed is not None and adjustment.before is not None:
         said |= {"committed": trimmed(adjustment.committed), "before": trimmed(adjustment.before)}
     return said

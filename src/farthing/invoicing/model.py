@@ -84,6 +84,7 @@ class Bill:
     one_offs: the charges of the subscription that are billed here.
     interim: of an interim invoice, whose period is the one that it is in, up to the moment of the charge.
     corrections: what events that came late make of earlier periods, as lines of this bill.
+    credited_at_once: how many corrections of its subscription credit notes had given back when those were told.
     """
 
     subscription: Subscription
@@ -102,6 +103,7 @@ class Bill:
     one_offs: tuple[OneOffCharge, ...] = ()
     interim: Interim | None = None
     corrections: tuple["Line", ...] = ()
+    credited_at_once: int = 0
 
     @property
     def key(self) -> BillKey:
@@ -210,11 +212,26 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Corrected:
+    """What a correction is of, where that is not what a rate card charges: the coupon, commitment or plan.
+
+    invoices: on how many invoices more (or less) that did something. ahead: whether it is of what was charged in
+    advance, for a period that comes after the one of the corrected invoice.
+    """
+
+    kind: LineKind
+    key: str
+    invoices: int = 0
+    ahead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Adjustment:
     """What a line that no rate card charges is, of which coupon, commitment, plan or invoice, and made of what.
 
     term, committed, before: of a commitment; how much of it was used before this invoice.
     since: of a correction, the moment from which on events are late; key: the number of the invoice that it corrects.
+    corrected: what of that invoice, where that is not what its rate card charges.
     """
 
     kind: LineKind
@@ -224,6 +241,7 @@ class Adjustment:
     committed: Decimal | None = None
     before: Decimal | None = None
     since: datetime | None = None
+    corrected: Corrected | None = None
 
 
 @dataclass(frozen=True, slots=True)

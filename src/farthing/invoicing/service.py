@@ -29,7 +29,9 @@ from farthing.invoicing.announcing import issued_facts
 from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.due import due_bills, parted, with_one_offs
 from farthing.invoicing.fees import cover_of_row, longest_full_period, may_bill_in_advance
+from farthing.invoicing.giving_back import give_back_by_policy
 from farthing.invoicing.interim_store import select_billed_before
+from farthing.invoicing.late_store import select_credited_at_once
 from farthing.invoicing.late_usage import with_corrections
 from farthing.invoicing.model import Bill, BillingResult, Cover, Draft
 from farthing.invoicing.pdf import check_logo
@@ -90,6 +92,7 @@ def run_billing(
     missing, standing = parted(billed.due(until), issued)
     seen = Counter(key.subscription_id for key in issued)
     result = BillingResult(skipped=[passed_over(bill, ALREADY_ISSUED) for bill in standing])
+    give_back_by_policy(books, store, tenant_id, standing, billed.terms, now)
     bills = with_one_offs(missing, one_offs)
     bills = with_corrections(books, store, tenant_id, bills, standing, billed.terms)
     for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
@@ -224,6 +227,7 @@ def issue(
         carried = carried_for(
             conn, tenant_id, [draft.bill for draft in batch.drafts], select_terms(conn, tenant_id, ids)
         )
+        credited = select_credited_at_once(conn, tenant_id, ids)
         kept: list[Draft] = []
         skipped: list[dict[str, Any]] = []
         for draft in batch.drafts:
@@ -236,6 +240,7 @@ def issue(
                 changes.get(number, 0) != bill.subscription.last_change_id
                 or seen[number] != standing[number]
                 or carried.basis(bill) != draft.basis
+                or (bill.corrections and bill.credited_at_once != credited.get(number, 0))
             ):
                 skipped.append(passed_over(bill, SUBSCRIPTION_CHANGED))
             else:

@@ -64,7 +64,8 @@ _INSERT_INVOICES = """
          CROSS JOIN LATERAL jsonb_array_elements(new.document -> 'taxes') WITH ORDINALITY AS said (tax, place))
     INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
                                service_end, quantity, amount_exact, amount, plan, plan_version, price, fee_start,
-                               fee_end, one_off, adjustment, adjustment_key, tax, one_off_again)
+                               fee_end, one_off, adjustment, adjustment_key, tax, one_off_again, corrected,
+                               corrected_key)
     SELECT %(tenant_id)s, new.invoice_id, said.line, said.rate_card, said.meter, said.dimensions,
            (said.service_period ->> 'start')::timestamptz, (said.service_period ->> 'end')::timestamptz,
            said.quantity, said.amount_exact, said.amount, said.plan ->> 'key', (said.plan ->> 'version')::int,
@@ -75,7 +76,8 @@ _INSERT_INVOICES = """
            CASE WHEN said.one_off IS NULL THEN 0 ELSE
                (SELECT count(*) FROM invoice_lines e WHERE e.tenant_id = %(tenant_id)s AND e.one_off = said.one_off
                    AND EXISTS (SELECT FROM invoice_voids v
-                                WHERE v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id)) END
+                                WHERE v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id)) END,
+           said.adjustment -> 'corrected' ->> 'kind', said.adjustment -> 'corrected' ->> 'key'
       FROM new
      CROSS JOIN LATERAL jsonb_to_recordset(new.document -> 'lines')
            AS said (line int, rate_card text, meter text, dimensions jsonb, service_period jsonb,
@@ -171,22 +173,36 @@ def select_fee_lines(
 
 
 def select_histories(
-    conn: BooksConnection, tenant_id: int, since: Mapping[int, datetime]
+    conn: BooksConnection,
+    tenant_id: int,
+    since: Mapping[int, datetime],
+    before: Mapping[int, int] | None = None,
 ) -> dict[int, History]:
     """What the issued invoices of these subscriptions did, by id, in two statements for all of them.
 
     since: for each subscription the first moment that matters of what was charged in advance.
+    before: only invoices with a lower id than this one of the subscription, with all that corrected them.
     """
-    asked = {"tenant_id": tenant_id, "ids": list(since), "since": list(since.values())}
+    asked = {
+        "tenant_id": tenant_id,
+        "ids": list(since),
+        "since": list(since.values()),
+        "before": [None if before is None else before[one] for one in since],
+    }
     histories: dict[int, History] = defaultdict(History)
     adjustments = conn.cursor(row_factory=tuple_row).execute(
         """
-        SELECT i.subscription_id, l.adjustment, l.adjustment_key, sum(l.quantity), sum(l.amount_exact),
-               count(DISTINCT i.invoice_id)
-          FROM standing_invoices i
-          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
-         WHERE i.tenant_id = %(tenant_id)s AND i.subscription_id = ANY(%(ids)s) AND l.adjustment IS NOT NULL
-         GROUP BY i.subscription_id, l.adjustment, l.adjustment_key
+        SELECT subscription_id, kind, key, sum(quantity), sum(amount),
+               count(*) FILTER (WHERE amount <> 0
+                                   OR (quantity <> 0 AND kind NOT IN ('coupon', 'true_up', 'minimum')))
+          FROM (SELECT a.subscription_id, a.kind, a.key, a.invoice_id, sum(a.quantity) AS quantity,
+                       sum(a.amount_exact) AS amount
+                  FROM unnest(%(ids)s::bigint[], %(before)s::bigint[]) AS given (subscription_id, before)
+                  JOIN standing_adjustments a ON a.tenant_id = %(tenant_id)s
+                                             AND a.subscription_id = given.subscription_id
+                                             AND (given.before IS NULL OR a.invoice_id < given.before)
+                 GROUP BY a.subscription_id, a.kind, a.key, a.invoice_id) of_invoice
+         GROUP BY subscription_id, kind, key
         """,
         asked,
     )
@@ -194,14 +210,28 @@ def select_histories(
         histories[subscription_id].reached[LineKind(kind), key] = Reached(quantity, amount, invoices)
     ahead = conn.cursor(row_factory=tuple_row).execute(
         """
-        SELECT i.subscription_id, l.service_start, sum(l.amount_exact)
-          FROM unnest(%(ids)s::bigint[], %(since)s::timestamptz[]) AS given (subscription_id, since)
-          JOIN standing_invoices i ON i.tenant_id = %(tenant_id)s AND i.subscription_id = given.subscription_id
-          JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
-                              AND l.service_start >= given.since
-                              AND (l.service_start >= i.period_end OR i.reason IN ('start', 'change'))
-         WHERE l.adjustment IS NULL OR l.adjustment IN ('coupon', 'overage')
-         GROUP BY i.subscription_id, l.service_start
+        SELECT subscription_id, service_start, sum(amount_exact)
+          FROM (SELECT i.subscription_id, l.service_start, l.amount_exact
+                  FROM unnest(%(ids)s::bigint[], %(since)s::timestamptz[], %(before)s::bigint[])
+                       AS given (subscription_id, since, before)
+                  JOIN standing_invoices i ON i.tenant_id = %(tenant_id)s
+                                          AND i.subscription_id = given.subscription_id
+                                          AND (given.before IS NULL OR i.invoice_id < given.before)
+                  JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+                                      AND l.service_start >= given.since
+                                      AND (l.service_start >= i.period_end OR i.reason IN ('start', 'change'))
+                 WHERE l.adjustment IS NULL
+                UNION ALL
+                SELECT a.subscription_id, a.service_start, a.amount_exact
+                  FROM unnest(%(ids)s::bigint[], %(since)s::timestamptz[], %(before)s::bigint[])
+                       AS given (subscription_id, since, before)
+                  JOIN standing_adjustments a ON a.tenant_id = %(tenant_id)s
+                                             AND a.subscription_id = given.subscription_id
+                                             AND (given.before IS NULL OR a.invoice_id < given.before)
+                                             AND a.kind IN ('coupon', 'overage') AND a.service_start >= given.since
+                                             AND (a.service_start >= a.period_end OR a.reason IN ('start', 'change'))
+               ) charged
+         GROUP BY subscription_id, service_start
         """,
         asked,
     )

@@ -139,7 +139,10 @@ class TaxRemitted:
 
 @dataclass(frozen=True, slots=True)
 class GrantFunded:
-    """A customer may draw this much. paid: it paid for that; else it is given away."""
+    """A customer may draw this much. paid: it paid for that; else it is given away.
+
+    returned: a credit note gives back to the wallet what a grant of that kind had paid.
+    """
 
     grant: str
     customer_id: int
@@ -147,6 +150,7 @@ class GrantFunded:
     amount: Decimal
     paid: bool
     funded_at: datetime
+    returned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ greater than zero unless a field says otherwise. In the examples `Dr` is a debit
     write-off             bad_debt, tax_payable               receivable
     grant funded, paid    receivable                          prepaid
     grant funded, promo   promotions                          promotional_credit
+    grant returned        receivable                          prepaid, promotional_credit
     wallet draw           prepaid, promotional_credit         revenue
     wallet draw, back     revenue                             prepaid, promotional_credit
     grant expired, paid   prepaid                             breakage
@@ -299,11 +300,16 @@ def grant_funded(fact: GrantFunded) -> Transfer:
 
         Dr receivable    50.00        Dr promotions           5.00
         Cr prepaid       50.00        Cr promotional_credit   5.00
+
+    What a credit note returns to a wallet is taken from the receivable, where the note put it, whoever had paid for the
+    grant:
+
+        Dr receivable           5.00
+        Cr promotional_credit   5.00
     """
     account = _of(fact.customer_id, fact.currency)
-    source, funds = (
-        (Code.RECEIVABLE, Code.PREPAID) if fact.paid else (Code.PROMOTIONS, Code.PROMOTIONAL_CREDIT)
-    )
+    funds = Code.PREPAID if fact.paid else Code.PROMOTIONAL_CREDIT
+    source = Code.RECEIVABLE if fact.paid or fact.returned else Code.PROMOTIONS
     return Transfer(
         f"grant:{fact.grant}",
         TransferKind.GRANT_FUNDED,

@@ -82,8 +82,11 @@ def select_unlike_allocations(conn: BooksConnection, tenant_id: int, limit: int)
                coalesce(w.net + w.tax, 0) AS write_offs
           FROM invoices i
           LEFT JOIN invoice_balances b ON b.tenant_id = i.tenant_id AND b.invoice_id = i.invoice_id
-          LEFT JOIN (SELECT invoice_id, sum(amount) AS amount FROM payment_allocations
-                      WHERE tenant_id = %(tenant_id)s GROUP BY 1) a ON a.invoice_id = i.invoice_id
+          LEFT JOIN (SELECT invoice_id, sum(amount) AS amount
+                       FROM (SELECT invoice_id, amount FROM payment_allocations WHERE tenant_id = %(tenant_id)s
+                             UNION ALL
+                             SELECT invoice_id, amount FROM credit_allocations WHERE tenant_id = %(tenant_id)s) paying
+                      GROUP BY 1) a ON a.invoice_id = i.invoice_id
           LEFT JOIN write_offs w ON w.tenant_id = i.tenant_id AND w.invoice_id = i.invoice_id
          WHERE i.tenant_id = %(tenant_id)s
            AND (b.paid, b.written_off) IS DISTINCT FROM (coalesce(a.amount, 0), coalesce(w.net + w.tax, 0))

@@ -382,12 +382,15 @@ def dispute_json(dispute: Dispute) -> dict[str, Any]:
 
 def balance_json(balance: Balance, now: datetime) -> dict[str, Any]:
     """What is shown beside an invoice."""
-    return {
+    said = {
         "payment_status": status_of(balance, now).value,
         "amount_paid": amount_text(balance.paid, balance.currency),
         "amount_open": amount_text(balance.open, balance.currency),
         "due_at": format_instant(balance.due_at),
     }
+    if balance.from_credit:
+        said["amount_from_credit"] = amount_text(balance.from_credit, balance.currency)
+    return said
 
 
 def _instant(at: datetime | None) -> str | None:

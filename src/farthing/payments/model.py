@@ -103,7 +103,10 @@ class PaymentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What is still to be paid of an invoice: payable = paid + credited + written_off + open."""
+    """What is still to be paid of an invoice: payable = paid + credited + written_off + open.
+
+    from_credit: the part of `paid` that credit paid which no payment had brought (`credit.py`).
+    """
 
     currency: str
     payable: Decimal
@@ -112,6 +115,7 @@ class Balance:
     written_off: Decimal
     open: Decimal
     due_at: datetime
+    from_credit: Decimal = Decimal(0)
 
 
 def status_of(balance: Balance, now: datetime) -> PaymentStatus:

@@ -16,7 +16,8 @@ from farthing.ledger.recipes import refund_paid
 from farthing.payments.gateway import Outcome, Result
 from farthing.payments.model import Purpose, RefundState
 from farthing.payments.money_back import store as rows
-from farthing.payments.settling_store import take_back
+from farthing.payments.settling import announce_paid
+from farthing.payments.settling_store import allocate_oldest, take_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +127,8 @@ def settle_refunds(
         elif row["state"] == RefundState.FAILED:
             facts.append(Fact("refund.failed", row["key"], body, now))
     announce(conn, tenant_id, facts)
+    # What could not be given back stands to the customer's credit again, and pays what was opened for it.
+    kept = {row["customer_id"] for row in moved if row["state"] == RefundState.FAILED}
+    if kept:
+        announce_paid(conn, tenant_id, allocate_oldest(conn, tenant_id, kept, "credit", now), now)
     return len(moved)

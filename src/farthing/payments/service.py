@@ -313,6 +313,7 @@ def balances_of(books: Books, tenant_id: int, numbers: Collection[str]) -> dict[
             row["written_off"],
             row["open"],
             row["due_at"],
+            row["from_credit"],
         )
         for number, row in found.items()
     }

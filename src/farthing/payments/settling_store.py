@@ -130,17 +130,45 @@ _ALLOCATE_TARGETS = """
     RETURNING invoice_id
 """
 
-# Credits and debts of a customer are laid end to end on two lines; where they overlap, one pays the other.
+# Credits and debts of a customer are laid end to end on two lines; where they overlap, one pays the other. What is to
+# a customer's credit for a grant that was called off counts as far as the customer had paid for grants.
 _ALLOCATE_OLDEST = """
-    WITH credits AS (
-        SELECT p.customer_id, p.currency, p.payment_id,
-               p.amount - p.allocated - p.refunded - p.charged_back AS credit,
-               sum(p.amount - p.allocated - p.refunded - p.charged_back)
-                   OVER (PARTITION BY p.customer_id, p.currency ORDER BY p.paid_at, p.payment_id) AS upto
+    WITH called_off AS (
+        SELECT c.customer_id, c.currency, c.credit_id, c.arose_at, c.amount - c.allocated - c.taken_back AS credit,
+               sum(c.amount - c.allocated - c.taken_back)
+                   OVER (PARTITION BY c.customer_id, c.currency ORDER BY c.credit_id)
+               - coalesce((SELECT sum(g.amount) FROM grants g
+                             JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
+                            WHERE g.tenant_id = c.tenant_id AND w.customer_id = c.customer_id
+                              AND w.currency = c.currency
+                              AND g.paid AND g.rolled_from IS NULL AND g.returned_of IS NULL), 0)
+               + coalesce((SELECT sum(t.amount - t.charged_back) FROM payments t
+                            WHERE t.tenant_id = c.tenant_id AND t.customer_id = c.customer_id
+                              AND t.currency = c.currency
+                              AND t.state = 'succeeded' AND t.purpose = 'top_up'), 0) AS paid_upto
+          FROM customer_credits c
+         WHERE c.tenant_id = %(tenant_id)s AND c.source = 'grant' AND c.allocated + c.taken_back < c.amount
+           AND (%(customers)s::bigint[] IS NULL OR c.customer_id = ANY(%(customers)s))
+    ), usable AS (
+        SELECT p.customer_id, p.currency, p.payment_id, NULL::bigint AS credit_id, p.paid_at AS arose_at,
+               p.amount - p.allocated - p.refunded - p.charged_back AS credit
           FROM payments p
          WHERE p.tenant_id = %(tenant_id)s AND p.state = 'succeeded' AND p.purpose <> 'top_up'
            AND p.allocated + p.refunded + p.charged_back < p.amount
            AND (%(customers)s::bigint[] IS NULL OR p.customer_id = ANY(%(customers)s))
+        UNION ALL
+        SELECT c.customer_id, c.currency, NULL, c.credit_id, c.arose_at, c.amount - c.allocated - c.taken_back
+          FROM customer_credits c
+         WHERE c.tenant_id = %(tenant_id)s AND c.source <> 'grant' AND c.allocated + c.taken_back < c.amount
+           AND (%(customers)s::bigint[] IS NULL OR c.customer_id = ANY(%(customers)s))
+        UNION ALL
+        SELECT customer_id, currency, NULL, credit_id, arose_at,
+               greatest(paid_upto, 0) - greatest(paid_upto - credit, 0)
+          FROM called_off WHERE paid_upto > 0
+    ), credits AS (
+        SELECT customer_id, currency, payment_id, credit_id, credit,
+               sum(credit) OVER (PARTITION BY customer_id, currency ORDER BY arose_at, payment_id, credit_id) AS upto
+          FROM usable
     ), debts AS (
         SELECT b.customer_id, b.currency, b.invoice_id, b.open,
                sum(b.open) OVER (PARTITION BY b.customer_id, b.currency ORDER BY b.due_at, b.invoice_id) AS upto
@@ -150,15 +178,24 @@ _ALLOCATE_OLDEST = """
            -- What is on its way to an invoice is waited for.
            AND NOT EXISTS (SELECT FROM payments f WHERE f.tenant_id = b.tenant_id AND f.invoice_id = b.invoice_id
                               AND f.state IN ('sent', 'processing', 'action_required'))
+    ), met AS MATERIALIZED (
+        SELECT c.payment_id, c.credit_id, d.invoice_id,
+               least(c.upto, d.upto) - greatest(c.upto - c.credit, d.upto - d.open) AS amount
+          FROM credits c
+          JOIN debts d ON d.customer_id = c.customer_id AND d.currency = c.currency
+               AND c.upto - c.credit < d.upto AND d.upto - d.open < c.upto
+    ), from_payments AS (
+        INSERT INTO payment_allocations (tenant_id, payment_id, invoice_id, amount, cause, allocated_at)
+        SELECT %(tenant_id)s, payment_id, invoice_id, amount, %(cause)s, %(now)s
+          FROM met WHERE payment_id IS NOT NULL ORDER BY payment_id, invoice_id
+        RETURNING invoice_id
+    ), from_credits AS (
+        INSERT INTO credit_allocations (tenant_id, credit_id, invoice_id, amount, cause, allocated_at)
+        SELECT %(tenant_id)s, credit_id, invoice_id, amount, %(cause)s, %(now)s
+          FROM met WHERE credit_id IS NOT NULL ORDER BY credit_id, invoice_id
+        RETURNING invoice_id
     )
-    INSERT INTO payment_allocations (tenant_id, payment_id, invoice_id, amount, cause, allocated_at)
-    SELECT %(tenant_id)s, c.payment_id, d.invoice_id,
-           least(c.upto, d.upto) - greatest(c.upto - c.credit, d.upto - d.open), %(cause)s, %(now)s
-      FROM credits c
-      JOIN debts d ON d.customer_id = c.customer_id AND d.currency = c.currency
-           AND c.upto - c.credit < d.upto AND d.upto - d.open < c.upto
-     ORDER BY c.payment_id, d.invoice_id
-    RETURNING invoice_id
+    SELECT invoice_id FROM from_payments UNION ALL SELECT invoice_id FROM from_credits
 """
 
 

@@ -39,6 +39,7 @@ from farthing.wallets.model import (
     Wallet,
     WalletContent,
 )
+from farthing.wallets.returning_store import insert_grant_credit
 
 LIST_LIMIT_MAX = 101
 """A page of a hundred, and the one that tells whether another page follows."""
@@ -247,6 +248,10 @@ def void_grant(
             rows.insert_endings(conn, tenant_id, [ending], now)
             of = _wallet(conn, tenant_id, grant.wallet)
             _watch(conn, tenant_id, [grant.wallet_id], now)
+            if grant.paid and (credited := _credited(of, left)):
+                assert of.currency is not None
+                named = ending_name(grant.key, place)
+                insert_grant_credit(conn, tenant_id, of.customer_id, of.currency, named, credited, now)
             post(conn, tenant_id, [_voided(grant, of, place, left, now)], now)
         return _grant(conn, tenant_id, key), left
 
@@ -258,10 +263,16 @@ def _voided(grant: Grant, wallet: Wallet, place: int, left: Decimal, now: dateti
         return grant_expired(
             GrantExpired(named, wallet.customer_id, wallet.currency, left, paid=False, expired_at=now)
         )
-    credited = round_count(left, MINOR_UNITS[wallet.currency], Direction.DOWN)
+    credited = _credited(wallet, left)
     with exact():
         rest = left - credited
     return grant_voided(GrantVoided(named, wallet.customer_id, wallet.currency, credited, rest, now))
+
+
+def _credited(wallet: Wallet, left: Decimal) -> Decimal:
+    """What of the rest of a paid grant stands to the customer's credit: whole minor units."""
+    assert wallet.currency is not None
+    return round_count(left, MINOR_UNITS[wallet.currency], Direction.DOWN)
 
 
 def ending_name(grant: str, place: int) -> str:

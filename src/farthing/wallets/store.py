@@ -185,19 +185,19 @@ def insert_grants(
         """
         INSERT INTO grants (tenant_id, key, wallet_id, customer_id, paid, amount, priority, meters, rate_cards,
                             effective_at, expires_at, recurring_grant_id, rolled_from, reference, input_hash,
-                            created_at)
+                            created_at, returned_of)
         SELECT %(tenant_id)s, given.key, given.wallet_id, given.customer_id, given.paid, given.amount, given.priority,
                string_to_array(given.meters, E'\\n'), string_to_array(given.rate_cards, E'\\n'),
                given.effective_at, given.expires_at, given.recurring_grant_id, given.rolled_from, given.reference,
-               given.input_hash, %(now)s
+               given.input_hash, %(now)s, given.returned_of
           FROM unnest(%(key)s::text[], %(wallet_id)s::bigint[], %(customer_id)s::bigint[], %(paid)s::boolean[],
                       %(amount)s::numeric[], %(priority)s::int[], %(meters)s::text[], %(rate_cards)s::text[],
                       %(effective_at)s::timestamptz[], %(expires_at)s::timestamptz[],
                       %(recurring_grant_id)s::bigint[], %(rolled_from)s::bigint[], %(reference)s::text[],
-                      %(input_hash)s::bytea[])
+                      %(input_hash)s::bytea[], %(returned_of)s::bigint[])
                WITH ORDINALITY AS given (key, wallet_id, customer_id, paid, amount, priority, meters, rate_cards,
                                          effective_at, expires_at, recurring_grant_id, rolled_from, reference,
-                                         input_hash, place)
+                                         input_hash, returned_of, place)
          ORDER BY given.place
         ON CONFLICT DO NOTHING
         RETURNING key, grant_id
@@ -222,6 +222,7 @@ _GRANT_COLUMNS = (
     "rolled_from",
     "reference",
     "input_hash",
+    "returned_of",
 )
 
 
@@ -234,6 +235,7 @@ def grant_row(
     *,
     recurring_grant_id: int | None = None,
     rolled_from: int | None = None,
+    returned_of: int | None = None,
 ) -> dict[str, Any]:
     """A grant as `insert_grants` takes it. Keys of catalogs hold no line break."""
     return {
@@ -251,6 +253,7 @@ def grant_row(
         "rolled_from": rolled_from,
         "reference": content.reference,
         "input_hash": input_hash,
+        "returned_of": returned_of,
     }
 
 

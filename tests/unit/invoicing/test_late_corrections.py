@@ -5,11 +5,12 @@ from decimal import Decimal as D
 
 from term_world import CALLS, Story, day, fee, plan_with, told
 
-from farthing.invoicing.corrections import correction_lines, place_of
+from farthing.invoicing.corrections import correction_lines
 from farthing.invoicing.lines import usage_lines_of
 from farthing.invoicing.model import Bill, Draft, Line, Reason
 from farthing.invoicing.run import drafted_in_order
 from farthing.invoicing.usage_lines import UsageOfBills
+from farthing.invoicing.whole_bill import Amount, amounts_of, place_of
 from farthing.usage.model import NO_DETAIL, UsageRow
 
 DIGITS = "1." + "1" * 17
@@ -24,8 +25,8 @@ def january(quantity: str) -> tuple[Bill, list[Line]]:
 
 def corrected(quantity: str, billed: str | None) -> list[tuple[str, str]]:
     bill, now = january(quantity)
-    before = {} if billed is None else {place_of("calls", {}): D(billed)}
-    lines = correction_lines(bill, "INV-1", day("2024-02-01"), now, before)
+    before = {} if billed is None else {place_of("calls", {}): Amount(D(billed))}
+    lines = correction_lines(bill, "INV-1", day("2024-02-01"), amounts_of(now), before)
     assert all(sum(charge.amount for charge in line.charges) == line.amount_exact for line in lines)
     return [(line.charges[0].reason, str(line.amount_exact)) for line in lines]
 
@@ -47,7 +48,7 @@ def test_a_correction_waits_for_an_invoice_that_can_be_made() -> None:
     """February's price multiplies to more digits than are computed with; January's correction is on March's."""
     story = Story(plan_with(LONG, fee("1")), {})
     periods = [bill for bill in story.due("2024-04-01") if bill.reason is Reason.PERIOD]
-    line = correction_lines(*january("5")[:1], "INV-1", day("2024-02-01"), january("5")[1], {})[0]
+    line = correction_lines(*january("5")[:1], "INV-1", day("2024-02-01"), amounts_of(january("5")[1]), {})[0]
     bills = [replace(periods[1], corrections=(line,)), periods[2]]
     used = [UsageRow(0, {}, D("1" * 199), 1)]
     usage = UsageOfBills({("calls", NO_DETAIL): iter(used)})

@@ -5,6 +5,7 @@
 {..., "lines": [{"line": 1, "quantity": "500"}, {"line": 2, "amount": "5.00"}, {"line": 3}]}     some lines
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +14,7 @@ from typing import Any
 from farthing.invoicing.credit_notes.model import Credit, CreditedLine, CreditWanted, LineWanted
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant
-from farthing.kernel.quantity import parse_decimal, plain, trimmed
+from farthing.kernel.quantity import ZERO, parse_decimal, plain, trimmed
 from farthing.kernel.reading import (
     Faults,
     Fields,
@@ -33,6 +34,12 @@ LINE_MAX = 2**31 - 1
 def credit_note_number(count: int) -> str:
     """`CN-000001`; numbers beyond a million just grow."""
     return f"{NUMBER_PREFIX}{count:0{NUMBER_DIGITS}d}"
+
+
+def parse_document(text: str) -> dict[str, Any]:
+    """A document as it is kept."""
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def parse_credit(raw: object) -> CreditWanted:
@@ -87,9 +94,11 @@ def document_of(
     invoice: Mapping[str, Any],
     seller: Mapping[str, Any],
     issued_at: datetime,
+    to_wallets: Decimal = ZERO,
 ) -> dict[str, Any]:
     """The credit note as a document; amounts are above zero, and given back. The parties are the invoice's customer
-    as it was billed, and the seller as it is now."""
+    as it was billed, and the seller as it is now. to_wallets: what of it goes back there.
+    """
     document: dict[str, Any] = {
         "number": number,
         "invoice": wanted.invoice,
@@ -108,6 +117,8 @@ def document_of(
         "bill_to": invoice["bill_to"],
         "seller": dict(seller),
     }
+    if to_wallets:
+        document["to_wallets"] = plain(to_wallets)
     if "taxes" in invoice:
         document["prices_include_tax"] = invoice["prices_include_tax"]
         document["taxes"] = [

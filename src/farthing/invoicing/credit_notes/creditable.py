@@ -20,8 +20,10 @@ Given = Mapping[tuple[str, int], Decimal]
 """What was given back before, by kind (`line`, `tax`) and place on the invoice, from 1 on."""
 
 
-def creditable_of(document: Mapping[str, Any], given: Given, credited: Decimal) -> Creditable:
-    """What is left of an invoice. credited: in all, with tax."""
+def creditable_of(
+    document: Mapping[str, Any], given: Given, credited: Decimal, given_up: Decimal = ZERO
+) -> Creditable:
+    """What is left of an invoice. credited: in all, with tax. given_up: what of it was written off as lost."""
     currency = document["currency"]
     with exact():
         amounts = _spread(document, MINOR_UNITS[currency])
@@ -45,9 +47,10 @@ def creditable_of(document: Mapping[str, Any], given: Given, credited: Decimal) 
         return Creditable(
             tuple(sorted(lines, key=lambda line: line.number)),
             tuple(_bundle(document, named, place, lines, given) for place, named in enumerate(bundles)),
-            Decimal(document["total"]) - credited,
+            Decimal(document["total"]) - credited - given_up,
             document.get("prices_include_tax", False),
             currency,
+            whole=not given_up,
         )
 
 

@@ -1,6 +1,6 @@
 """What a credit note gives back, of what is left. Pure.
 
-    all        every line and tax, to what is left of it
+    all        every line and tax, to what is left of it; where some was written off, the amount that is left
     lines      of each line what is left, an amount as it shows it, or a quantity: its share, rounded half up
     an amount  with tax, of all lines alike: in the ratio of what is left of them
 
@@ -53,8 +53,10 @@ def credit_of(wanted: CreditWanted, creditable: Creditable) -> Credit:
             taken = _of_lines(wanted.lines, creditable)
         elif wanted.amount is not None:
             taken = _of_amount(wanted.amount, creditable)
-        else:
+        elif creditable.whole:
             taken = _of_all(creditable)
+        else:
+            taken = _of_amount(creditable.left, creditable)
         credit = _credit(wanted, creditable, taken)
     if credit.total <= 0:
         raise Conflict("nothing_to_credit", "what is wanted comes to nothing", path="invoice")
@@ -119,7 +121,7 @@ def _of_amount(amount: Decimal, creditable: Creditable) -> list[_Taken]:
     checked_amount(amount, creditable.currency, "amount")
     if amount > creditable.left:
         raise _over(amount, creditable, "amount")
-    if amount == creditable.left:
+    if amount == creditable.left and creditable.whole:
         return _of_all(creditable)
     gross = [max(_gross_left(bundle, creditable), ZERO) for bundle in creditable.bundles]
     found: list[_Taken] = []

@@ -62,13 +62,17 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Creditable:
-    """What of an invoice can be given back. left: in all, with tax."""
+    """What of an invoice can be given back. left: in all, with tax.
+
+    whole: whether that is all that is left of its lines; not where some of it was written off.
+    """
 
     lines: tuple[CreditableLine, ...]
     bundles: tuple[Bundle, ...]
     left: Decimal
     inclusive: bool
     currency: str
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

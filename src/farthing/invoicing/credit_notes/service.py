@@ -1,6 +1,5 @@
 """Use cases of credit notes and voids."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -18,11 +17,12 @@ from farthing.invoicing.credit_notes.content import (
     credit_note_number,
     document_of,
     parse_credit,
+    parse_document,
     wanted_json,
 )
 from farthing.invoicing.credit_notes.creditable import creditable_of
 from farthing.invoicing.credit_notes.decide import credit_of, net_of
-from farthing.invoicing.credit_notes.model import Credit, Creditable
+from farthing.invoicing.credit_notes.model import Credit, Creditable, CreditWanted
 from farthing.invoicing.document import document_text
 from farthing.invoicing.seller import seller_on_document
 from farthing.invoicing.wallets import gave_back
@@ -34,6 +34,7 @@ from farthing.ledger.facts import CreditNoteIssued, InvoiceIssued, InvoiceVoided
 from farthing.ledger.model import Transfer
 from farthing.ledger.recipes import credit_note_issued, invoice_voided
 from farthing.ledger.service import post
+from farthing.wallets.returning import put_returns, returned_in_all, returns_of
 
 LIST_LIMIT_MAX = 101
 """A page of a hundred, and the one that tells whether another page follows."""
@@ -59,33 +60,54 @@ def issue_credit_note(
             if standing["request"] != request:
                 complaint = f"{shown(wanted.key)} stands with another request, as {standing['number']}"
                 raise Conflict("credit_note_exists", complaint, path="key")
-            return _loaded(standing["document"]), Outcome.UNCHANGED
+            return parse_document(standing["document"]), Outcome.UNCHANGED
         invoice = _invoice(conn, tenant_id, wanted.invoice)
         if invoice["voided"]:
             raise Conflict("invoice_void", f"{wanted.invoice} is void: nothing is owed on it", path="invoice")
-        billed = _loaded(invoice["document"])
-        given = rows.select_given(conn, tenant_id, invoice["invoice_id"])
-        creditable = creditable_of(billed, given, invoice["credited"])
-        credit = credit_of(wanted, creditable)
-        number = credit_note_number(rows.take_number(conn, tenant_id))
-        tenant_name, seller = invoice_rows.select_seller(conn, tenant_id)
-        document = document_of(credit, wanted, number, billed, seller_on_document(seller, tenant_name), now)
-        rows.insert_credit_note(
-            conn,
-            tenant_id,
-            number,
-            wanted,
-            request,
-            invoice,
-            credit,
-            creditable,
-            _deferred(credit, creditable, now),
-            document_text(document),
-            now,
-        )
-        announce(conn, tenant_id, [_credit_fact(document, now)])
-        post(conn, tenant_id, credit_transfers(rows.select_for_booking(conn, tenant_id, [number])), now)
+        document, transfers = give_credit(conn, tenant_id, wanted, invoice, now)
+        post(conn, tenant_id, transfers, now)
     return document, Outcome.CREATED
+
+
+def give_credit(
+    conn: BooksConnection, tenant_id: int, wanted: CreditWanted, invoice: Mapping[str, Any], now: datetime
+) -> tuple[dict[str, Any], list[Transfer]]:
+    """A credit note of an invoice that is not void, and the transfers to post at the end of the transaction.
+
+    invoice: a row of `store.select_invoice`. The caller holds the issuing of others. Raises as `issue_credit_note`.
+    """
+    billed = parse_document(invoice["document"])
+    given = rows.select_given(conn, tenant_id, invoice["invoice_id"])
+    creditable = creditable_of(billed, given, invoice["credited"], invoice["written_off"])
+    credit = credit_of(wanted, creditable)
+    # What goes beyond what the invoice asked for was paid by wallets.
+    with exact():
+        beyond = credit.total - (invoice["payable"] - invoice["reduced"] - invoice["written_off"])
+    returns = returns_of(conn, tenant_id, invoice["invoice_id"], beyond, invoice["currency"], now)
+    to_wallets = returned_in_all(returns)
+    number = credit_note_number(rows.take_number(conn, tenant_id))
+    tenant_name, seller = invoice_rows.select_seller(conn, tenant_id)
+    document = document_of(
+        credit, wanted, number, billed, seller_on_document(seller, tenant_name), now, to_wallets
+    )
+    rows.insert_credit_note(
+        conn,
+        tenant_id,
+        number,
+        wanted,
+        wanted_json(wanted),
+        invoice,
+        credit,
+        creditable,
+        _deferred(credit, creditable, now),
+        to_wallets,
+        document_text(document),
+        now,
+    )
+    announce(conn, tenant_id, [_credit_fact(document, now)])
+    transfers = credit_transfers(rows.select_for_booking(conn, tenant_id, [number]))
+    transfers += put_returns(conn, tenant_id, returns, number, invoice["currency"], now)
+    return document, transfers
 
 
 def credit_transfers(found: Sequence[Mapping[str, Any]]) -> list[Transfer]:
@@ -113,7 +135,7 @@ def get_credit_note(books: Books, tenant_id: int, number: str) -> dict[str, Any]
         found = rows.select_document(conn, tenant_id, number)
     if found is None:
         raise NotFound("credit_note_not_found", f"there is no credit note {shown(number)}")
-    return _loaded(found)
+    return parse_document(found)
 
 
 def list_credit_notes(
@@ -157,7 +179,8 @@ def void_invoice(
     Raises:
         InvalidInput: `invalid_text`.
         NotFound: `invoice_not_found`.
-        Conflict: `later_invoice_stands`; `invoice_credited`, where a credit note gave back some of it.
+        Conflict: `later_invoice_stands`; `invoice_credited`, where a credit note gave back some of it;
+            `invoice_written_off`.
     """
     reason = parse_text(raw_reason, "reason")
     with books.transaction(tenant_id) as conn:
@@ -170,6 +193,9 @@ def void_invoice(
                 f"{plain(invoice['credited'])} of {number} was given back by credit notes: give back the rest"
             )
             raise Conflict("invoice_credited", said, path="number")
+        if invoice["written_off"]:
+            said = f"{plain(invoice['written_off'])} of {number} was given up as lost: it stays as it is"
+            raise Conflict("invoice_written_off", said, path="number")
         if invoice["later"] is not None:
             said = f"{invoice['later']} of the same subscription was issued later: void that first, or credit"
             raise Conflict("later_invoice_stands", said, path="number")
@@ -224,8 +250,3 @@ def _deferred(credit: Credit, creditable: Creditable, now: datetime) -> Decimal:
 def _credit_fact(document: Mapping[str, Any], now: datetime) -> Fact:
     names = ("invoice", "customer", "currency", "total", "refund", "reason")
     return Fact("credit_note.issued", document["number"], {name: document[name] for name in names}, now)
-
-
-def _loaded(text: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(text)
-    return document

@@ -1,6 +1,6 @@
 """SQL of credit notes and voids."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,16 +13,19 @@ from farthing.invoicing.credit_notes.model import Credit, Creditable, CreditWant
 
 
 def select_invoice(conn: BooksConnection, tenant_id: int, number: str) -> DictRow | None:
-    """An invoice, what of it was given back, whether it is void, and whether a later one of its subscription holds."""
+    """An invoice, what of it was given back (in all; `reduced`: of what it asked for) and given up, whether it is void,
+    and whether a later one of its subscription holds."""
     return conn.execute(
         """
         SELECT i.invoice_id, i.customer_id, i.subscription_id, i.currency, i.total, i.document, i.period_start,
                i.paid_from_wallets,
                coalesce(c.credited, 0) AS credited, coalesce(c.voided, false) AS voided,
+               b.payable, b.credited AS reduced, b.written_off,
                (SELECT min(l.number) FROM standing_invoices l
                  WHERE l.tenant_id = i.tenant_id AND l.subscription_id = i.subscription_id
                    AND l.invoice_id > i.invoice_id) AS later
           FROM invoices i
+          JOIN invoice_balances b ON b.tenant_id = i.tenant_id AND b.invoice_id = i.invoice_id
           LEFT JOIN credited_invoices c ON c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id
          WHERE i.tenant_id = %s AND i.number = %s
         """,
@@ -67,10 +70,11 @@ def insert_credit_note(
     number: str,
     wanted: CreditWanted,
     request: dict[str, Any],
-    invoice: DictRow,
+    invoice: Mapping[str, Any],
     credit: Credit,
     creditable: Creditable,
     deferred: Any,
+    to_wallets: Any,
     document: str,
     issued_at: datetime,
 ) -> None:
@@ -78,11 +82,12 @@ def insert_credit_note(
     row = conn.execute(
         """
         INSERT INTO credit_notes (tenant_id, number, key, request, invoice_id, customer_id, currency, subtotal, tax,
-                                  total, prices_include_tax, earned, deferred, refund, issued_at, document)
+                                  total, prices_include_tax, earned, deferred, refund, issued_at, document,
+                                  to_wallets)
         VALUES (%(tenant_id)s, %(number)s, %(key)s, %(request)s, %(invoice_id)s, %(customer_id)s, %(currency)s,
                 %(subtotal)s, %(tax)s, %(total)s, %(inclusive)s,
                 %(total)s::numeric - %(tax)s::numeric - %(deferred)s::numeric, %(deferred)s, %(refund)s,
-                %(issued_at)s, %(document)s)
+                %(issued_at)s, %(document)s, %(to_wallets)s)
         RETURNING credit_note_id
         """,
         {
@@ -101,6 +106,7 @@ def insert_credit_note(
             "refund": wanted.refund,
             "issued_at": issued_at,
             "document": document,
+            "to_wallets": to_wallets,
         },
     ).fetchone()
     assert row is not None
