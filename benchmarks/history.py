@@ -7,7 +7,7 @@ A hundred million events take some minutes to write. `--keep DIR` leaves them in
 are there already; `farthing --data DIR --tenant history` sees them as any other data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from farthing.events.store import books as segment_rows
 from farthing.events.store import duckdb as columns
 from farthing.events.typed_columns import TypedColumns
 from farthing.kernel.errors import NotFound
-from farthing.usage.model import UsageQuery
+from farthing.usage.model import UsageGroup, UsageQuery
 from farthing.usage.service import query_usage
 
 ABOUT = (
@@ -52,6 +52,9 @@ _WANTED = TypedColumns(numbers=("data.tokens",), texts=())
 
 Right = dict[int, tuple[int, int]]
 """The tokens and the events of each customer in the month."""
+_Check = Callable[[Sequence[UsageGroup]], None]
+_Question = Callable[[int], tuple[UsageQuery, _Check]]
+"""The question of each repetition, and what looks at its answer."""
 
 
 @dataclass(slots=True)
@@ -76,8 +79,8 @@ def run(bench: Bench) -> list[Row]:
             app = leaving.enter_context(open_app(settings, wall_clock))
         written = _written(bench, app, events, right)
         history = tenant_id(app.books, TENANT)
-        after = _repeated(app, REPETITIONS, _one_customer(app, history, right))
-        everybody = _repeated(app, EVERYBODY_REPETITIONS, lambda _: _everybody(app, history, right))
+        after = _repeated(app, history, REPETITIONS, _one_customer(right))
+        everybody = _repeated(app, history, EVERYBODY_REPETITIONS, _everybody(right))
     month_events = sum(count for _, count in right.values())
     return [
         Row(f"A customer's month of {events:,}", "ms", _milliseconds(after), less_is_better=True),
@@ -123,7 +126,7 @@ def _written(bench: Bench, app: App, events: int, right: Right) -> _Written:
     if (history := _tenant_written(app, events)) is None:
         history = _write_year(bench, app, events)
     written = _Written(events)
-    before = _repeated(app, 3, _one_customer(app, history, right))
+    before = _repeated(app, history, 3, _one_customer(right))
     written.in_arrival_ms = [1000 * one.seconds for one in before]
     with bench.saying("putting it in order"), stretch(postmaster(app.settings.data_dir)) as in_order:
         while compact(app.books, app.store, history, wall_clock()):
@@ -174,12 +177,14 @@ def _paths(app: App, history: int) -> set[str]:
         return {segment.path for segment in segment_rows.segments(conn, history, with_voids=False)}
 
 
-def _repeated(app: App, repetitions: int, ask: Callable[[int], None]) -> list[Stretch]:
-    """What a question takes, asked over and over; the first time warms up."""
+def _repeated(app: App, history: int, repetitions: int, question: _Question) -> list[Stretch]:
+    """What a question takes, asked over and over; the first time warms up. Answers are checked in between."""
     took = []
     for number in range(repetitions + 1):
+        query, check = question(number)
         with stretch(postmaster(app.settings.data_dir)) as one:
-            ask(number)
+            groups = query_usage(app.books, app.store, history, query, wall_clock())
+        check(groups)
         took.append(one)
     return took[1:]
 
@@ -249,21 +254,27 @@ def _right(events: int) -> Right:
     return {place: (int(sums[place]), int(counts[place])) for place in range(CUSTOMERS) if counts[place]}
 
 
-def _one_customer(app: App, history: int, right: Right) -> Callable[[int], None]:
-    """The question, each time about another customer."""
+def _one_customer(right: Right) -> _Question:
+    """Each time about another customer."""
     places = list(right)
 
-    def ask(number: int) -> None:
+    def asked(number: int) -> tuple[UsageQuery, _Check]:
         place = places[number * 997 % len(places)]
-        query = UsageQuery("tokens", *ASKED, customer=_key(place))
-        (group,) = query_usage(app.books, app.store, history, query, wall_clock())
-        require_equal(f"tokens of {_key(place)}", (int(group.quantity), group.events), right[place])
 
-    return ask
+        def check(groups: Sequence[UsageGroup]) -> None:
+            (group,) = groups
+            require_equal(f"tokens of {_key(place)}", (int(group.quantity), group.events), right[place])
+
+        return UsageQuery("tokens", *ASKED, customer=_key(place)), check
+
+    return asked
 
 
-def _everybody(app: App, history: int, right: Right) -> None:
-    query = UsageQuery("tokens", *ASKED, group_by=("customer",))
-    groups = query_usage(app.books, app.store, history, query, wall_clock())
-    found = {group.group["customer"]: (int(group.quantity), group.events) for group in groups}
-    require_equal("tokens of all", found, {_key(place): answer for place, answer in right.items()})
+def _everybody(right: Right) -> _Question:
+    answer = {_key(place): of_customer for place, of_customer in right.items()}
+
+    def check(groups: Sequence[UsageGroup]) -> None:
+        found = {group.group["customer"]: (int(group.quantity), group.events) for group in groups}
+        require_equal("tokens of all", found, answer)
+
+    return lambda _: (UsageQuery("tokens", *ASKED, group_by=("customer",)), check)
