@@ -8,6 +8,7 @@ from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.finance import statements
 from farthing.finance import store as rows
+from farthing.finance import tax_store as tax_rows
 from farthing.finance.model import (
     BEGINNING,
     FOREVER,
@@ -17,8 +18,11 @@ from farthing.finance.model import (
     Recognised,
     Report,
     ReportName,
+    TaxRow,
+    WrittenOffTax,
 )
 from farthing.finance.recognition import recognitions
+from farthing.finance.tax_by_rate import tax_report
 from farthing.kernel.errors import InvalidInput
 from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.reading import Faults
@@ -34,11 +38,11 @@ MARGIN = timedelta(days=1)
 _RESULT = tuple(code for code in Code if KIND_OF[code] in (Kind.INCOME, Kind.EXPENSE))
 _ROLLED_FORWARD = {
     ReportName.DEFERRED_REVENUE: ("Deferred revenue", (Code.DEFERRED_REVENUE,)),
-    ReportName.TAX: ("Tax", (Code.TAX_PAYABLE,)),
+    ReportName.TAX_PAYABLE: ("Tax payable", (Code.TAX_PAYABLE,)),
     ReportName.CASH: ("Cash", (Code.CASH,)),
     ReportName.WALLETS: ("Prepaid funds", (Code.PREPAID, Code.PROMOTIONAL_CREDIT)),
 }
-OVER_A_PERIOD = frozenset({ReportName.INCOME, ReportName.REVENUE, *_ROLLED_FORWARD})
+OVER_A_PERIOD = frozenset({ReportName.INCOME, ReportName.REVENUE, ReportName.TAX, *_ROLLED_FORWARD})
 """Reports over what happened between two moments; the others say how things stand at one."""
 
 
@@ -91,6 +95,17 @@ def _made(
             items = [OpenItem(**row) for row in rows.select_open_items(conn, tenant_id, end)]
             kept = rows.select_balances_at(conn, tenant_id, (Code.RECEIVABLE,), end)
             return statements.receivables_report(items, kept, end, aged_to)
+        case ReportName.TAX:
+            return tax_report(
+                [TaxRow(**row) for row in tax_rows.select_taxes(conn, tenant_id, start, end)],
+                [
+                    WrittenOffTax(**row)
+                    for row in tax_rows.select_written_off_taxes(conn, tenant_id, start, end)
+                ],
+                _tax_owed(conn, tenant_id, start, end),
+                start,
+                end,
+            )
         case ReportName.RECOGNITION_SCHEDULE:
             # What was not recognised yet at that moment is still to come, however late it is.
             until = rows.select_recognised_until(conn, tenant_id) or BEGINNING
@@ -176,6 +191,15 @@ def _balances(movements: Sequence[Movement]) -> dict[tuple[str, str], Decimal]:
             key = (movement.code.value, movement.currency)
             found[key] = found.get(key, ZERO) + movement.before + movement.within
     return found
+
+
+def _tax_owed(conn: BooksConnection, tenant_id: int, start: datetime, end: datetime) -> dict[str, Decimal]:
+    """By currency, how much tax came to be owed in a period: what was remitted meanwhile was owed, too."""
+    owed = _movement_kept(conn, tenant_id, (Code.TAX_PAYABLE,), start, end)
+    with exact():
+        for currency, amount in tax_rows.select_remitted(conn, tenant_id, start, end).items():
+            owed[currency] = owed.get(currency, ZERO) + amount
+    return owed
 
 
 def _movement_kept(

@@ -209,7 +209,7 @@ def select_balances(conn: BooksConnection, tenant_id: int, numbers: Collection[s
     rows = conn.execute(
         """
         SELECT i.number, b.invoice_id, b.customer_id, c.key AS customer, b.currency, b.issued_at, b.due_at, b.payable,
-               b.paid, b.credited, b.written_off, b.open, i.tax, i.total
+               b.paid, b.credited, b.written_off, b.open
           FROM invoices i
           JOIN invoice_balances b ON b.tenant_id = i.tenant_id AND b.invoice_id = i.invoice_id
           JOIN customers c ON c.tenant_id = b.tenant_id AND c.customer_id = b.customer_id

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, tuple_row
 
 from farthing.db.pool import BooksConnection
 
@@ -183,6 +183,24 @@ def select_room(
 
 
 # ---- Write-offs
+
+
+def select_taxed(
+    conn: BooksConnection, tenant_id: int, invoice_ids: Collection[int]
+) -> dict[int, tuple[Decimal, Decimal]]:
+    """(total, tax) of these invoices, less what credit notes gave back of each."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT i.invoice_id, i.total - coalesce(n.total, 0), i.tax - coalesce(n.tax, 0)
+          FROM invoices i
+          LEFT JOIN (SELECT invoice_id, sum(total) AS total, sum(tax) AS tax FROM credit_notes
+                      WHERE tenant_id = %(tenant_id)s AND invoice_id = ANY(%(ids)s) GROUP BY invoice_id) n
+                 ON n.invoice_id = i.invoice_id
+         WHERE i.tenant_id = %(tenant_id)s AND i.invoice_id = ANY(%(ids)s)
+        """,
+        {"tenant_id": tenant_id, "ids": list(invoice_ids)},
+    )
+    return {invoice_id: (total, tax) for invoice_id, total, tax in rows}
 
 
 def insert_write_offs(
