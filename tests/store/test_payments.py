@@ -121,7 +121,10 @@ def test_what_is_due_is_charged_to_the_method_that_the_customer_left(house: Paym
         PaymentStatus.PAID,
         PaymentStatus.OPEN,
     )
-    assert (house.balance(Code.CASH), house.balance(Code.PAYMENT_FEES)) == (D("97.10"), D("2.90"))
+    assert (house.balance(Code.PROVIDER_CLEARING), house.balance(Code.PAYMENT_FEES)) == (
+        D("97.10"),
+        D("2.90"),
+    )
     assert house.collect(DUE + timedelta(days=1)).requested == 0
     house.check()
 
@@ -233,7 +236,7 @@ def test_two_workers_charge_different_invoices(house: PaymentsWorld) -> None:
     assert sum(one.requested for one in done) == sum(one.sent for one in done) == 40
     assert set(house.fake.captures.values()) == {1}
     assert len(house.fake.captures) == 40
-    assert house.balance(Code.CASH) == D("388.40")
+    assert house.balance(Code.PROVIDER_CLEARING) == D("388.40")
     house.check()
 
 
@@ -326,7 +329,7 @@ def test_a_refund_by_gateway_survives_every_loss_and_is_paid_once(house: Payment
     house.hear()
     assert house.collect(DUE + timedelta(minutes=20)).refunds == 0
     assert sum(move.kind == "refund" for move in house.fake.moves) == 1
-    assert house.balance(Code.CASH) == D("72.10")
+    assert house.balance(Code.PROVIDER_CLEARING) == D("72.10")
     house.check()
 
 
@@ -344,14 +347,14 @@ def test_a_chargeback_opens_the_invoice_again_and_a_dispute_won_pays_it(house: P
     assert (found.amount, found.fee, found.state) == (D(100), D(15), "needs_response")
     assert house.open("INV-000001") == D(100)
     assert house.balance(Code.RECEIVABLE, "acme") == D(100)
-    assert house.balance(Code.CASH) == D("-17.90")
+    assert house.balance(Code.PROVIDER_CLEARING) == D("-17.90")
     house.check()
     # It is contested, not unpaid: nobody charges the card again.
     assert house.collect(DUE + timedelta(days=1)).requested == 0
     house.fake.decide_dispute("collect:INV-000001:1", dispute, won=True)
     assert house.hear() == {"applied": 1}
     assert get_dispute(house.books, house.tenant_id, found.key).state == "won"
-    assert (house.open("INV-000001"), house.balance(Code.CASH)) == (D(0), D("82.10"))
+    assert (house.open("INV-000001"), house.balance(Code.PROVIDER_CLEARING)) == (D(0), D("82.10"))
     house.check()
     with pytest.raises(Conflict) as refused:
         decide_dispute(house.books, house.tenant_id, found.key, type(found.state)("lost"), house.now)

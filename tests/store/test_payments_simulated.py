@@ -105,7 +105,7 @@ def test_no_payment_is_captured_twice_and_all_are_resolved(house: PaymentsWorld)
     assert len(told) <= len(disputes)
     with exact():
         taken = sum((amount + fee for amount, fee in told), D(0))
-        assert house.balance(Code.CASH) == kept - taken
+        assert house.balance(Code.PROVIDER_CLEARING) == kept - taken
     house.check()
     assert check_payments(house.books, house.tenant_id).findings == ()
 

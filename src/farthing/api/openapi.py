@@ -42,6 +42,7 @@ from farthing.api.finance_documents import ClosingBody, RecognitionBody
 from farthing.api.front import OPEN_PATHS, SIGNED_PATHS
 from farthing.api.invoice_documents import BillingRunBody, SellerBody
 from farthing.api.payment_documents import (
+    AnswerBody,
     DisputeBody,
     DunningPolicyBody,
     PaymentBody,
@@ -49,6 +50,7 @@ from farthing.api.payment_documents import (
     RefundBody,
     WriteOffBody,
 )
+from farthing.api.payout_documents import ArrivalBody
 from farthing.api.subscription_documents import (
     CancelBody,
     ChangeBody,
@@ -117,6 +119,8 @@ BODIES: tuple[type[BaseModel], ...] = (
     WriteOffBody,
     RefundBody,
     DisputeBody,
+    AnswerBody,
+    ArrivalBody,
     DunningPolicyBody,
 )
 """What is sent, and so stands in no route's answer."""

@@ -25,6 +25,7 @@ class ReportName(StrEnum):
     TAX = "tax"
     TAX_PAYABLE = "tax-payable"
     CASH = "cash"
+    CLEARING = "clearing"
     WALLETS = "wallets"
 
 

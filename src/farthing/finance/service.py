@@ -9,6 +9,8 @@ from farthing.db.pool import BooksConnection
 from farthing.finance import statements
 from farthing.finance import store as rows
 from farthing.finance import tax_store as tax_rows
+from farthing.finance.clearing import clearing_report
+from farthing.finance.clearing_store import select_clearing
 from farthing.finance.model import (
     BEGINNING,
     FOREVER,
@@ -30,6 +32,7 @@ from farthing.ledger.chart import KIND_OF, Code, Kind
 from farthing.ledger.model import PeriodClosing
 from farthing.ledger.recipes import revenue_recognised
 from farthing.ledger.service import close_period, post
+from farthing.payments.settling_store import expect_many
 
 TRANSFERS_PER_TRANSACTION = 5_000
 MARGIN = timedelta(days=1)
@@ -39,7 +42,7 @@ _RESULT = tuple(code for code in Code if KIND_OF[code] in (Kind.INCOME, Kind.EXP
 _ROLLED_FORWARD = {
     ReportName.DEFERRED_REVENUE: ("Deferred revenue", (Code.DEFERRED_REVENUE,)),
     ReportName.TAX_PAYABLE: ("Tax payable", (Code.TAX_PAYABLE,)),
-    ReportName.CASH: ("Cash", (Code.CASH,)),
+    ReportName.CASH: ("Cash", (Code.CASH, Code.PROVIDER_CLEARING)),
     ReportName.WALLETS: ("Prepaid funds", (Code.PREPAID, Code.PROMOTIONAL_CREDIT)),
 }
 OVER_A_PERIOD = frozenset({ReportName.INCOME, ReportName.REVENUE, ReportName.TAX, *_ROLLED_FORWARD})
@@ -65,6 +68,7 @@ def make_report(
         faults.add("from", "must be before the end")
     faults.refuse()
     with books.read_only(tenant_id) as conn:
+        expect_many(conn)
         return _made(conn, tenant_id, name, start or BEGINNING, end or FOREVER, end or now)
 
 
@@ -73,12 +77,12 @@ def _made(
 ) -> Report:
     match name:
         case ReportName.TRIAL_BALANCE:
-            movements = _movements(conn, tenant_id, tuple(Code), BEGINNING, end, by_customer=False)
+            movements = _movements_within(conn, tenant_id, tuple(Code), BEGINNING, end)
             return statements.trial_balance_report(
                 _balances(movements), rows.select_balances_at(conn, tenant_id, tuple(Code), end), end
             )
         case ReportName.INCOME:
-            movements = _movements(conn, tenant_id, _RESULT, start, end, by_customer=False)
+            movements = _movements_within(conn, tenant_id, _RESULT, start, end)
             kept = {
                 ("result", currency): amount
                 for currency, amount in _movement_kept(conn, tenant_id, _RESULT, start, end).items()
@@ -106,6 +110,9 @@ def _made(
                 start,
                 end,
             )
+        case ReportName.CLEARING:
+            kept = rows.select_balances_at(conn, tenant_id, (Code.PROVIDER_CLEARING,), end)
+            return clearing_report(select_clearing(conn, tenant_id, end), kept, end)
         case ReportName.RECOGNITION_SCHEDULE:
             # What was not recognised yet at that moment is still to come, however late it is.
             until = rows.select_recognised_until(conn, tenant_id) or BEGINNING
@@ -181,6 +188,13 @@ def _movements(
     by_customer: bool,
 ) -> list[Movement]:
     found = rows.select_movements(conn, tenant_id, codes, start, end, by_customer=by_customer)
+    return [Movement(**{**row, "code": Code(row["code"])}) for row in found]
+
+
+def _movements_within(
+    conn: BooksConnection, tenant_id: int, codes: Sequence[Code], start: datetime, end: datetime
+) -> list[Movement]:
+    found = rows.select_movements_within(conn, tenant_id, codes, start, end)
     return [Movement(**{**row, "code": Code(row["code"])}) for row in found]
 
 

@@ -14,7 +14,7 @@ from farthing.ledger.facts import RefundPaid
 from farthing.ledger.model import Transfer
 from farthing.ledger.recipes import refund_paid
 from farthing.payments.gateway import Outcome, Result
-from farthing.payments.model import Purpose, RefundState
+from farthing.payments.model import BY_HAND, Purpose, RefundState
 from farthing.payments.money_back import store as rows
 from farthing.payments.settling_store import take_back
 
@@ -120,6 +120,7 @@ def settle_refunds(
                         row["amount"],
                         now,
                         of_prepaid=row["purpose"] == Purpose.TOP_UP,
+                        at_gateway=row["gateway"] not in BY_HAND and row["purpose"] != Purpose.WON_DISPUTE,
                     )
                 )
             )

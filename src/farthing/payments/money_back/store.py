@@ -72,7 +72,7 @@ def move_refunds(
                AND NOT (r.state = g.state AND r.provider_id IS NOT DISTINCT FROM g.provider_id)
             RETURNING r.refund_id, r.key, r.payment_id, r.amount, r.state, r.failure
         )
-        SELECT m.*, p.customer_id, p.currency, p.purpose, p.key AS payment
+        SELECT m.*, p.customer_id, p.currency, p.purpose, p.gateway, p.key AS payment
           FROM moved m JOIN payments p ON p.tenant_id = %(tenant_id)s AND p.payment_id = m.payment_id
          ORDER BY m.refund_id
         """,
@@ -109,7 +109,7 @@ def insert_disputes(
             ON CONFLICT (tenant_id, key) DO NOTHING
             RETURNING key, payment_id, kind, reason, amount, fee, opened_at, state
         )
-        SELECT o.*, p.customer_id, p.currency, p.key AS payment
+        SELECT o.*, p.customer_id, p.currency, p.gateway, p.key AS payment
           FROM opened o JOIN payments p ON p.tenant_id = %(tenant_id)s AND p.payment_id = o.payment_id
          ORDER BY o.key
         """,
