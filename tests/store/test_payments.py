@@ -14,8 +14,15 @@ from payments_world import DUE, ISSUED, PaymentsWorld
 from farthing.db import Books
 from farthing.kernel.errors import Conflict, FarthingError, InvalidInput, NotFound
 from farthing.ledger.chart import Code
+from farthing.payments.gateway import EventKind, ProviderEvent
 from farthing.payments.model import PaymentStatus, State, status_of
-from farthing.payments.money_back.service import create_refund, decide_dispute, get_dispute, list_disputes
+from farthing.payments.money_back.service import (
+    create_refund,
+    decide_dispute,
+    get_dispute,
+    list_disputes,
+    list_refunds,
+)
 from farthing.payments.service import (
     balances_of,
     create_payment,
@@ -24,6 +31,7 @@ from farthing.payments.service import (
     remove_method,
     write_off,
 )
+from farthing.payments.webhooks.service import take_events
 
 
 @pytest.fixture
@@ -308,6 +316,33 @@ def test_refunds_at_once_never_exceed_the_payment(house: PaymentsWorld) -> None:
         said = sorted(many.map(refund, range(6)))
     assert said == ["done"] * 3 + ["refund_above_payment"] * 3
     assert house.balance(Code.CASH) == D(10)
+    house.check()
+
+
+def test_what_is_told_of_many_refunds_counts_once_for_each(house: PaymentsWorld) -> None:
+    """Two are done, one failed; what is told of one a second time, or against what was told first, changes nothing."""
+    house.owe({"acme": "100"})
+    house.method("acme")
+    house.collect(DUE)
+    for number in (1, 2, 3):
+        raw = {"key": f"r{number}", "payment": "collect:INV-000001:1", "amount": "10"}
+        create_refund(house.books, house.tenant_id, raw, house.now)
+    with house.books.transaction(house.tenant_id) as conn:
+        conn.execute("UPDATE refunds SET state = 'sent', provider_id = 're_' || key")
+    events = [
+        ProviderEvent(f"e{place}", kind, "", house.now, object_id=f"re_r{number}")
+        for place, (number, kind) in enumerate(
+            [
+                (1, EventKind.REFUNDED), (2, EventKind.REFUND_FAILED), (1, EventKind.REFUND_FAILED),
+                (3, EventKind.REFUNDED), (3, EventKind.REFUNDED), (9, EventKind.REFUNDED),
+            ]
+        )
+    ]  # fmt: skip
+    taken = take_events(house.books, house.tenant_id, "fake", events, house.now)
+    assert +taken == {"applied": 3, "nothing_new": 2, "unmatched": 1}
+    states = {one.key: one.state for _, one in list_refunds(house.books, house.tenant_id, 0, 10)}
+    assert states == {"r1": "succeeded", "r2": "failed", "r3": "succeeded"}
+    assert house.balance(Code.PROVIDER_CLEARING) == D("77.10")
     house.check()
 
 

@@ -82,11 +82,13 @@ def settle_refunds(
     told: Sequence[RefundTold],
     now: datetime,
     transfers: list[Transfer],
-) -> int:
-    """Apply what became of refunds; answers with how many moved. What is old news moves nothing."""
-    known = [one for one in told if one.outcome.result in _STATES]
+) -> list[int]:
+    """Apply what became of refunds; answers with those that moved. What is old news moves nothing, and of several
+    things that are told of one refund the first counts."""
+    first = {one.refund_id: one for one in reversed(told) if one.outcome.result in _STATES}
+    known = list(first.values())
     if not known:
-        return 0
+        return []
     moved = rows.move_refunds(
         conn,
         tenant_id,
@@ -127,4 +129,4 @@ def settle_refunds(
         elif row["state"] == RefundState.FAILED:
             facts.append(Fact("refund.failed", row["key"], body, now))
     announce(conn, tenant_id, facts)
-    return len(moved)
+    return [row["refund_id"] for row in moved]

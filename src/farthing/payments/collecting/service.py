@@ -194,7 +194,7 @@ class _House:
             with self.books.transaction(self.tenant_id) as conn:
                 settling_store.lock_settling(conn, self.tenant_id)
                 transfers: list[Transfer] = []
-                done.refunds += settle_refunds(conn, self.tenant_id, told, self.now, transfers)
+                done.refunds += len(settle_refunds(conn, self.tenant_id, told, self.now, transfers))
                 book(conn, self.tenant_id, transfers, self.now)
             if len(claimed) < PER_ROUND_MAX:
                 return
