@@ -153,5 +153,6 @@ def test_the_reconciliation_finds_what_only_one_side_says(house: PaymentsWorld) 
     ]
     assert sorted((one.kind.value, one.theirs) for one in found.differences if not one.key) == [
         ("dispute", D("100.00")),
+        ("dispute_fee", D(15)),
         ("payment", D(9)),
     ]
