@@ -35,6 +35,7 @@ class Sizes:
     http_events_baseline: int
     transfers: int
     transfers_baseline: int
+    entries: int
     wallets: int
     pairs: int
     pairs_baseline: int
@@ -66,6 +67,7 @@ def sizes_for(events: int) -> Sizes:
         http_events_baseline=part(100_000, 2_000),
         transfers=part(200_000, 2_000),
         transfers_baseline=part(10_000, 500),
+        entries=part(1_000_000, 1_000),
         wallets=part(10_000, 10),
         pairs=part(100_000, 500),
         pairs_baseline=part(20_000, 250),

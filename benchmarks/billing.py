@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -29,16 +30,23 @@ from farthing.invoicing.adjustments import Carried
 from farthing.invoicing.due import due_bills, parted
 from farthing.invoicing.model import Bill, Draft
 from farthing.invoicing.run import drafted, usage_needed
-from farthing.invoicing.service import invoice_documents, run_billing
+from farthing.invoicing.service import invoice_documents, put_seller, run_billing
 from farthing.invoicing.store import select_issued
 from farthing.invoicing.usage_lines import UsageOfBills
+from farthing.ledger.chart import Code
+from farthing.ledger.service import list_accounts
+from farthing.tax.service import import_rates
 from farthing.usage.model import NO_DETAIL, Span
 from farthing.usage.service import billable_usage
 
 ABOUT = (
     "Invoices: one by one is the usage alone, asked of our own store customer by customer and meter by meter, on a "
-    "sample, without rating and issuing."
+    "sample, without rating and issuing. The whole run taxes each invoice and books it, and the books are asked."
 )
+
+SELLER = {"name": "Seller GmbH", "address": {"country": "DE"}}
+RATE = {"country": "DE", "rate": "19", "name": "VAT"}
+"""Customers without a country are taxed where the seller is."""
 
 
 @dataclass(slots=True)
@@ -61,6 +69,8 @@ def run(bench: Bench) -> list[Row]:
     expected, app = bench.month.expected, bench.app
     amounts = owed(expected)
     apply(app.books, app.tenant_id, {"meters": meters(), "plans": [plan()]}, wall_clock())
+    put_seller(app.books, app.tenant_id, SELLER)
+    import_rates(app.books, app.tenant_id, {"rates": [RATE]}, wall_clock())
     runs: list[_Run] = []
     one_by_one: list[float] = []
     for number in range(bench.sizes.long_repetitions):
@@ -73,7 +83,7 @@ def run(bench: Bench) -> list[Row]:
             one_by_one.append(_one_by_one(app, expected.customers, bench.sizes.customers_one_by_one))
     return [
         Row(
-            f"Invoices of {LINES_PER_INVOICE} lines, with usage",
+            f"Invoices of {LINES_PER_INVOICE} lines: usage, tax, ledger",
             "invoices/s",
             series(one.invoices / one.whole.seconds for one in runs),
         ),
@@ -105,20 +115,33 @@ def run(bench: Bench) -> list[Row]:
 
 def _bill(app: App, expected: Expected, amounts: dict[str, int]) -> _Run:
 
+    owed_before = _owed(app)
     usage_seconds, rating_seconds = _parts_alone(app)
     with stretch(postmaster(app.settings.data_dir)) as whole:
         result = run_billing(app.books, app.store, app.tenant_id, END, wall_clock())
     require_equal("invoices issued", len(result.issued), expected.customers)
     billed: dict[str, Any] = {}
     lines = 0
+    taxed = Decimal(0)
     for document in invoice_documents(app.books, app.tenant_id, result.issued):
-        billed[document["customer"]] = Fraction(document["total_exact"]) * UNITS_PER_DOLLAR
+        tax = Decimal(document["tax"])
+        billed[document["customer"]] = (Fraction(document["total_exact"]) - Fraction(tax)) * UNITS_PER_DOLLAR
+        off = abs(tax * 100 - Decimal(document["subtotal"]) * int(RATE["rate"]))
+        require_equal("tax that is more than half a cent off", off > Decimal("0.5"), False)
+        taxed += tax
         lines += len(document["lines"])
     require_equal("lines", lines, expected.customers * LINES_PER_INVOICE)
     require_equal("the sum of the exact totals", sum(billed.values()), sum(amounts.values()))
-    off = [key for key, units in amounts.items() if billed.get(key) != units]
-    require_equal("customers with another exact total", off, [])
+    wrong = [key for key, units in amounts.items() if billed.get(key) != units]
+    require_equal("customers with another exact total", wrong, [])
+    require_equal("tax in the ledger", _owed(app) - owed_before, taxed)
     return _Run(len(result.issued), whole, usage_seconds, rating_seconds)
+
+
+def _owed(app: App) -> Decimal:
+    """What the ledger owes the authorities."""
+    accounts = list_accounts(app.books, app.tenant_id, 0, 1, code=Code.TAX_PAYABLE)
+    return -sum((account.balance for account in accounts), Decimal(0))
 
 
 def _parts_alone(app: App) -> tuple[float, float]:

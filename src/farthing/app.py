@@ -46,6 +46,8 @@ CORRECT_EVERY_SECONDS = 300
 """How often what late corrections take off issued invoices is given back, for tenants who want that at once."""
 COLLECT_SECONDS = 30
 """How often due invoices are charged and calls that nobody answered are asked about."""
+PAYOUTS_SECONDS = 3600
+"""How often gateways are asked what they paid out."""
 ENGINE_ENTRY = "farthing.app:run_engine_process"
 
 _MEMORY = re.compile(r"\d{1,6}(\.\d{1,3})? ?[KMGT]i?B", re.IGNORECASE)
@@ -411,6 +413,7 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     from farthing.keeping.service import remove_expired
     from farthing.payments.collecting.service import collect
     from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
+    from farthing.payments.paying_out.service import sync_all
     from farthing.wallets.holds.upkeep import append_again, expire_holds
     from farthing.wallets.upkeep import keep_up
     from farthing.workflows.duties import Duty
@@ -438,6 +441,9 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
         ),
         Duty(
             "collect", COLLECT_SECONDS, lambda tenant, now: collect(books, tenant, gateways.of(tenant), now)
+        ),
+        Duty(
+            "payouts", PAYOUTS_SECONDS, lambda tenant, now: sync_all(books, tenant, gateways.of(tenant), now)
         ),
     ]
 

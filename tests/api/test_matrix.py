@@ -129,6 +129,8 @@ BODIES = {
     },
     ("POST", "/v1/refunds"): {"key": "back", "payment": "paid", "amount": "0.50"},
     ("POST", "/v1/disputes/{key}/decision"): {"state": "lost"},
+    ("POST", "/v1/disputes/{key}/answer"): {"note": "They wrote to us."},
+    ("POST", "/v1/payouts/{gateway}/{payout}/arrival"): {"arrived_at": "2026-11-05T00:00:00Z"},
     ("POST", "/v1/invoices/{number}/write-off"): {"reason": "insolvent"},
     ("PUT", "/v1/dunning-policy"): {"suspend_after_days": 30},
 }
@@ -191,6 +193,7 @@ def furnished(client, services, books, tenant_id, now):
         "/v1/refunds": {"key": "back"},
         "/v1/disputes": {"key": "fake:dp"},
         "/v1/reconciliations": {"gateway": "fake"},
+        "/v1/payouts": {"gateway": "fake", "payout": "po_1"},
         "/v1/quarantine": {"quarantine_id": str(_quarantined(books, tenant_id, now))},
     }
     return {(method, path): path.format(**names["/".join(path.split("/")[:3])]) for method, path in OF_ONE}
@@ -210,6 +213,16 @@ def _disputed(books, tenant_id, now):
         transfers = []
         open_disputes(conn, tenant_id, [taken], now, transfers)
         book(conn, tenant_id, transfers, now)
+        conn.execute(
+            "INSERT INTO dispute_evidence (tenant_id, dispute_id, content, written_at, state, asked_at)"
+            " SELECT tenant_id, dispute_id, '{}', %s, 'written', %s FROM disputes WHERE key = 'fake:dp'",
+            [now, now],
+        )
+        conn.execute(
+            "INSERT INTO payouts (tenant_id, gateway, name, amount, currency, made_at, reference, learnt_at, state,"
+            " arrives_on) VALUES (%s, 'fake', 'po_1', 1, 'USD', %s, '', %s, 'paid', %s)",
+            [tenant_id, now, now, now.date()],
+        )
 
 
 def _quarantined(books, tenant_id, now):

@@ -1,11 +1,13 @@
 """Payments over HTTP: what a client sends and sees; webhooks that are forged, stale, replayed or of somebody else."""
 
 from datetime import timedelta
+from decimal import Decimal as D
 
 import pytest
 from serving import WEBHOOK_SECRET
 
 from farthing.payments.collecting.service import collect
+from farthing.payments.paying_out.service import sync_payouts
 from farthing.payments.signature import sign
 
 CARD = {
@@ -98,6 +100,43 @@ def test_a_method_a_charge_a_refund_and_a_dispute_with_evidence(owing, services,
     # The gateway took all of it back, refund and all, and knows nothing of the decision.
     assert [one["reason"] for one in found["differences"]] == ["amount_differs", "unknown_there"]
     assert owing("DELETE", "/v1/payment-methods/card").json()["removed_at"]
+
+
+def test_a_payout_and_an_answer(owing, services, tenant_id, now):
+    owing.post("/v1/payment-methods", METHOD)
+    owing.post("/v1/payments", {"key": "now", "method": "card", "invoice": "INV-000001"})
+    collected(services, tenant_id, now)
+    fake = services.gateways_of(tenant_id)["fake"]
+    fake.charge_back("now", D(40))
+    for headers, content in fake.webhooks(now):
+        owing.with_key(None)("POST", "/v1/webhooks/fake", content=content, headers=headers)
+    (dispute,) = owing.get("/v1/disputes").json()["items"]
+    path = f"/v1/disputes/{dispute['key']}/answer"
+    assert owing.get(path).json()["code"] == "dispute_not_answered"
+    written = owing.post(path, {"note": "They wrote to us."})
+    assert (written.status_code, written.json()["state"]) == (201, "written")
+    assert "They wrote to us." in written.json()["content"]["uncategorized_text"]
+    assert owing.post(path, {}).status_code == 200
+    collected(services, tenant_id, now)
+    assert owing.get(path).json()["state"] == "accepted"
+    assert owing.get(f"/v1/disputes/{dispute['key']}").json()["state"] == "under_review"
+
+    payout = fake.pay_out("USD", now.date())
+    sync_payouts(services.books, tenant_id, fake, now + timedelta(seconds=1))
+    (listed,) = owing.get("/v1/payouts?in_transit=true").json()["items"]
+    assert (listed["payout"], listed["amount"], listed["listed"]) == (payout.name, "42.10", "42.10")
+    path = f"/v1/payouts/fake/{payout.name}"
+    first = owing.get(f"{path}/movements?limit=3").json()
+    assert [one["kind"] for one in first["items"]] == ["dispute", "dispute_fee", "fee"]
+    (last,) = owing.get(f"{path}/movements?limit=3&cursor={first['next_cursor']}").json()["items"]
+    assert (last["kind"], last["amount"], last["key"]) == ("payment", "100.00", "now")
+    report = owing.get("/v1/reports/clearing").json()
+    assert [(row["what"], row["amount"]) for row in report["rows"]] == [("in transit", "42.1")]
+    arrived = owing.post(f"{path}/arrival", {"arrived_at": "2026-11-23T00:00:00Z"})
+    assert (arrived.status_code, arrived.json()["state"]) == (200, "arrived")
+    assert owing.get("/v1/payouts?in_transit=true").json()["items"] == []
+    assert owing.get("/v1/reports/clearing").json()["rows"] == []
+    assert owing.get(path).json()["arrived_at"] == "2026-11-23T00:00:00Z"
 
 
 # ---- Webhooks

@@ -14,8 +14,15 @@ from payments_world import DUE, ISSUED, PaymentsWorld
 from farthing.db import Books
 from farthing.kernel.errors import Conflict, FarthingError, InvalidInput, NotFound
 from farthing.ledger.chart import Code
+from farthing.payments.gateway import EventKind, ProviderEvent
 from farthing.payments.model import PaymentStatus, State, status_of
-from farthing.payments.money_back.service import create_refund, decide_dispute, get_dispute, list_disputes
+from farthing.payments.money_back.service import (
+    create_refund,
+    decide_dispute,
+    get_dispute,
+    list_disputes,
+    list_refunds,
+)
 from farthing.payments.service import (
     balances_of,
     create_payment,
@@ -24,6 +31,7 @@ from farthing.payments.service import (
     remove_method,
     write_off,
 )
+from farthing.payments.webhooks.service import take_events
 
 
 @pytest.fixture
@@ -121,7 +129,10 @@ def test_what_is_due_is_charged_to_the_method_that_the_customer_left(house: Paym
         PaymentStatus.PAID,
         PaymentStatus.OPEN,
     )
-    assert (house.balance(Code.CASH), house.balance(Code.PAYMENT_FEES)) == (D("97.10"), D("2.90"))
+    assert (house.balance(Code.PROVIDER_CLEARING), house.balance(Code.PAYMENT_FEES)) == (
+        D("97.10"),
+        D("2.90"),
+    )
     assert house.collect(DUE + timedelta(days=1)).requested == 0
     house.check()
 
@@ -233,7 +244,7 @@ def test_two_workers_charge_different_invoices(house: PaymentsWorld) -> None:
     assert sum(one.requested for one in done) == sum(one.sent for one in done) == 40
     assert set(house.fake.captures.values()) == {1}
     assert len(house.fake.captures) == 40
-    assert house.balance(Code.CASH) == D("388.40")
+    assert house.balance(Code.PROVIDER_CLEARING) == D("388.40")
     house.check()
 
 
@@ -308,6 +319,33 @@ def test_refunds_at_once_never_exceed_the_payment(house: PaymentsWorld) -> None:
     house.check()
 
 
+def test_what_is_told_of_many_refunds_counts_once_for_each(house: PaymentsWorld) -> None:
+    """Two are done, one failed; what is told of one a second time, or against what was told first, changes nothing."""
+    house.owe({"acme": "100"})
+    house.method("acme")
+    house.collect(DUE)
+    for number in (1, 2, 3):
+        raw = {"key": f"r{number}", "payment": "collect:INV-000001:1", "amount": "10"}
+        create_refund(house.books, house.tenant_id, raw, house.now)
+    with house.books.transaction(house.tenant_id) as conn:
+        conn.execute("UPDATE refunds SET state = 'sent', provider_id = 're_' || key")
+    events = [
+        ProviderEvent(f"e{place}", kind, "", house.now, object_id=f"re_r{number}")
+        for place, (number, kind) in enumerate(
+            [
+                (1, EventKind.REFUNDED), (2, EventKind.REFUND_FAILED), (1, EventKind.REFUND_FAILED),
+                (3, EventKind.REFUNDED), (3, EventKind.REFUNDED), (9, EventKind.REFUNDED),
+            ]
+        )
+    ]  # fmt: skip
+    taken = take_events(house.books, house.tenant_id, "fake", events, house.now)
+    assert +taken == {"applied": 3, "nothing_new": 2, "unmatched": 1}
+    states = {one.key: one.state for _, one in list_refunds(house.books, house.tenant_id, 0, 10)}
+    assert states == {"r1": "succeeded", "r2": "failed", "r3": "succeeded"}
+    assert house.balance(Code.PROVIDER_CLEARING) == D("77.10")
+    house.check()
+
+
 def test_a_refund_by_gateway_survives_every_loss_and_is_paid_once(house: PaymentsWorld) -> None:
     house.owe({"acme": "100"})
     house.method("acme")
@@ -326,7 +364,7 @@ def test_a_refund_by_gateway_survives_every_loss_and_is_paid_once(house: Payment
     house.hear()
     assert house.collect(DUE + timedelta(minutes=20)).refunds == 0
     assert sum(move.kind == "refund" for move in house.fake.moves) == 1
-    assert house.balance(Code.CASH) == D("72.10")
+    assert house.balance(Code.PROVIDER_CLEARING) == D("72.10")
     house.check()
 
 
@@ -344,14 +382,14 @@ def test_a_chargeback_opens_the_invoice_again_and_a_dispute_won_pays_it(house: P
     assert (found.amount, found.fee, found.state) == (D(100), D(15), "needs_response")
     assert house.open("INV-000001") == D(100)
     assert house.balance(Code.RECEIVABLE, "acme") == D(100)
-    assert house.balance(Code.CASH) == D("-17.90")
+    assert house.balance(Code.PROVIDER_CLEARING) == D("-17.90")
     house.check()
     # It is contested, not unpaid: nobody charges the card again.
     assert house.collect(DUE + timedelta(days=1)).requested == 0
     house.fake.decide_dispute("collect:INV-000001:1", dispute, won=True)
     assert house.hear() == {"applied": 1}
     assert get_dispute(house.books, house.tenant_id, found.key).state == "won"
-    assert (house.open("INV-000001"), house.balance(Code.CASH)) == (D(0), D("82.10"))
+    assert (house.open("INV-000001"), house.balance(Code.PROVIDER_CLEARING)) == (D(0), D("82.10"))
     house.check()
     with pytest.raises(Conflict) as refused:
         decide_dispute(house.books, house.tenant_id, found.key, type(found.state)("lost"), house.now)

@@ -105,7 +105,7 @@ def test_no_payment_is_captured_twice_and_all_are_resolved(house: PaymentsWorld)
     assert len(told) <= len(disputes)
     with exact():
         taken = sum((amount + fee for amount, fee in told), D(0))
-        assert house.balance(Code.CASH) == kept - taken
+        assert house.balance(Code.PROVIDER_CLEARING) == kept - taken
     house.check()
     assert check_payments(house.books, house.tenant_id).findings == ()
 
@@ -153,5 +153,6 @@ def test_the_reconciliation_finds_what_only_one_side_says(house: PaymentsWorld) 
     ]
     assert sorted((one.kind.value, one.theirs) for one in found.differences if not one.key) == [
         ("dispute", D("100.00")),
+        ("dispute_fee", D(15)),
         ("payment", D(9)),
     ]

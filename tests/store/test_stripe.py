@@ -25,7 +25,8 @@ if importlib.util.find_spec("stripe") is None or importlib.util.find_spec("local
 
 import stripe
 
-from farthing.payments.gateways.stripe import StripeGateway, from_stripe, to_stripe
+from farthing.payments.gateways.stripe import StripeGateway
+from farthing.payments.gateways.stripe_balance import from_stripe, to_stripe
 
 START_SECONDS_MAX = 60.0
 SECRET = "whsec_of_stripe"

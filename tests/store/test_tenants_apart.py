@@ -181,6 +181,19 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "entry_id": 1, "statement_id": 1, "account": "a", "identity": "i", "amount": 1, "currency": "EUR",
             "booked_at": now, "payer": "p", "remittance": "r", "end_to_end": "e", "effect": "unmatched",
         },
+        "payouts": {
+            "payout_id": 1, "gateway": "fake", "name": "po", "amount": 1, "currency": "USD", "made_at": now,
+            "reference": "", "learnt_at": now, "state": "paid", "arrives_on": now.date(),
+        },
+        "provider_movements": {
+            "gateway": "fake", "kind": "payment", "movement_id": "m", "provider_id": "p", "amount": 1,
+            "currency": "USD", "moved_at": now, "payout": "po", "learnt_at": now,
+        },
+        "payout_syncs": {"sync_id": 1, "gateway": "fake", "synced_until": now},
+        "dispute_evidence": {
+            "evidence_id": 1, "dispute_id": 1, "content": definition, "written_at": now, "state": "written",
+            "asked_at": now,
+        },
         "debit_batches": {
             "batch_id": 1, "message_id": "m", "collect_on": now.date(), "creditor": definition, "made_at": now,
         },

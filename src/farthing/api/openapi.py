@@ -43,6 +43,7 @@ from farthing.api.finance_documents import ClosingBody, RecognitionBody
 from farthing.api.front import OPEN_PATHS, SIGNED_PATHS
 from farthing.api.invoice_documents import BillingRunBody, SellerBody
 from farthing.api.payment_documents import (
+    AnswerBody,
     DisputeBody,
     DunningPolicyBody,
     PaymentBody,
@@ -50,6 +51,7 @@ from farthing.api.payment_documents import (
     RefundBody,
     WriteOffBody,
 )
+from farthing.api.payout_documents import ArrivalBody
 from farthing.api.subscription_documents import (
     CancelBody,
     ChangeBody,
@@ -119,6 +121,8 @@ BODIES: tuple[type[BaseModel], ...] = (
     WriteOffBody,
     RefundBody,
     DisputeBody,
+    AnswerBody,
+    ArrivalBody,
     DunningPolicyBody,
 )
 """What is sent, and so stands in no route's answer."""

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from farthing.api.documents import Body, Count, Exact, Instant, Subject, Text
+from farthing.payments.answering.content import EVENTS_DEFAULT, EVENTS_MAX, NOTE_CHARACTERS_MAX
 from farthing.payments.model import (
     DisputeKind,
     DisputeState,
@@ -240,6 +241,26 @@ class EvidenceDocument(BaseModel):
     dispute: DisputeDocument
     payment: PaymentDetailDocument
     invoices: list[EvidenceInvoice]
+
+
+class AnswerBody(Body):
+    """What is told beside the evidence, and how much of it."""
+
+    note: str | None = Field(None, max_length=NOTE_CHARACTERS_MAX, examples=["They wrote to us on 3 March."])
+    events: int = Field(EVENTS_DEFAULT, ge=1, le=EVENTS_MAX, description="Events told of each line, at most.")
+
+
+class AnswerDocument(BaseModel):
+    """An answer to a dispute, and what became of it."""
+
+    dispute: str
+    state: Literal["written", "sent", "accepted", "refused"] = Field(
+        description="`sent`: what became of it is not known yet. After `refused`, another one may be written."
+    )
+    content: dict[str, str] = Field(description="What is told, by the fields that payers' banks read.")
+    written_at: Instant
+    code: str | None = Field(description="Why the gateway refused it.")
+    settled_at: Instant | None
 
 
 class DunningPolicyBody(Body):

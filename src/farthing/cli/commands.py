@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "accrued": "What has accrued in open periods, and when it is charged.",
     "collection": "When subscriptions are charged: show, set, unset.",
     "payments": "Payments: list, show, record, refund, collect, balance, credits, reconcile; methods.",
+    "payouts": "Payouts of gateways to the bank: list, show, sync, arrived.",
+    "disputes": "Disputes: list, evidence, answer, answered.",
     "bank": "The bank: import statements, export direct debits.",
     "estimate": "What usage would cost before it happens.",
     "coupons": "Coupons: create, list, redeem, redeemed.",

@@ -283,6 +283,7 @@ def collect_now(as_json: AsJson = False, data: Data = None, tenant: Tenant = Non
         "Asked about": done.asked,
         "Settled": done.settled,
         "Refunds settled": done.refunds,
+        "Answers to disputes": done.answered,
         "Reminders": done.reminded,
         "Customers suspended": done.suspended,
         "Customers resumed": done.resumed,

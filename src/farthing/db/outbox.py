@@ -46,10 +46,15 @@ def announce(conn: BooksConnection, tenant_id: int, facts: Sequence[Fact]) -> No
         store.insert_facts(
             conn,
             tenant_id,
-            [fact.kind for fact in facts],
-            [fact.subject for fact in facts],
-            [fact.body for fact in facts],
-            [fact.occurred_at for fact in facts],
+            [
+                {
+                    "kind": fact.kind,
+                    "subject": fact.subject,
+                    "body": fact.body,
+                    "occurred_at": fact.occurred_at,
+                }
+                for fact in facts
+            ],
         )
 
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
+from farthing.db.rowset import rowset
 
 
 def insert_tenant(conn: BooksConnection, key: str, name: str, now: datetime) -> int | None:
@@ -33,6 +33,18 @@ def select_tenant_id(conn: BooksConnection, key: str) -> int | None:
     """The id behind a tenant's key."""
     row = conn.execute("SELECT tenant_id FROM tenants WHERE key = %s", [key]).fetchone()
     return None if row is None else int(row["tenant_id"])
+
+
+def select_tenant_ids(conn: BooksConnection, keys: Sequence[str]) -> dict[str, int]:
+    """The ids behind these keys, of the tenants that there are."""
+    rows = conn.execute("SELECT key, tenant_id FROM tenants WHERE key = ANY(%s)", [list(keys)]).fetchall()
+    return {row["key"]: row["tenant_id"] for row in rows}
+
+
+def select_tenant_key(conn: BooksConnection, tenant_id: int) -> str | None:
+    """The key of a tenant."""
+    row = conn.execute("SELECT key FROM tenants WHERE tenant_id = %s", [tenant_id]).fetchone()
+    return None if row is None else str(row["key"])
 
 
 def select_tenants(conn: BooksConnection) -> list[tuple[int, str, str, datetime]]:
@@ -67,21 +79,15 @@ def insert_installation(conn: BooksConnection, installation_id: str) -> None:
     conn.execute("INSERT INTO installation (installation_id) VALUES (%s)", [installation_id])
 
 
-def insert_facts(
-    conn: BooksConnection,
-    tenant_id: int,
-    kinds: Sequence[str],
-    subjects: Sequence[str],
-    bodies: Sequence[Mapping[str, Any]],
-    moments: Sequence[datetime],
-) -> None:
-    """Facts of a tenant for the outbox, place by place of the four lists."""
+def insert_facts(conn: BooksConnection, tenant_id: int, facts: Sequence[Mapping[str, Any]]) -> None:
+    """Facts of a tenant for the outbox, in order: kind, subject, body, occurred_at each."""
     conn.execute(
         """
         INSERT INTO outbox (tenant_id, kind, subject, body, occurred_at)
-        SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::jsonb[], %s::timestamptz[])
+        SELECT %s, g.kind, g.subject, g.body, g.occurred_at
+          FROM json_to_recordset(%s::json) AS g (kind text, subject text, body jsonb, occurred_at timestamptz)
         """,
-        [tenant_id, list(kinds), list(subjects), [Jsonb(body) for body in bodies], list(moments)],
+        [tenant_id, rowset(facts)],
     )
 
 

@@ -1,5 +1,6 @@
 """Tenants: whose books these are. Row-level security keeps everything else of theirs apart."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,6 +50,18 @@ def tenant_id(books: Books, key: str) -> int:
     if found is None:
         raise NotFound("tenant_not_found", f"there is no tenant with the key {key!r}")
     return found
+
+
+def tenant_ids(books: Books, keys: Collection[str]) -> dict[str, int]:
+    """The ids behind these keys, of the tenants that there are."""
+    with books.operator_transaction() as conn:
+        return store.select_tenant_ids(conn, list(keys))
+
+
+def tenant_key(books: Books, tenant_id: int) -> str | None:
+    """The key of a tenant; None where there is no such tenant."""
+    with books.operator_transaction() as conn:
+        return store.select_tenant_key(conn, tenant_id)
 
 
 def list_tenants(books: Books) -> list[Tenant]:

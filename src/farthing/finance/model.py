@@ -24,7 +24,9 @@ class ReportName(StrEnum):
     DEFERRED_REVENUE = "deferred-revenue"
     RECOGNITION_SCHEDULE = "recognition-schedule"
     TAX = "tax"
+    TAX_PAYABLE = "tax-payable"
     CASH = "cash"
+    CLEARING = "clearing"
     WALLETS = "wallets"
 
 
@@ -99,6 +101,53 @@ class OpenItem:
     amount: Decimal
     since: datetime
     due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaxRow:
+    """A tax of documents of one kind, added up: what it was on, and how much it was. Below zero: given back.
+
+    source: `invoices`, `credit notes`, `voids` or `write-offs`; documents: how many of them bear it.
+    treatment: as the documents say it. rate: in percent of the net amount, as text. prices: `gross` where they contain
+    the tax, else `net`. net, tax: what documents show, so in the currency's minor unit.
+    """
+
+    country: str | None
+    region: str | None
+    name: str
+    category: str
+    treatment: str
+    rate: str
+    prices: str
+    currency: str
+    source: str
+    documents: int
+    net: Decimal
+    tax: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenOffTax:
+    """A tax of an invoice that was written off. place: on the invoice; credited: what credit notes gave back of it.
+
+    written_net, written_tax: what was given up of the whole invoice.
+    """
+
+    invoice_id: int
+    place: int
+    country: str | None
+    region: str | None
+    name: str
+    category: str
+    treatment: str
+    rate: str
+    prices: str
+    currency: str
+    net: Decimal
+    tax: Decimal
+    credited: Decimal
+    written_net: Decimal
+    written_tax: Decimal
 
 
 @dataclass(frozen=True, slots=True)

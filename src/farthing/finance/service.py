@@ -8,6 +8,9 @@ from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.finance import statements
 from farthing.finance import store as rows
+from farthing.finance import tax_store as tax_rows
+from farthing.finance.clearing import clearing_report
+from farthing.finance.clearing_store import select_clearing
 from farthing.finance.customer_credit import customer_credit_report
 from farthing.finance.model import (
     BEGINNING,
@@ -18,8 +21,11 @@ from farthing.finance.model import (
     Recognised,
     Report,
     ReportName,
+    TaxRow,
+    WrittenOffTax,
 )
 from farthing.finance.recognition import recognitions
+from farthing.finance.tax_by_rate import tax_report
 from farthing.kernel.errors import InvalidInput
 from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.reading import Faults
@@ -29,6 +35,7 @@ from farthing.ledger.recipes import revenue_recognised
 from farthing.ledger.service import close_period, post
 from farthing.payments.credit import standing_of
 from farthing.payments.credit_store import select_standing
+from farthing.payments.settling_store import expect_many
 
 TRANSFERS_PER_TRANSACTION = 5_000
 MARGIN = timedelta(days=1)
@@ -37,11 +44,11 @@ MARGIN = timedelta(days=1)
 _RESULT = tuple(code for code in Code if KIND_OF[code] in (Kind.INCOME, Kind.EXPENSE))
 _ROLLED_FORWARD = {
     ReportName.DEFERRED_REVENUE: ("Deferred revenue", (Code.DEFERRED_REVENUE,)),
-    ReportName.TAX: ("Tax", (Code.TAX_PAYABLE,)),
-    ReportName.CASH: ("Cash", (Code.CASH,)),
+    ReportName.TAX_PAYABLE: ("Tax payable", (Code.TAX_PAYABLE,)),
+    ReportName.CASH: ("Cash", (Code.CASH, Code.PROVIDER_CLEARING)),
     ReportName.WALLETS: ("Prepaid funds", (Code.PREPAID, Code.PROMOTIONAL_CREDIT)),
 }
-OVER_A_PERIOD = frozenset({ReportName.INCOME, ReportName.REVENUE, *_ROLLED_FORWARD})
+OVER_A_PERIOD = frozenset({ReportName.INCOME, ReportName.REVENUE, ReportName.TAX, *_ROLLED_FORWARD})
 """Reports over what happened between two moments; the others say how things stand at one."""
 
 
@@ -64,6 +71,7 @@ def make_report(
         faults.add("from", "must be before the end")
     faults.refuse()
     with books.read_only(tenant_id) as conn:
+        expect_many(conn)
         return _made(conn, tenant_id, name, start or BEGINNING, end or FOREVER, end or now)
 
 
@@ -72,12 +80,12 @@ def _made(
 ) -> Report:
     match name:
         case ReportName.TRIAL_BALANCE:
-            movements = _movements(conn, tenant_id, tuple(Code), BEGINNING, end, by_customer=False)
+            movements = _movements_within(conn, tenant_id, tuple(Code), BEGINNING, end)
             return statements.trial_balance_report(
                 _balances(movements), rows.select_balances_at(conn, tenant_id, tuple(Code), end), end
             )
         case ReportName.INCOME:
-            movements = _movements(conn, tenant_id, _RESULT, start, end, by_customer=False)
+            movements = _movements_within(conn, tenant_id, _RESULT, start, end)
             kept = {
                 ("result", currency): amount
                 for currency, amount in _movement_kept(conn, tenant_id, _RESULT, start, end).items()
@@ -98,6 +106,20 @@ def _made(
             standing = [standing_of(row) for row in select_standing(conn, tenant_id, end)]
             kept = rows.select_balances_at(conn, tenant_id, (Code.RECEIVABLE,), end)
             return customer_credit_report(standing, kept, end)
+        case ReportName.TAX:
+            return tax_report(
+                [TaxRow(**row) for row in tax_rows.select_taxes(conn, tenant_id, start, end)],
+                [
+                    WrittenOffTax(**row)
+                    for row in tax_rows.select_written_off_taxes(conn, tenant_id, start, end)
+                ],
+                _tax_owed(conn, tenant_id, start, end),
+                start,
+                end,
+            )
+        case ReportName.CLEARING:
+            kept = rows.select_balances_at(conn, tenant_id, (Code.PROVIDER_CLEARING,), end)
+            return clearing_report(select_clearing(conn, tenant_id, end), kept, end)
         case ReportName.RECOGNITION_SCHEDULE:
             # What was not recognised yet at that moment is still to come, however late it is.
             until = rows.select_recognised_until(conn, tenant_id) or BEGINNING
@@ -176,6 +198,13 @@ def _movements(
     return [Movement(**{**row, "code": Code(row["code"])}) for row in found]
 
 
+def _movements_within(
+    conn: BooksConnection, tenant_id: int, codes: Sequence[Code], start: datetime, end: datetime
+) -> list[Movement]:
+    found = rows.select_movements_within(conn, tenant_id, codes, start, end)
+    return [Movement(**{**row, "code": Code(row["code"])}) for row in found]
+
+
 def _balances(movements: Sequence[Movement]) -> dict[tuple[str, str], Decimal]:
     found: dict[tuple[str, str], Decimal] = {}
     with exact():
@@ -183,6 +212,15 @@ def _balances(movements: Sequence[Movement]) -> dict[tuple[str, str], Decimal]:
             key = (movement.code.value, movement.currency)
             found[key] = found.get(key, ZERO) + movement.before + movement.within
     return found
+
+
+def _tax_owed(conn: BooksConnection, tenant_id: int, start: datetime, end: datetime) -> dict[str, Decimal]:
+    """By currency, how much tax came to be owed in a period: what was remitted meanwhile was owed, too."""
+    owed = _movement_kept(conn, tenant_id, (Code.TAX_PAYABLE,), start, end)
+    with exact():
+        for currency, amount in tax_rows.select_remitted(conn, tenant_id, start, end).items():
+            owed[currency] = owed.get(currency, ZERO) + amount
+    return owed
 
 
 def _movement_kept(

@@ -50,6 +50,7 @@ _MOVED_AS: dict[Code, dict[str, tuple[TransferKind, ...]]] = {
         "fees": (TransferKind.PAYMENT_FEE,),
         "refunds": (TransferKind.REFUND_PAID,),
         "chargebacks": (TransferKind.CHARGEBACK,),
+        "payouts": (TransferKind.PAYOUT_ARRIVED, TransferKind.CLEARING_OPENED),
         "tax_remitted": (TransferKind.TAX_REMITTED,),
     },
     Code.PREPAID: {
@@ -60,6 +61,7 @@ _MOVED_AS: dict[Code, dict[str, tuple[TransferKind, ...]]] = {
     },
 }
 """The columns of a roll-forward, and which kinds of transfers each is made of; what is left goes to `other`."""
+_LIKE = {Code.PROMOTIONAL_CREDIT: Code.PREPAID, Code.PROVIDER_CLEARING: Code.CASH}
 
 
 def trial_balance_report(balances: Balances, kept: Balances, end: datetime | None) -> Report:
@@ -181,7 +183,7 @@ def roll_forward_report(
 ) -> Report:
     """From opening to closing balance of one account or several, by what moved it; a row for each, by currency."""
     code = movements[0].code if movements else Code.CASH
-    groups = _MOVED_AS[Code.PREPAID if code is Code.PROMOTIONAL_CREDIT else code]
+    groups = _MOVED_AS[_LIKE.get(code, code)]
     sign = 1 if KIND_OF[code] in DEBIT_KINDS else -1
     group_of = {kind.value: group for group, kinds in groups.items() for kind in kinds}
     grouped = [

@@ -14,13 +14,7 @@ _MOVEMENTS = """
         SELECT account_id, code, currency, customer_id FROM accounts
          WHERE tenant_id = %(tenant)s AND code = ANY(%(codes)s)
     ), summed AS (
-        SELECT e.account_id, t.kind,
-               coalesce(sum(e.amount) FILTER (WHERE t.effective_at < %(start)s), 0) AS before,
-               coalesce(sum(e.amount) FILTER (WHERE t.effective_at >= %(start)s), 0) AS within
-          FROM transfers t
-         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
-         WHERE t.tenant_id = %(tenant)s AND t.effective_at < %(end)s
-         GROUP BY e.account_id, t.kind
+        {summed}
     )
     SELECT w.code, w.currency, {customer} AS customer, s.kind, sum(s.before) AS before, sum(s.within) AS within
       FROM summed s
@@ -29,8 +23,24 @@ _MOVEMENTS = """
      GROUP BY 1, 2, 3, 4
      ORDER BY 2, 1, 3, 4
 """
-_BY_CUSTOMER = _MOVEMENTS.format(customer="c.key")
-_ALTOGETHER = _MOVEMENTS.format(customer="NULL::text")
+_BEFORE_AND_WITHIN = """
+        SELECT e.account_id, t.kind,
+               coalesce(sum(e.amount) FILTER (WHERE t.effective_at < %(start)s), 0) AS before,
+               coalesce(sum(e.amount) FILTER (WHERE t.effective_at >= %(start)s), 0) AS within
+          FROM transfers t
+         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
+          JOIN wanted w ON w.account_id = e.account_id
+         WHERE t.tenant_id = %(tenant)s AND t.effective_at < %(end)s
+         GROUP BY e.account_id, t.kind"""
+_WITHIN = """
+        SELECT e.account_id, t.kind, 0::numeric AS before, sum(e.amount) AS within
+          FROM transfers t
+         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
+         WHERE t.tenant_id = %(tenant)s AND t.effective_at >= %(start)s AND t.effective_at < %(end)s
+         GROUP BY e.account_id, t.kind"""
+_MOVED_BY_CUSTOMER = _MOVEMENTS.format(summed=_BEFORE_AND_WITHIN, customer="c.key")
+_MOVED = _MOVEMENTS.format(summed=_BEFORE_AND_WITHIN, customer="NULL::text")
+_MOVED_WITHIN = _MOVEMENTS.format(summed=_WITHIN, customer="NULL::text")
 
 NET_OF_LINE = "l.amount - CASE WHEN i.prices_include_tax THEN l.tax ELSE 0 END"
 """What a line earns: what it shows contains its tax where prices include it."""
@@ -39,30 +49,28 @@ _REVENUE_OF = """
     WITH revenue AS MATERIALIZED (
         SELECT account_id, currency FROM accounts WHERE tenant_id = %(tenant)s AND code = 'revenue'
     ), earned AS MATERIALIZED (
-        SELECT t.key, t.kind, t.reference, r.currency, -e.amount AS amount,
-               (SELECT a.customer_id FROM unnest(t.account_ids) AS other (account_id)
-                  JOIN accounts a ON a.tenant_id = %(tenant)s AND a.account_id = other.account_id
-                 WHERE a.customer_id IS NOT NULL LIMIT 1) AS customer_id
+        SELECT t.key, t.kind, t.reference, r.currency, -e.amount AS amount, t.account_ids
           FROM transfers t
          CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
           JOIN revenue r ON r.account_id = e.account_id
          WHERE t.tenant_id = %(tenant)s AND t.effective_at >= %(start)s AND t.effective_at < %(end)s
+           AND t.kind <> 'wallet_draw'
     ), by_line AS (
-        SELECT e.customer_id, e.currency, coalesce(l.rate_card, l.adjustment) AS product, {net} AS amount
+        SELECT i.customer_id, e.currency, coalesce(l.rate_card, l.adjustment) AS product, {net} AS amount
           FROM earned e
           JOIN invoices i ON i.tenant_id = %(tenant)s AND i.number = e.reference
           JOIN invoice_lines l ON l.tenant_id = %(tenant)s AND l.invoice_id = i.invoice_id
                               AND l.service_end <= i.issued_at
          WHERE e.kind = 'invoice_issued'
         UNION ALL
-        SELECT e.customer_id, e.currency, coalesce(l.rate_card, l.adjustment), e.amount
+        SELECT i.customer_id, e.currency, coalesce(l.rate_card, l.adjustment), e.amount
           FROM earned e
           JOIN invoices i ON i.tenant_id = %(tenant)s AND i.number = e.reference
           JOIN invoice_lines l ON l.tenant_id = %(tenant)s AND l.invoice_id = i.invoice_id
                               AND l.line = abs(split_part(e.key, ':', 3)::integer)
          WHERE e.kind = 'revenue_recognised'
         UNION ALL
-        SELECT e.customer_id, e.currency, coalesce(l.rate_card, l.adjustment), e.amount
+        SELECT n.customer_id, e.currency, coalesce(l.rate_card, l.adjustment), e.amount
           FROM earned e
           JOIN credit_notes n ON n.tenant_id = %(tenant)s AND n.number = e.reference
           JOIN invoice_lines l ON l.tenant_id = %(tenant)s AND l.invoice_id = n.invoice_id
@@ -94,7 +102,7 @@ _REVENUE_OF = """
            AND i.issued_at >= %(start)s AND i.issued_at < %(end)s
         UNION ALL
         -- What a credit note gives back of service that was rendered is of the products that it gives back.
-        SELECT e.customer_id, e.currency, coalesce(l.rate_card, l.adjustment), -p.net
+        SELECT n.customer_id, e.currency, coalesce(l.rate_card, l.adjustment), -p.net
           FROM earned e
           JOIN credit_notes n ON n.tenant_id = %(tenant)s AND n.number = e.reference
           JOIN credit_note_parts p ON p.tenant_id = n.tenant_id AND p.credit_note_id = n.credit_note_id
@@ -103,9 +111,11 @@ _REVENUE_OF = """
                               AND l.service_end <= n.issued_at
          WHERE e.kind = 'credit_note_issued'
         UNION ALL
-        SELECT e.customer_id, e.currency, '(' || replace(e.kind, '_', ' ') || ')', e.amount
-          FROM earned e
-         WHERE e.kind NOT IN ('invoice_issued', 'credit_note_issued', 'revenue_recognised', 'wallet_draw')
+        SELECT (SELECT a.customer_id FROM unnest(e.account_ids) AS other (account_id)
+                  JOIN accounts a ON a.tenant_id = %(tenant)s AND a.account_id = other.account_id
+                 WHERE a.customer_id IS NOT NULL LIMIT 1),
+               e.currency, '(' || replace(e.kind, '_', ' ') || ')', e.amount
+          FROM earned e WHERE e.kind NOT IN ('invoice_issued', 'credit_note_issued', 'revenue_recognised')
     )
     SELECT b.product, c.key AS customer, b.currency, sum(b.amount) AS amount
       FROM by_line b LEFT JOIN customers c ON c.tenant_id = %(tenant)s AND c.customer_id = b.customer_id
@@ -199,9 +209,17 @@ def select_movements(
     by_customer: bool,
 ) -> list[DictRow]:
     """Entries on the accounts of these codes, added up by kind of transfer: before `start`, and in [start, end)."""
-    statement = _BY_CUSTOMER if by_customer else _ALTOGETHER
+    statement = _MOVED_BY_CUSTOMER if by_customer else _MOVED
     given = {"tenant": tenant_id, "codes": list(codes), "start": start, "end": end}
     return conn.execute(statement, given).fetchall()
+
+
+def select_movements_within(
+    conn: BooksConnection, tenant_id: int, codes: Collection[str], start: datetime, end: datetime
+) -> list[DictRow]:
+    """The same of [start, end) alone: nothing is said of what was before."""
+    given = {"tenant": tenant_id, "codes": list(codes), "start": start, "end": end}
+    return conn.execute(_MOVED_WITHIN, given).fetchall()
 
 
 def select_revenue(

@@ -29,7 +29,14 @@ _SUMMARIES_AFTER = """
 """
 # Parameters are bound in binary (%b): text arrays of documents are costly to quote.
 _INSERT_INVOICES = """
-    WITH new AS (
+    WITH voided AS MATERIALIZED (
+        -- Few, and looked up once for all: asked invoice by invoice, each would look through those of its tenant.
+        SELECT e.subscription_id, e.period_start, e.reason, e.sequence, max(e.invoice_id) AS invoice_id
+          FROM invoice_voids v
+          JOIN invoices e ON e.tenant_id = v.tenant_id AND e.invoice_id = v.invoice_id
+         WHERE v.tenant_id = %(tenant_id)s
+         GROUP BY e.subscription_id, e.period_start, e.reason, e.sequence
+    ), new AS (
         INSERT INTO invoices (tenant_id, number, customer_id, subscription_id, plan_version_id, status, reason,
                               currency, period_start, period_end, subtotal, tax, total, total_exact,
                               paid_from_wallets, issued_at, document, sequence, prices_include_tax,
@@ -38,11 +45,7 @@ _INSERT_INVOICES = """
                'issued', given.reason, given.currency, given.period_start, given.period_end, given.subtotal,
                given.tax, given.total, given.total_exact, given.paid, %(issued_at)s, given.document,
                given.sequence, given.prices_include_tax,
-               (SELECT max(e.invoice_id) FROM invoices e
-                  JOIN invoice_voids v ON v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id
-                 WHERE e.tenant_id = %(tenant_id)s AND e.subscription_id = given.subscription_id
-                   AND e.period_start = given.period_start AND e.reason = given.reason
-                   AND e.sequence = given.sequence)
+               voided.invoice_id
           FROM unnest(%(numbers)b::text[], %(customers)b::bigint[], %(subscriptions)b::bigint[],
                       %(plan_versions)b::bigint[], %(reasons)b::text[], %(currencies)b::text[],
                       %(starts)b::timestamptz[], %(ends)b::timestamptz[], %(subtotals)b::text[]::numeric[],
@@ -52,6 +55,7 @@ _INSERT_INVOICES = """
                WITH ORDINALITY AS given (number, customer_id, subscription_id, plan_version_id, reason, currency,
                                          period_start, period_end, subtotal, tax, total, total_exact, paid, document,
                                          sequence, prices_include_tax, place)
+          LEFT JOIN voided USING (subscription_id, period_start, reason, sequence)
          ORDER BY given.place
         RETURNING invoice_id, document::jsonb AS document),
     taxes AS (

@@ -4,7 +4,8 @@ Accounts of a customer exist once for each customer and currency, the seller's o
 account is made when something is first posted to it.
 
     assets       receivable*          what customers owe on issued invoices; below zero: what they have to their credit
-                 cash                 money received, at the bank or at a payment gateway
+                 cash                 money at the bank, and what was taken in by hand
+                 provider_clearing    money at payment gateways that has not come to the bank yet
     liabilities  prepaid*             money paid in advance: funds of wallets that are not drawn yet
                  promotional_credit*  funds given away that are not drawn yet
                  deferred_revenue*    invoiced for service that is still to come
@@ -41,6 +42,7 @@ class Code(StrEnum):
 
     RECEIVABLE = "receivable"
     CASH = "cash"
+    PROVIDER_CLEARING = "provider_clearing"
     PREPAID = "prepaid"
     PROMOTIONAL_CREDIT = "promotional_credit"
     DEFERRED_REVENUE = "deferred_revenue"
@@ -56,6 +58,7 @@ class Code(StrEnum):
 KIND_OF: dict[Code, Kind] = {
     Code.RECEIVABLE: Kind.ASSET,
     Code.CASH: Kind.ASSET,
+    Code.PROVIDER_CLEARING: Kind.ASSET,
     Code.PREPAID: Kind.LIABILITY,
     Code.PROMOTIONAL_CREDIT: Kind.LIABILITY,
     Code.DEFERRED_REVENUE: Kind.LIABILITY,

@@ -82,7 +82,7 @@ class RevenueRecognised:
 
 @dataclass(frozen=True, slots=True)
 class PaymentReceived:
-    """A customer paid: an invoice, a top-up, or more than it owes."""
+    """A customer paid: an invoice, a top-up, or more than it owes. at_gateway: the money is there, not at the bank."""
 
     payment: str
     customer_id: int
@@ -90,16 +90,18 @@ class PaymentReceived:
     amount: Decimal
     received_at: datetime
     reference: str = ""
+    at_gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentFee:
-    """What a gateway or a bank kept of a payment."""
+    """What a gateway or a bank kept of a payment, or asks for otherwise."""
 
     payment: str
     currency: str
     amount: Decimal
     charged_at: datetime
+    at_gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class RefundPaid:
     amount: Decimal
     paid_at: datetime
     of_prepaid: bool = False
+    at_gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,26 @@ class Chargeback:
     amount: Decimal
     fee: Decimal
     taken_at: datetime
+    at_gateway: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutArrived:
+    """A gateway's transfer came to the bank. An amount below zero went from the bank to the gateway."""
+
+    payout: str
+    currency: str
+    amount: Decimal
+    arrived_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClearingOpened:
+    """What gateways held had been booked as cash; from now on it stands by itself. The amount may be below zero."""
+
+    currency: str
+    amount: Decimal
+    opened_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ class TransferKind(StrEnum):
     PAYMENT_FEE = "payment_fee"
     REFUND_PAID = "refund_paid"
     CHARGEBACK = "chargeback"
+    PAYOUT_ARRIVED = "payout_arrived"
+    CLEARING_OPENED = "clearing_opened"
     WRITE_OFF = "write_off"
     GRANT_FUNDED = "grant_funded"
     WALLET_DRAW = "wallet_draw"

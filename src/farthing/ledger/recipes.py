@@ -1,16 +1,19 @@
 """How every business fact is booked. Pure: a fact in, one balanced transfer out.
 
-This is the one place that says so. A fact is named by its key, so it is booked once; amounts are exact and
-greater than zero unless a field says otherwise. In the examples `Dr` is a debit and `Cr` a credit.
+This is the one place that says so; of payouts it is `clearing_recipes.py`. A fact is named by its key, so it is
+booked once; amounts are exact and greater than zero unless a field says otherwise. In the examples `Dr` is a debit
+and `Cr` a credit.
 
     fact                  debit                               credit
     invoice issued        receivable                          revenue, deferred_revenue, tax_payable
     invoice voided        what issuing credited               what issuing debited
     credit note issued    revenue, deferred_revenue, tax      receivable
-    payment received      cash                                receivable
-    payment fee           payment_fees                        cash
-    refund paid           receivable or prepaid               cash
-    chargeback            receivable, payment_fees            cash
+    payment received      cash or provider_clearing           receivable
+    payment fee           payment_fees                        cash or provider_clearing
+    refund paid           receivable or prepaid               cash or provider_clearing
+    chargeback            receivable, payment_fees            cash or provider_clearing
+    payout arrived        cash                                provider_clearing
+    clearing opened       provider_clearing                   cash
     write-off             bad_debt, tax_payable               receivable
     grant funded, paid    receivable                          prepaid
     grant funded, promo   promotions                          promotional_credit
@@ -28,7 +31,8 @@ A hold books nothing. It reserves funds that stay the customer's until they are 
 are calls, and most live for seconds; wallets keep them, and the draw that settles one is booked here.
 
 Money that comes in is always a payment on the receivable, whatever it was for; a paid grant then moves it from
-there to prepaid. So cash has one way in, and a payment for nothing yet stands to the customer's credit.
+there to prepaid. So money has one way in, and a payment for nothing yet stands to the customer's credit. What a
+gateway takes stands in provider_clearing until a payout brings it to the bank: so cash is what the bank says.
 """
 
 from collections.abc import Callable, Sequence
@@ -196,7 +200,7 @@ def payment_received(fact: PaymentReceived) -> Transfer:
 
     142.80 for INV-000001:
 
-        Dr cash          142.80
+        Dr cash          142.80        provider_clearing, if `at_gateway`
         Cr receivable    142.80
     """
     account = _of(fact.customer_id, fact.currency)
@@ -204,7 +208,7 @@ def payment_received(fact: PaymentReceived) -> Transfer:
         f"payment:{fact.payment}",
         TransferKind.PAYMENT_RECEIVED,
         fact.received_at,
-        (_debit(account(Code.CASH), fact.amount), _credit(account(Code.RECEIVABLE), fact.amount)),
+        (_debit(account(_money(fact)), fact.amount), _credit(account(Code.RECEIVABLE), fact.amount)),
         fact.reference,
     )
 
@@ -222,7 +226,7 @@ def payment_fee(fact: PaymentFee) -> Transfer:
         f"payment_fee:{fact.payment}",
         TransferKind.PAYMENT_FEE,
         fact.charged_at,
-        (_debit(account(Code.PAYMENT_FEES), fact.amount), _credit(account(Code.CASH), fact.amount)),
+        (_debit(account(Code.PAYMENT_FEES), fact.amount), _credit(account(_money(fact)), fact.amount)),
         fact.payment,
     )
 
@@ -241,7 +245,7 @@ def refund_paid(fact: RefundPaid) -> Transfer:
         f"refund:{fact.refund}",
         TransferKind.REFUND_PAID,
         fact.paid_at,
-        (_debit(account(owed), fact.amount), _credit(account(Code.CASH), fact.amount)),
+        (_debit(account(owed), fact.amount), _credit(account(_money(fact)), fact.amount)),
         fact.refund,
     )
 
@@ -265,7 +269,7 @@ def charged_back(fact: Chargeback) -> Transfer:
         (
             _debit(account(Code.RECEIVABLE), fact.amount),
             *_unless_zero(_debit(account(Code.PAYMENT_FEES), fact.fee)),
-            _credit(account(Code.CASH), total),
+            _credit(account(_money(fact)), total),
         ),
         fact.payment,
         corrects=f"payment:{fact.payment}",
@@ -462,6 +466,11 @@ def _of(customer_id: int | None, currency: str) -> Callable[[Code], Account]:
         return Account(code, currency, customer_id if code in OF_A_CUSTOMER else None)
 
     return account
+
+
+def _money(fact: PaymentReceived | PaymentFee | RefundPaid | Chargeback) -> Code:
+    """Where the money is: at a gateway, or at the bank."""
+    return Code.PROVIDER_CLEARING if fact.at_gateway else Code.CASH
 
 
 def _debit(account: Account, amount: Decimal) -> Entry:

@@ -37,7 +37,7 @@ def select_unlike_parts(conn: BooksConnection, tenant_id: int, limit: int) -> li
 
 
 def select_unlike_ledger(conn: BooksConnection, tenant_id: int, limit: int) -> list[DictRow]:
-    """Payments, refunds and disputes that are not booked as they stand, and transfers of none that stands."""
+    """Payments, refunds, disputes and payouts that are not booked as they stand, and transfers of none that stands."""
     return conn.execute(
         """
         WITH said AS (
@@ -55,6 +55,12 @@ def select_unlike_ledger(conn: BooksConnection, tenant_id: int, limit: int) -> l
               FROM disputes d JOIN payments p ON p.tenant_id = d.tenant_id AND p.payment_id = d.payment_id
              WHERE d.tenant_id = %(tenant_id)s
             UNION ALL
+            SELECT 'payment_fee:' || gateway || ':' || movement_id, currency, amount FROM provider_movements
+             WHERE tenant_id = %(tenant_id)s AND kind = 'provider_fee'
+            UNION ALL
+            SELECT 'payout:' || gateway || ':' || name, currency, abs(amount) FROM payouts
+             WHERE tenant_id = %(tenant_id)s AND arrived_at IS NOT NULL
+            UNION ALL
             SELECT 'write_off:' || i.number, i.currency, w.net + w.tax
               FROM write_offs w JOIN invoices i ON i.tenant_id = w.tenant_id AND i.invoice_id = w.invoice_id
              WHERE w.tenant_id = %(tenant_id)s
@@ -63,7 +69,8 @@ def select_unlike_ledger(conn: BooksConnection, tenant_id: int, limit: int) -> l
                    AS amount
               FROM transfers t
              WHERE t.tenant_id = %(tenant_id)s
-               AND t.kind IN ('payment_received', 'payment_fee', 'refund_paid', 'chargeback', 'write_off')
+               AND t.kind IN ('payment_received', 'payment_fee', 'refund_paid', 'chargeback', 'payout_arrived',
+                              'write_off')
         )
         SELECT key, s.amount AS said, b.amount AS booked
           FROM said s FULL JOIN booked b USING (key)

@@ -14,7 +14,7 @@ from farthing.ledger.facts import Chargeback
 from farthing.ledger.model import Transfer
 from farthing.ledger.recipes import charged_back
 from farthing.payments import settling_store
-from farthing.payments.model import DisputeKind, DisputeState, Purpose, State
+from farthing.payments.model import BY_HAND, DisputeKind, DisputeState, Purpose, State
 from farthing.payments.money_back import store as rows
 from farthing.payments.settling import receive
 from farthing.payments.store import insert_payments, select_payments_of
@@ -83,6 +83,7 @@ def open_disputes(
                 row["amount"],
                 row["fee"],
                 row["opened_at"],
+                at_gateway=row["gateway"] not in BY_HAND,
             )
         )
         for row in opened

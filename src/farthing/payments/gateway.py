@@ -8,7 +8,7 @@ by the same call under the same key.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
@@ -134,6 +134,18 @@ class MovementKind(StrEnum):
     REFUND = "refund"
     DISPUTE = "dispute"
     FEE = "fee"
+    """Of a payment."""
+    DISPUTE_FEE = "dispute_fee"
+    PROVIDER_FEE = "provider_fee"
+    """Of the gateway's service, for no payment of its own."""
+    PAYOUT_RETURNED = "payout_returned"
+    """A payout failed, and its money is at the gateway again."""
+    OTHER_IN = "other_in"
+    OTHER_OUT = "other_out"
+
+
+INCOMING = frozenset({MovementKind.PAYMENT, MovementKind.PAYOUT_RETURNED, MovementKind.OTHER_IN})
+"""Kinds that add to what a gateway holds; the others take from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +158,50 @@ class Movement:
     amount: Decimal
     currency: str
     at: datetime
+
+    @property
+    def signed(self) -> Decimal:
+        """What it adds to what the gateway holds."""
+        return self.amount if self.kind in INCOMING else self.amount.copy_negate()
+
+
+class PayoutState(StrEnum):
+    """Where a payout stands, by the gateway's word. That it arrived is the bank's to say."""
+
+    IN_TRANSIT = "in_transit"
+    PAID = "paid"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPayout:
+    """A transfer that sums movements, from the gateway to the seller's bank; below zero from the bank to the gateway.
+
+    arrives_on: the day on which it is expected there. reference: what the bank's statement says of it; may be empty.
+    listed: whether the gateway can tell which movements it sums.
+    """
+
+    name: str
+    amount: Decimal
+    currency: str
+    state: PayoutState
+    made_at: datetime
+    arrives_on: date
+    reference: str = ""
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceOrder:
+    """An answer to a dispute. evidence_key: names the answer, for ever; content: what is told, by field.
+
+    The fields are those that payers' banks ask for: `customer_name`, `billing_address`, `product_description`,
+    `service_date`, `access_activity_log`, `uncategorized_text`.
+    """
+
+    evidence_key: str
+    dispute: str
+    content: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,4 +246,16 @@ class Gateway(Protocol):
         """What a message says, once it is certain who sent it and that it is fresh. Raises `Unauthorized`."""
 
     def movements(self, start: datetime, end: datetime) -> Iterator[Movement]:
-        """Every movement in [start, end), for reconciliation."""
+        """Every movement in [start, end) but the payouts themselves: they add up to what the gateway holds."""
+
+    def payouts(self, start: datetime, end: datetime) -> Iterator[ProviderPayout]:
+        """The payouts that were made in [start, end), as they stand now."""
+
+    def paid_out(self, payout: str) -> Iterator[Movement]:
+        """The movements that a payout sums."""
+
+    def submit_evidence(self, order: EvidenceOrder) -> Outcome:
+        """Answer a dispute, once for each evidence key. Raises `Refused` where it takes no answer any more."""
+
+    def evidence_status(self, order: EvidenceOrder) -> Outcome:
+        """Whether this answer is there: `succeeded` or `not_found`. Moves nothing."""

@@ -14,6 +14,10 @@ SEPA = "sepa"
 """The gateway of direct debits: files for the bank, and its statements."""
 
 
+BY_HAND = frozenset({MANUAL, BANK, SEPA})
+"""Gateways whose money is at the bank at once: nobody holds it, and nobody can be asked to give it back."""
+
+
 class State(StrEnum):
     """Where a payment stands."""
 

@@ -14,7 +14,7 @@ from farthing.ledger.facts import RefundPaid
 from farthing.ledger.model import Transfer
 from farthing.ledger.recipes import refund_paid
 from farthing.payments.gateway import Outcome, Result
-from farthing.payments.model import Purpose, RefundState
+from farthing.payments.model import BY_HAND, Purpose, RefundState
 from farthing.payments.money_back import store as rows
 from farthing.payments.settling import announce_paid
 from farthing.payments.settling_store import allocate_oldest, take_back
@@ -83,11 +83,13 @@ def settle_refunds(
     told: Sequence[RefundTold],
     now: datetime,
     transfers: list[Transfer],
-) -> int:
-    """Apply what became of refunds; answers with how many moved. What is old news moves nothing."""
-    known = [one for one in told if one.outcome.result in _STATES]
+) -> list[int]:
+    """Apply what became of refunds; answers with those that moved. What is old news moves nothing, and of several
+    things that are told of one refund the first counts."""
+    first = {one.refund_id: one for one in reversed(told) if one.outcome.result in _STATES}
+    known = list(first.values())
     if not known:
-        return 0
+        return []
     moved = rows.move_refunds(
         conn,
         tenant_id,
@@ -121,6 +123,7 @@ def settle_refunds(
                         row["amount"],
                         now,
                         of_prepaid=row["purpose"] == Purpose.TOP_UP,
+                        at_gateway=row["gateway"] not in BY_HAND and row["purpose"] != Purpose.WON_DISPUTE,
                     )
                 )
             )
@@ -131,4 +134,4 @@ def settle_refunds(
     kept = {row["customer_id"] for row in moved if row["state"] == RefundState.FAILED}
     if kept:
         announce_paid(conn, tenant_id, allocate_oldest(conn, tenant_id, kept, "credit", now), now)
-    return len(moved)
+    return [row["refund_id"] for row in moved]

@@ -21,7 +21,7 @@ from farthing.ledger.recipes import payment_fee, payment_received
 from farthing.ledger.service import post_all
 from farthing.payments import settling_store as rows
 from farthing.payments.gateway import Outcome, Result
-from farthing.payments.model import Purpose, State
+from farthing.payments.model import BY_HAND, Purpose, State
 from farthing.payments.schedule import DunningPolicy, next_attempt
 
 NEVER_ARRIVED = "never_arrived"
@@ -164,13 +164,19 @@ def _transfers(payment: Mapping[str, Any], numbers: Mapping[int, str]) -> list[T
                 payment["amount"],
                 payment["paid_at"],
                 reference,
+                at_gateway=payment["gateway"] not in BY_HAND,
             )
         )
     ]
     if payment["fee"]:
-        transfers.append(
-            payment_fee(PaymentFee(payment["key"], payment["currency"], payment["fee"], payment["paid_at"]))
+        fee = PaymentFee(
+            payment["key"],
+            payment["currency"],
+            payment["fee"],
+            payment["paid_at"],
+            at_gateway=payment["gateway"] not in BY_HAND,
         )
+        transfers.append(payment_fee(fee))
     return transfers
 
 

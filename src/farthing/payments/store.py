@@ -8,6 +8,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
+from farthing.db.rowset import rowset
 
 _PAYMENTS = """
     SELECT p.payment_id, p.key, c.key AS customer, p.customer_id, p.gateway, m.key AS method, p.purpose, p.invoice_id,
@@ -91,11 +92,6 @@ def insert_payments(conn: BooksConnection, tenant_id: int, rows: Sequence[dict[s
 
     Answers with the ids and keys of those that were written.
     """
-    names = (
-        "key", "customer_id", "method_id", "gateway", "purpose", "invoice_id", "top_up", "currency", "amount",
-        "reference", "state", "cause", "provider_id", "next_attempt_at", "paid_at", "requested_at",
-    )  # fmt: skip
-    columns = {name: [row.get(name) for row in rows] for name in names}
     return conn.execute(
         """
         INSERT INTO payments (tenant_id, key, customer_id, payment_method_id, gateway, purpose, invoice_id, top_up,
@@ -104,17 +100,14 @@ def insert_payments(conn: BooksConnection, tenant_id: int, rows: Sequence[dict[s
         SELECT %(tenant_id)s, g.key, g.customer_id, g.method_id, g.gateway, g.purpose, g.invoice_id, g.top_up,
                g.currency, g.amount, g.reference, g.requested_at, g.state, g.requested_at, g.cause, g.provider_id,
                g.next_attempt_at, g.paid_at
-          FROM unnest(%(key)b::text[], %(customer_id)s::bigint[], %(method_id)s::bigint[], %(gateway)b::text[],
-                      %(purpose)b::text[], %(invoice_id)s::bigint[], %(top_up)s::text[], %(currency)b::text[],
-                      %(amount)s::numeric[], %(reference)b::text[], %(state)b::text[], %(cause)b::text[],
-                      %(provider_id)s::text[], %(next_attempt_at)s::timestamptz[], %(paid_at)s::timestamptz[],
-                      %(requested_at)s::timestamptz[])
-               AS g (key, customer_id, method_id, gateway, purpose, invoice_id, top_up, currency, amount, reference,
-                     state, cause, provider_id, next_attempt_at, paid_at, requested_at)
+          FROM json_to_recordset(%(rows)s::json)
+               AS g (key text, customer_id bigint, method_id bigint, gateway text, purpose text, invoice_id bigint,
+                     top_up text, currency text, amount numeric, reference text, state text, cause text,
+                     provider_id text, next_attempt_at timestamptz, paid_at timestamptz, requested_at timestamptz)
         ON CONFLICT DO NOTHING
         RETURNING payment_id, key
         """,
-        {"tenant_id": tenant_id, **columns},
+        {"tenant_id": tenant_id, "rows": rowset(rows)},
     ).fetchall()
 
 
@@ -209,7 +202,7 @@ def select_balances(conn: BooksConnection, tenant_id: int, numbers: Collection[s
     rows = conn.execute(
         """
         SELECT i.number, b.invoice_id, b.customer_id, c.key AS customer, b.currency, b.issued_at, b.due_at, b.payable,
-               b.paid, b.from_credit, b.credited, b.written_off, b.open, i.tax, i.total
+               b.paid, b.from_credit, b.credited, b.written_off, b.open
           FROM invoices i
           JOIN invoice_balances b ON b.tenant_id = i.tenant_id AND b.invoice_id = i.invoice_id
           JOIN customers c ON c.tenant_id = b.tenant_id AND c.customer_id = b.customer_id

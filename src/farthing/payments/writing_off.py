@@ -13,7 +13,7 @@ from farthing.kernel.rounding import Direction, divide_rounded
 from farthing.ledger.facts import WrittenOff
 from farthing.ledger.model import Transfer
 from farthing.ledger.recipes import written_off
-from farthing.payments.money_back.store import insert_write_offs
+from farthing.payments.money_back.store import insert_write_offs, select_taxed
 
 
 def tax_share(amount: Decimal, total: Decimal, tax: Decimal, currency: str) -> Decimal:
@@ -38,8 +38,9 @@ def write_off_open(
     if not invoices:
         return
     facts, written, told = [], [], []
+    left = select_taxed(conn, tenant_id, [one["invoice_id"] for one in invoices])
     for one in invoices:
-        tax = tax_share(one["open"], one["total"], one["tax"], one["currency"])
+        tax = tax_share(one["open"], *left[one["invoice_id"]], one["currency"])
         with exact():
             net = one["open"] - tax
         number = one["number"]

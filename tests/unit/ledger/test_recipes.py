@@ -6,11 +6,12 @@ from decimal import Decimal as D
 import pytest
 
 from farthing.kernel.errors import InvalidInput
-from farthing.ledger import recipes
+from farthing.ledger import clearing_recipes, recipes
 from farthing.ledger.chart import KIND_OF, OF_A_CUSTOMER, Code
 from farthing.ledger.checking import check_transfers
 from farthing.ledger.facts import (
     Chargeback,
+    ClearingOpened,
     CreditNoteIssued,
     GrantExpired,
     GrantFunded,
@@ -20,6 +21,7 @@ from farthing.ledger.facts import (
     OpeningBalance,
     PaymentFee,
     PaymentReceived,
+    PayoutArrived,
     RefundPaid,
     RevenueRecognised,
     TaxRemitted,
@@ -95,6 +97,52 @@ CASES = [
         "chargeback:c-1",
         {"receivable": "142.80", "payment_fees": "15.00"},
         {"cash": "157.80"},
+    ),
+    (
+        recipes.payment_received(
+            PaymentReceived("p-3", ACME, "USD", D("142.80"), AT, "INV-000001", at_gateway=True)
+        ),
+        "payment:p-3",
+        {"provider_clearing": "142.80"},
+        {"receivable": "142.80"},
+    ),
+    (
+        recipes.payment_fee(PaymentFee("p-3", "USD", D("4.44"), AT, at_gateway=True)),
+        "payment_fee:p-3",
+        {"payment_fees": "4.44"},
+        {"provider_clearing": "4.44"},
+    ),
+    (
+        recipes.refund_paid(RefundPaid("r-3", ACME, "USD", D("11.90"), AT, at_gateway=True)),
+        "refund:r-3",
+        {"receivable": "11.90"},
+        {"provider_clearing": "11.90"},
+    ),
+    (
+        recipes.charged_back(
+            Chargeback("c-3", "p-3", ACME, "USD", D("142.80"), D("15.00"), AT, at_gateway=True)
+        ),
+        "chargeback:c-3",
+        {"receivable": "142.80", "payment_fees": "15.00"},
+        {"provider_clearing": "157.80"},
+    ),
+    (
+        clearing_recipes.payout_arrived(PayoutArrived("fake:po-1", "USD", D("138.36"), AT)),
+        "payout:fake:po-1",
+        {"cash": "138.36"},
+        {"provider_clearing": "138.36"},
+    ),
+    (
+        clearing_recipes.payout_arrived(PayoutArrived("fake:po-2", "USD", D("-165.00"), AT)),
+        "payout:fake:po-2",
+        {"provider_clearing": "165.00"},
+        {"cash": "165.00"},
+    ),
+    (
+        clearing_recipes.clearing_opened(ClearingOpened("USD", D("138.36"), AT)),
+        "clearing_opened:USD",
+        {"provider_clearing": "138.36"},
+        {"cash": "138.36"},
     ),
     (
         recipes.tax_remitted(TaxRemitted("DE:2026-01", "USD", D("22.80"), AT)),
@@ -183,6 +231,7 @@ def test_corrections_point_to_what_they_correct() -> None:
         "invoice_void:INV-000001": "invoice:INV-000001",
         "credit_note:CN-000001": "invoice:INV-000001",
         "chargeback:c-1": "payment:p-1",
+        "chargeback:c-3": "payment:p-3",
     }
 
 

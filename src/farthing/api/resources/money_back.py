@@ -8,6 +8,7 @@ from pydantic import Field
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.payment_documents import (
+    AnswerDocument,
     DisputeDocument,
     DisputePage,
     EvidenceDocument,
@@ -30,6 +31,7 @@ from farthing.api.web import (
     found,
     found_page,
 )
+from farthing.payments.answering.service import answer_dispute, get_answer
 from farthing.payments.content import dispute_json, refund_json
 from farthing.payments.evidence import evidence_of, parse_decision
 from farthing.payments.model import DisputeState
@@ -143,6 +145,38 @@ def decide(key: PathText, write: JsonWrite) -> Response:
         return Answer(200, dispute_json(decided))
 
     return write.once(effect)
+
+
+@router.post(
+    "/disputes/{key}/answer",
+    status_code=201,
+    response_model=None,
+    responses={**creates(AnswerDocument, "The dispute has this answer already."), **WRITE_ONE},
+    openapi_extra=body("AnswerBody"),
+    summary="Answer a dispute",
+)
+def answer(key: PathText, write: JsonWrite) -> Response:
+    """Written from the evidence; the engine sends it to the gateway, once. Another one only after a refusal."""
+    services = write.services
+
+    def effect() -> Answer:
+        made, outcome = answer_dispute(
+            services.books, services.store, write.tenant_id, key, write.body, services.now()
+        )
+        return created(outcome, made)
+
+    return write.once(effect)
+
+
+@router.get(
+    "/disputes/{key}/answer",
+    response_model=None,
+    responses={200: {"model": AnswerDocument}, **READ_ONE},
+    summary="Get the answer to a dispute",
+)
+def get_answered(key: PathText, tenant_id: TenantId, services: House) -> Response:
+    """The last one, and what became of it."""
+    return found(get_answer(services.books, tenant_id, key))
 
 
 class EvidenceQuery(QueryDocument):

@@ -112,9 +112,11 @@ class _Reader:
 
     def __init__(self) -> None:
         self.statements: list[Statement] = []
-        self._path: list[str] = []
+        self._names: list[str] = []
+        self._path: list[str] = []  # of each element that is open, from whose draft it belongs to
         self._texts: list[str] = []
         self._statement = _Draft()
+        self._draft = self._statement  # whose text this is
         self._entry = _Draft()
         self._transaction = _Draft()
         self._transactions: list[_Draft] = []
@@ -125,23 +127,27 @@ class _Reader:
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """An element begins."""
         space, _, local = name.rpartition(_SEPARATOR)
-        if not self._path:
+        if not self._names:
             _check_version(space, local)
-        self._path.append(local)
-        if len(self._path) > DEPTH_MAX:
+        self._names.append(local)
+        depth = len(self._names)
+        if depth > DEPTH_MAX:
             raise _invalid(f"elements lie more than {DEPTH_MAX} deep")
         self._texts.clear()
-        depth = len(self._path)
+        path = f"{self._path[-1]}/{local}" if self._path and self._path[-1] else local
         if local == "Stmt" and depth == 3:
             self._statement, self._entries, self._at_statement = _Draft(), [], depth
             self._seen = Counter()
+            self._draft, path = self._statement, ""
         elif local == "Ntry" and depth == self._at_statement + 1:
             self._entry, self._transactions, self._at_entry = _Draft(), [], depth
+            self._draft, path = self._entry, ""
         elif local == "TxDtls" and self._at_entry:
             self._transaction, self._at_transaction = _Draft(), depth
-        if "Ccy" in attributes:
-            draft, first = self._place()
-            draft.currency["/".join(self._path[first:])] = attributes["Ccy"]
+            self._draft, path = self._transaction, ""
+        self._path.append(path)
+        if attributes and "Ccy" in attributes:
+            self._draft.currency[path] = attributes["Ccy"]
 
     def text(self, text: str) -> None:
         """Characters; expat hands on those of one element together."""
@@ -151,31 +157,23 @@ class _Reader:
         """An element ends; what it says is kept where it belongs."""
         text = "".join(self._texts).strip()
         self._texts.clear()
+        path = self._path.pop()
         if text:
-            draft, first = self._place()
-            draft.texts.setdefault("/".join(self._path[first:]), []).append(_clean(text))
-        depth = len(self._path)
-        local = self._path.pop()
+            self._draft.texts.setdefault(path, []).append(_clean(text))
+        depth = len(self._names)
+        local = self._names.pop()
         if local == "TxDtls" and depth == self._at_transaction:
             self._transactions.append(self._transaction)
-            self._at_transaction = 0
+            self._at_transaction, self._draft = 0, self._entry
         elif local == "Ntry" and depth == self._at_entry:
             self._entries += self._read_entry()
-            self._at_entry = 0
+            self._at_entry, self._draft = 0, self._statement
             if len(self._entries) > ENTRIES_MAX:
                 raise LimitExceeded("statement_too_large", f"there are more than {ENTRIES_MAX} entries")
         elif local == "Stmt" and depth == self._at_statement:
             self._at_statement = 0
             reference = self._statement.first("Id") or "-"
             self.statements.append(Statement(self._account(), reference, tuple(self._entries)))
-
-    def _place(self) -> tuple[_Draft, int]:
-        """Whose text this is, and where its path begins."""
-        if self._at_transaction:
-            return self._transaction, self._at_transaction
-        if self._at_entry:
-            return self._entry, self._at_entry
-        return self._statement, self._at_statement
 
     def _account(self) -> str:
         account = self._statement.first("Acct/Id/IBAN", "Acct/Id/Othr/Id")

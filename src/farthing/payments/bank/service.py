@@ -34,6 +34,7 @@ from farthing.payments.collecting import store as collecting_rows
 from farthing.payments.disputing import Taken, open_disputes
 from farthing.payments.gateway import Outcome, Result
 from farthing.payments.model import BANK, SEPA, DisputeKind, Payment, Purpose, State
+from farthing.payments.paying_out.service import arrive
 from farthing.payments.schedule import DunningPolicy, policy_of
 from farthing.payments.service import get_payment
 from farthing.payments.settling import Told, book, receive, settle
@@ -49,11 +50,15 @@ DEBITS_MAX = 10_000
 
 @dataclass(slots=True)
 class Imported:
-    """What an import did. known: entries that were imported before, and did nothing now."""
+    """What an import did. known: entries that were imported before, and did nothing now.
+
+    payouts: how many of those that matched nothing, or left the account, are payouts of gateways.
+    """
 
     statements: int = 0
     entries: int = 0
     known: int = 0
+    payouts: int = 0
     effects: Counter[str] = field(default_factory=Counter)
 
 
@@ -72,6 +77,7 @@ def import_statement(books: Books, tenant_id: int, content: bytes, now: datetime
         transfers: list[Transfer] = []
         for statement in statements:
             _take(conn, tenant_id, statement, policy, now, done, transfers)
+        done.payouts = arrive(conn, tenant_id, now, transfers)
         book(conn, tenant_id, transfers, now)
     return done
 

@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
+from farthing.db.rowset import rowset
 from farthing.payments.bank.creditor import Creditor
 
 # ---- Statements
@@ -42,24 +43,16 @@ def insert_entries(
     conn: BooksConnection, tenant_id: int, statement_id: int, rows: Sequence[dict[str, Any]]
 ) -> None:
     """Keep entries of a statement, with what each of them did."""
-    names = (
-        "account", "identity", "amount", "currency", "booked_at", "payer", "remittance", "end_to_end", "returned",
-        "effect", "payment_id",
-    )  # fmt: skip
     conn.execute(
         """
         INSERT INTO bank_entries (tenant_id, statement_id, account, identity, amount, currency, booked_at, payer,
                                   remittance, end_to_end, returned, effect, payment_id)
         SELECT %(tenant_id)s, %(statement_id)s, g.*
-          FROM unnest(%(account)b::text[], %(identity)b::text[], %(amount)s::numeric[], %(currency)b::text[],
-                      %(booked_at)s::timestamptz[], %(payer)b::text[], %(remittance)b::text[], %(end_to_end)b::text[],
-                      %(returned)s::text[], %(effect)b::text[], %(payment_id)s::bigint[]) AS g
+          FROM json_to_recordset(%(rows)s::json)
+               AS g (account text, identity text, amount numeric, currency text, booked_at timestamptz, payer text,
+                     remittance text, end_to_end text, returned text, effect text, payment_id bigint)
         """,
-        {
-            "tenant_id": tenant_id,
-            "statement_id": statement_id,
-            **{name: [row[name] for row in rows] for name in names},
-        },
+        {"tenant_id": tenant_id, "statement_id": statement_id, "rows": rowset(rows)},
     )
 
 
@@ -107,6 +100,7 @@ _UNMATCHED = """
       FROM bank_entries e
      WHERE e.tenant_id = %(tenant_id)s AND e.effect = 'unmatched'
        AND NOT EXISTS (SELECT FROM payments p WHERE p.tenant_id = e.tenant_id AND p.key = 'fix:' || e.entry_id)
+       AND NOT EXISTS (SELECT FROM payouts o WHERE o.tenant_id = e.tenant_id AND o.bank_entry_id = e.entry_id)
 """
 
 

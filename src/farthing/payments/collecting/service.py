@@ -1,4 +1,4 @@
-"""The use cases of collecting: charge what is due, find out what became of calls, send refunds, dun.
+"""The use cases of collecting: charge what is due, find out what became of calls, send refunds and answers, dun.
 
     collect(books, tenant_id, gateways, now)
 
@@ -20,6 +20,7 @@ from farthing.kernel.quantity import plain
 from farthing.ledger.model import Transfer
 from farthing.payments import settling_store
 from farthing.payments import store as payment_rows
+from farthing.payments.answering.service import send_answers
 from farthing.payments.collecting import store as rows
 from farthing.payments.gateway import Charge, Gateway, Outcome, OutcomeUnknown, RefundOrder, Refused, Result
 from farthing.payments.refunding import RefundTold, settle_refunds
@@ -59,6 +60,7 @@ class Collected:
     resumed: int = 0
     written_off: int = 0
     credited: int = 0
+    answered: int = 0
 
 
 def collect(
@@ -85,6 +87,7 @@ def collect(
             house.request(done)
             house.send(call, done)
             house.refund(call, done)
+        done.answered = send_answers(books, tenant_id, gateways, now, patience_seconds)
     _dun(books, tenant_id, policy, now, done)
     return done
 
@@ -191,7 +194,7 @@ class _House:
             with self.books.transaction(self.tenant_id) as conn:
                 settling_store.lock_settling(conn, self.tenant_id)
                 transfers: list[Transfer] = []
-                done.refunds += settle_refunds(conn, self.tenant_id, told, self.now, transfers)
+                done.refunds += len(settle_refunds(conn, self.tenant_id, told, self.now, transfers))
                 book(conn, self.tenant_id, transfers, self.now)
             if len(claimed) < PER_ROUND_MAX:
                 return

@@ -277,7 +277,7 @@ def select_to_write_off(
     """Invoices with something open that was due before then, and no payment of which is under way."""
     return conn.execute(
         """
-        SELECT i.number, b.invoice_id, b.customer_id, b.currency, b.open, i.total, i.tax
+        SELECT i.number, b.invoice_id, b.customer_id, b.currency, b.open
           FROM invoice_balances b JOIN invoices i ON i.tenant_id = b.tenant_id AND i.invoice_id = b.invoice_id
          WHERE b.tenant_id = %(tenant_id)s AND b.open > 0 AND b.due_at <= %(due_before)s
            AND NOT EXISTS (SELECT FROM write_offs w WHERE w.tenant_id = b.tenant_id AND w.invoice_id = b.invoice_id)

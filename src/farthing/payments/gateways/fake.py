@@ -12,8 +12,8 @@ Payment methods that always behave in one way: `tok_ok`, `tok_declined` (no fund
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -28,12 +28,16 @@ from farthing.kernel.rounding import round_money
 from farthing.payments.gateway import (
     Charge,
     EventKind,
+    EvidenceOrder,
     Movement,
     MovementKind,
     Outcome,
     OutcomeUnknown,
+    PayoutState,
     ProviderEvent,
+    ProviderPayout,
     RefundOrder,
+    Refused,
     Result,
     StoredMethod,
 )
@@ -41,6 +45,9 @@ from farthing.payments.signature import sign, verify
 
 SIGNATURE_HEADER = "fake-signature"
 FEE_RATE = Decimal("0.029")
+EVIDENCE_WANTED = ("customer_name", "uncategorized_text")
+"""What an answer to a dispute must tell."""
+EVIDENCE_CHARACTERS_MAX = 20_000
 METHODS = {
     "tok_ok": "Good card 4242",
     "tok_declined": "Empty card 9995",
@@ -91,6 +98,10 @@ class FakeGateway:
     mischief: Mischief = field(default_factory=Mischief)
     name: str = "fake"
     moves: list[Movement] = field(default_factory=list)
+    evidence: dict[str, EvidenceOrder] = field(default_factory=dict)
+    _payouts: dict[str, ProviderPayout] = field(default_factory=dict)
+    _paid_out: dict[tuple[MovementKind, str], str] = field(default_factory=dict)
+    _disputes: set[str] = field(default_factory=set)
     _payments: dict[str, _Known] = field(default_factory=dict)
     _refunds: dict[str, Outcome] = field(default_factory=dict)
     _events: list[dict[str, Any]] = field(default_factory=list)
@@ -180,7 +191,71 @@ class FakeGateway:
             moves = list(self.moves)
         return (move for move in moves if start <= move.at < end)
 
+    def payouts(self, start: datetime, end: datetime) -> Iterator[ProviderPayout]:
+        """Those that `pay_out` made in [start, end)."""
+        with self._lock:
+            made = list(self._payouts.values())
+        return (payout for payout in made if start <= payout.made_at < end)
+
+    def paid_out(self, payout: str) -> Iterator[Movement]:
+        """What a payout sums."""
+        with self._lock:
+            return iter([move for move in self.moves if self._paid_out.get(_named(move)) == payout])
+
+    def submit_evidence(self, order: EvidenceOrder) -> Outcome:
+        """Once for each evidence key; looked at, and refused where it tells nothing or the dispute has an answer."""
+        self._arrive("submit_evidence", order.evidence_key)
+        with self._lock:
+            if order.dispute not in self._disputes:
+                raise Refused("resource_missing")
+            if not all(order.content.get(name) for name in EVIDENCE_WANTED):
+                raise Refused("evidence_incomplete")
+            if max(map(len, order.content.values())) > EVIDENCE_CHARACTERS_MAX:
+                raise Refused("evidence_too_long")
+            standing = self.evidence.setdefault(order.dispute, order)
+            if standing != order:
+                raise Refused("evidence_already_submitted")
+        self._answer("submit_evidence", order.evidence_key)
+        return Outcome(Result.SUCCEEDED, order.dispute, at=self.clock())
+
+    def evidence_status(self, order: EvidenceOrder) -> Outcome:
+        """Whether this answer is there; also this call may be lost."""
+        self._arrive("evidence_status", order.evidence_key)
+        with self._lock:
+            there = self.evidence.get(order.dispute) == order
+        return Outcome(Result.SUCCEEDED if there else Result.NOT_FOUND, order.dispute)
+
     # ---- What the world outside does
+
+    def pay_out(self, currency: str, arrives_on: date) -> ProviderPayout:
+        """Transfer all that is held in a currency to the seller's bank."""
+        with self._lock:
+            some = [
+                move
+                for move in self.moves
+                if move.currency == currency and _named(move) not in self._paid_out
+            ]
+            with exact():
+                amount = sum((move.signed for move in some), ZERO)
+            name = f"fake_po_{_digest(f'{currency}/{len(self._payouts)}')}"
+            payout = ProviderPayout(
+                name,
+                amount,
+                currency,
+                PayoutState.IN_TRANSIT,
+                self.clock(),
+                arrives_on,
+                f"FAKE {name[-8:].upper()}",
+            )
+            self._payouts[name] = payout
+            self._paid_out |= dict.fromkeys(map(_named, some), name)
+        return payout
+
+    def fail_payout(self, name: str) -> None:
+        """The seller's bank did not take it: the money is held again."""
+        with self._lock:
+            payout = self._payouts[name] = replace(self._payouts[name], state=PayoutState.FAILED)
+            self._move(MovementKind.PAYOUT_RETURNED, f"{name}_failed", name, payout.amount, payout.currency)
 
     def settle_processing(self) -> None:
         """What was on its way arrives, or fails after all."""
@@ -200,6 +275,8 @@ class FakeGateway:
             self._move(
                 MovementKind.DISPUTE, name, known.provider_id, taken.amount or known.amount, known.currency
             )
+            self._move(MovementKind.DISPUTE_FEE, f"{name}_fee", name, taken.fee, known.currency)
+            self._disputes.add(name)
             self._tell(EventKind.DISPUTED, known.provider_id, taken, known.currency, object_id=name)
         return name
 
@@ -314,6 +391,10 @@ class FakeGateway:
             return False
         digest = blake2b(f"{self.seed}/{what}/{key}/{number}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") % 1000 < rate
+
+
+def _named(move: Movement) -> tuple[MovementKind, str]:
+    return move.kind, move.movement_id
 
 
 def _digest(text: str) -> str:

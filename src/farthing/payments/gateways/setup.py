@@ -17,7 +17,7 @@ from pathlib import Path
 
 from farthing.customers.catalog_file import read_catalog_file
 from farthing.db import Books
-from farthing.db.tenants import list_tenants
+from farthing.db.tenants import tenant_ids, tenant_key
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.reading import Faults, Fields, parse_count, parse_text
 from farthing.payments.bank.creditor import Creditor, parse_creditor
@@ -49,12 +49,14 @@ class GatewaysInUse:
         """By tenant id."""
         if not self.file.gateways:
             return {}
-        ids = {tenant.key: tenant.tenant_id for tenant in list_tenants(self.books)}
+        ids = tenant_ids(self.books, self.file.gateways)
         return {ids[key]: own for key, own in self.file.gateways.items() if key in ids}
 
     def of(self, tenant_id: int) -> Mapping[str, Gateway]:
         """Those of one tenant."""
-        return self.all().get(tenant_id, {})
+        if not self.file.gateways:
+            return {}
+        return self.file.gateways.get(tenant_key(self.books, tenant_id) or "", {})
 
 
 def open_gateways(path: Path | None, clock: Clock) -> GatewaysFile:

@@ -7,35 +7,33 @@ named `cus_.../pm_...`, because Stripe charges a method only with the customer i
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 import stripe
 
 from farthing.kernel.errors import InvalidInput, Unauthorized
-from farthing.kernel.money import MINOR_UNITS
-from farthing.kernel.quantity import ZERO, exact
+from farthing.kernel.quantity import ZERO
 from farthing.payments.gateway import (
     Charge,
     EventKind,
+    EvidenceOrder,
     Movement,
-    MovementKind,
     Outcome,
     OutcomeUnknown,
     ProviderEvent,
+    ProviderPayout,
     RefundOrder,
     Refused,
     Result,
     StoredMethod,
 )
+from farthing.payments.gateways.stripe_balance import from_stripe, movements_of, payout_of, to_stripe
 from farthing.payments.signature import verify
 
 SIGNATURE_HEADER = "stripe-signature"
 TIMEOUT_SECONDS = 40
 """Longer than Stripe takes, and well within the patience of collecting."""
-TWO_DIGITS = frozenset({"ISK", "UGX"})
-"""Currencies without minor units that Stripe counts in hundredths all the same."""
 WITH_FEE = ["latest_charge.balance_transaction"]
 
 _EVENTS = {
@@ -158,22 +156,40 @@ class StripeGateway:
         created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
         params: Any = {"created": created, "limit": 100, "expand": ["data.source"]}
         for one in _called(lambda: self._client.v1.balance_transactions.list(params)).auto_paging_iter():
-            yield from _movements(one)
+            yield from movements_of(one)
 
+    def payouts(self, start: datetime, end: datetime) -> Iterator[ProviderPayout]:
+        """Stripe's payouts; of one that somebody made by hand it cannot tell what it sums."""
+        created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
+        params: Any = {"created": created, "limit": 100}
+        for one in _called(lambda: self._client.v1.payouts.list(params)).auto_paging_iter():
+            yield payout_of(one)
 
-def to_stripe(amount: Decimal, currency: str) -> int:
-    """In the unit that Stripe counts in: cents, or yen."""
-    with exact():
-        return int(amount.scaleb(_digits(currency)))
+    def paid_out(self, payout: str) -> Iterator[Movement]:
+        """The balance transactions of a payout, but itself."""
+        params: Any = {"payout": payout, "limit": 100, "expand": ["data.source"]}
+        for one in _called(lambda: self._client.v1.balance_transactions.list(params)).auto_paging_iter():
+            yield from movements_of(one)
 
+    def submit_evidence(self, order: EvidenceOrder) -> Outcome:
+        """Tell Stripe and have it pass on to the payer's bank: Stripe takes one answer for a dispute."""
+        dispute = order.dispute
+        params: Any = {
+            "evidence": dict(order.content),
+            "metadata": {"farthing_evidence": order.evidence_key},
+            "submit": True,
+        }
+        key: Any = {"idempotency_key": f"evidence/{order.evidence_key}"}
+        _called(lambda: self._client.v1.disputes.update(dispute, params, key))
+        return Outcome(Result.SUCCEEDED, dispute)
 
-def from_stripe(count: int, currency: str) -> Decimal:
-    """The amount that Stripe's count stands for."""
-    return Decimal(count).scaleb(-_digits(currency)) + Decimal(0).scaleb(-MINOR_UNITS[currency])
-
-
-def _digits(currency: str) -> int:
-    return 2 if currency in TWO_DIGITS else MINOR_UNITS[currency]
+    def evidence_status(self, order: EvidenceOrder) -> Outcome:
+        """By our name, which stands in the dispute's metadata from the same call on."""
+        name = order.dispute
+        dispute = _called(lambda: self._client.v1.disputes.retrieve(name))
+        metadata = dispute.metadata.to_dict() if dispute.metadata else {}
+        there = metadata.get("farthing_evidence") == order.evidence_key
+        return Outcome(Result.SUCCEEDED if there else Result.NOT_FOUND, name)
 
 
 def _named(method: str) -> tuple[str, str]:
@@ -288,24 +304,3 @@ def _dispute(event_id: str, kind: str, about: Mapping[str, Any], at: datetime) -
         about["id"],
         None if due is None else datetime.fromtimestamp(int(due), UTC),
     )
-
-
-def _movements(one: Any) -> Iterator[Movement]:
-    source = one.source
-    currency = str(one.currency).upper()
-    at = datetime.fromtimestamp(one.created, UTC)
-    subject = getattr(source, "payment_intent", None) or getattr(source, "id", source) or one.id
-    if one.type in ("charge", "payment"):
-        amount = from_stripe(abs(one.amount), currency)
-        yield Movement(one.id, MovementKind.PAYMENT, str(subject), amount, currency, at)
-        if one.fee:
-            fee = from_stripe(one.fee, currency)
-            yield Movement(f"{one.id}/fee", MovementKind.FEE, str(subject), fee, currency, at)
-    elif one.type in ("refund", "payment_refund"):
-        amount = from_stripe(abs(one.amount), currency)
-        yield Movement(
-            str(getattr(source, "id", source)), MovementKind.REFUND, str(subject), amount, currency, at
-        )
-    elif getattr(source, "object", None) == "dispute" and one.amount < 0:
-        amount = from_stripe(abs(one.amount), currency)
-        yield Movement(str(source.id), MovementKind.DISPUTE, str(subject), amount, currency, at)

@@ -12,7 +12,7 @@ from farthing.payments import settling_store
 from farthing.payments.content import check_minor_units, dispute_of, parse_refund, refund_of
 from farthing.payments.disputing import close_dispute
 from farthing.payments.gateway import Outcome, Result
-from farthing.payments.model import BANK, MANUAL, SEPA, Dispute, DisputeState, Purpose, Refund
+from farthing.payments.model import BY_HAND, Dispute, DisputeState, Purpose, Refund
 from farthing.payments.money_back import store as rows
 from farthing.payments.refunding import RefundTold, reserve_refund, settle_refunds
 from farthing.payments.service import no_payment
@@ -21,8 +21,6 @@ from farthing.payments.store import hold_payment
 
 LIST_LIMIT_MAX = 10_001
 """The longest page, and the one item that tells whether another page follows."""
-BY_HAND = (MANUAL, BANK, SEPA)
-"""Gateways whose money is given back by hand: a refund of theirs is done when it is written down."""
 
 # ---- Refunds
 

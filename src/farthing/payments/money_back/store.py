@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, tuple_row
 
 from farthing.db.pool import BooksConnection
 
@@ -72,7 +72,7 @@ def move_refunds(
                AND NOT (r.state = g.state AND r.provider_id IS NOT DISTINCT FROM g.provider_id)
             RETURNING r.refund_id, r.key, r.payment_id, r.amount, r.state, r.failure
         )
-        SELECT m.*, p.customer_id, p.currency, p.purpose, p.key AS payment
+        SELECT m.*, p.customer_id, p.currency, p.purpose, p.gateway, p.key AS payment
           FROM moved m JOIN payments p ON p.tenant_id = %(tenant_id)s AND p.payment_id = m.payment_id
          ORDER BY m.refund_id
         """,
@@ -109,7 +109,7 @@ def insert_disputes(
             ON CONFLICT (tenant_id, key) DO NOTHING
             RETURNING key, payment_id, kind, reason, amount, fee, opened_at, state
         )
-        SELECT o.*, p.customer_id, p.currency, p.key AS payment
+        SELECT o.*, p.customer_id, p.currency, p.gateway, p.key AS payment
           FROM opened o JOIN payments p ON p.tenant_id = %(tenant_id)s AND p.payment_id = o.payment_id
          ORDER BY o.key
         """,
@@ -183,6 +183,24 @@ def select_room(
 
 
 # ---- Write-offs
+
+
+def select_taxed(
+    conn: BooksConnection, tenant_id: int, invoice_ids: Collection[int]
+) -> dict[int, tuple[Decimal, Decimal]]:
+    """(total, tax) of these invoices, less what credit notes gave back of each."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT i.invoice_id, i.total - coalesce(n.total, 0), i.tax - coalesce(n.tax, 0)
+          FROM invoices i
+          LEFT JOIN (SELECT invoice_id, sum(total) AS total, sum(tax) AS tax FROM credit_notes
+                      WHERE tenant_id = %(tenant_id)s AND invoice_id = ANY(%(ids)s) GROUP BY invoice_id) n
+                 ON n.invoice_id = i.invoice_id
+         WHERE i.tenant_id = %(tenant_id)s AND i.invoice_id = ANY(%(ids)s)
+        """,
+        {"tenant_id": tenant_id, "ids": list(invoice_ids)},
+    )
+    return {invoice_id: (total, tax) for invoice_id, total, tax in rows}
 
 
 def insert_write_offs(

@@ -35,6 +35,11 @@ def select_moved(
           FROM disputes d JOIN payments p ON p.tenant_id = d.tenant_id AND p.payment_id = d.payment_id
          WHERE d.tenant_id = %(tenant_id)s AND p.gateway = %(gateway)s
            AND d.opened_at >= %(start)s AND d.opened_at < %(end)s
+        UNION ALL
+        SELECT 'dispute_fee', substr(d.key, length(p.gateway) + 2), d.key, d.fee, p.currency
+          FROM disputes d JOIN payments p ON p.tenant_id = d.tenant_id AND p.payment_id = d.payment_id
+         WHERE d.tenant_id = %(tenant_id)s AND p.gateway = %(gateway)s AND d.fee > 0
+           AND d.opened_at >= %(start)s AND d.opened_at < %(end)s
          ORDER BY 1, 2
         """,
         {"tenant_id": tenant_id, "gateway": gateway, "start": start, "end": end},

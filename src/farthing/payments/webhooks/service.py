@@ -168,16 +168,19 @@ class _Taking:
     def _refunds(self, events: Sequence[ProviderEvent]) -> dict[str, str]:
         names = {event.object_id for event in events if event.object_id}
         known = rows.select_refund_ids(self._conn, self._tenant_id, self._gateway, names)
-        effects = {}
+        effects = {event.event_id: UNMATCHED for event in events}
+        told: list[RefundTold] = []
+        first: dict[int, str] = {}
         for event in events:
             refund_id = known.get(event.object_id or "")
             if refund_id is None:
-                effects[event.event_id] = UNMATCHED
                 continue
             result = Result.SUCCEEDED if event.kind is EventKind.REFUNDED else Result.DECLINED
-            told = RefundTold(refund_id, Outcome(result, event.object_id, code=event.code))
-            moved = settle_refunds(self._conn, self._tenant_id, [told], self._now, self.transfers)
-            effects[event.event_id] = APPLIED if moved else NOTHING_NEW
+            told.append(RefundTold(refund_id, Outcome(result, event.object_id, code=event.code)))
+            first.setdefault(refund_id, event.event_id)
+            effects[event.event_id] = NOTHING_NEW
+        for refund_id in settle_refunds(self._conn, self._tenant_id, told, self._now, self.transfers):
+            effects[first[refund_id]] = APPLIED
         return effects
 
     def _disputes(
