@@ -40,6 +40,8 @@ RETENTION_SECONDS = 3600
 """How often it is looked for events that are older than they are kept."""
 CHARGE_EVERY_SECONDS = 3.0
 """How often the engine looks whether accrued spend is to be charged."""
+BILL_EVERY_SECONDS = 300
+"""How often the engine looks for invoices whose grace is over."""
 ENGINE_CONNECTIONS = 24
 """Connections that the engine opens at most: sealing has one or two, and so has each duty."""
 CORRECT_EVERY_SECONDS = 300
@@ -410,6 +412,7 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
     from farthing.invoicing.correcting import keep_corrected
+    from farthing.invoicing.drafts.service import bill_by_itself
     from farthing.keeping.service import remove_expired
     from farthing.payments.collecting.service import collect
     from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
@@ -425,6 +428,11 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     return [
         Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
         Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
+        Duty(
+            "billing",
+            BILL_EVERY_SECONDS,
+            lambda tenant, now: bill_by_itself(books, store, tenant, now),
+        ),
         Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
         Duty("retention", RETENTION_SECONDS, lambda tenant, now: remove_expired(books, store, tenant, now)),
         Duty("authorisations that expire", 1, lambda tenant, now: expire_holds(books, tenant, now)),

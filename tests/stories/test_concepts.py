@@ -17,6 +17,7 @@ PAGES = {
     "corrections": {"yaml": "catalog.yaml", "json": "events.ndjson"},
     "events": {"yaml": "catalog.yaml", "json": "events.ndjson"},
     "pay-as-you-go": {"yaml": "catalog.yaml", "json": "events.ndjson"},
+    "invoice-life": {"yaml": "catalog.yaml", "json": "events.ndjson"},
     "payments": {"yaml": "catalog.yaml", "xml": "statement.xml"},
     "wallets": {"yaml": "catalog.yaml", "json": "events.ndjson"},
 }

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from farthing.catalog.collection import CHARGE_WITHIN_DAYS_MAX, CollectionMode
 from farthing.catalog.model import Aggregation, Operator, Outcome, Proration, RoundingScope, Timing
+from farthing.customers.terms.billing import GRACE_HOURS_MAX
 from farthing.kernel.period import Interval
 from farthing.kernel.rounding import Rounding
 from farthing.rating.models import MODELS
@@ -239,6 +240,26 @@ class CollectionBody(Body):
     most: Exact | None = Field(None, description="A computed threshold is never above it.")
     charge_within_days: int | None = Field(
         None, ge=1, le=CHARGE_WITHIN_DAYS_MAX, description="How long accrued spend waits at most."
+    )
+
+
+class BillingTermsBody(Body):
+    """How invoices come about."""
+
+    smallest_invoice: dict[str, Exact] | None = Field(
+        None,
+        description="By currency: what a bill below it comes to is carried forward to the next one. 0: nothing is.",
+        examples=[{"USD": "5.00"}],
+    )
+    grace_hours: int | None = Field(
+        None,
+        ge=0,
+        le=GRACE_HOURS_MAX,
+        description="How long the bill of a period stands as a draft, so that late events land in it.",
+    )
+    collective: bool | None = Field(
+        None,
+        description="Whether what several subscriptions come to on the same day is asked for by one invoice.",
     )
 
 

@@ -1,5 +1,6 @@
 """The shapes of invoices and of what is around them, for the OpenAPI description (see `documents.py`)."""
 
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -145,6 +146,7 @@ class LineDocument(BaseModel):
         None, description="Whether the line is what a price adds to all its usage: a minimum, a discount."
     )
     adjustment: AdjustmentDocument | None = None
+    subscription: Subject | None = Field(None, description="Whose it is, where that is not the invoice's.")
     taxes: list[LineTaxDocument] | None = Field(
         None, description="Absent where no table of rates was loaded."
     )
@@ -202,11 +204,54 @@ class ListedInvoice(InvoiceSummary):
     due_at: Instant
 
 
-class InvoicePage(BaseModel):
-    """A page of invoices, in order of number."""
+class InvoiceState(StrEnum):
+    """Where an invoice stands: not issued yet, issued and holding, void, or open beyond the day it was due."""
 
-    items: list[ListedInvoice]
+    DRAFT = "draft"
+    ISSUED = "issued"
+    VOID = "void"
+    OVERDUE = "overdue"
+
+
+class DraftDocument(BaseModel):
+    """A bill that is due and whose grace is not over, as usage is now."""
+
+    number: None
+    draft: str = Field(description="What tells it from other drafts.")
+    customer: Subject
+    subscription: Subject
+    status: Literal["draft"]
+    currency: str
+    period: PeriodDocument
+    subtotal: Exact
+    tax: Exact
+    total_exact: Exact
+    total: Exact
+    reason: Literal["start", "period", "change", "settlement"]
+    issue_at: Instant = Field(description="When it is issued.")
+
+
+class InvoicePage(BaseModel):
+    """A page of invoices, in order of number; of drafts, in the order in which they became due."""
+
+    items: list[ListedInvoice | DraftDocument]
     next_cursor: str | None
+
+
+class IssueBody(Body):
+    """Whose drafts are issued now: those of a customer, or of a subscription."""
+
+    customer: Subject | None = None
+    subscription: Subject | None = None
+
+
+class IssuedDocument(BaseModel):
+    """What was issued, and what was passed over and why."""
+
+    issued_count: Count
+    issued: list[str]
+    skipped_count: Count
+    skipped: list[SkippedBill]
 
 
 class CountedEvent(BaseModel):

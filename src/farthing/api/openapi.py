@@ -28,6 +28,7 @@ from farthing.api.credit_note_documents import CreditNoteBody, InvoiceVoidBody
 from farthing.api.documents import (
     AliasBody,
     ApiKeyBody,
+    BillingTermsBody,
     CollectionBody,
     CustomerBody,
     CustomerPatch,
@@ -41,7 +42,7 @@ from farthing.api.event_documents import CorrectionBody
 from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
 from farthing.api.finance_documents import ClosingBody, RecognitionBody
 from farthing.api.front import OPEN_PATHS, SIGNED_PATHS
-from farthing.api.invoice_documents import BillingRunBody, SellerBody
+from farthing.api.invoice_documents import BillingRunBody, IssueBody, SellerBody
 from farthing.api.payment_documents import (
     AnswerBody,
     DisputeBody,
@@ -85,6 +86,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     MeterBody,
     PlanBody,
     CollectionBody,
+    BillingTermsBody,
     CustomerBody,
     CustomerPatch,
     AliasBody,
@@ -97,6 +99,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     RedemptionBody,
     CommitmentBody,
     BillingRunBody,
+    IssueBody,
     EstimateBody,
     SellerBody,
     CreditNoteBody,

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from farthing.api.documents import (
+    BillingTermsBody,
     Body,
     Count,
     Exact,
@@ -18,6 +19,17 @@ from farthing.catalog.coupon import Duration
 from farthing.customers.terms.model import CommitmentKind
 from farthing.invoicing.model import LineKind
 from farthing.kernel.period import Interval
+
+# ---- Billing terms
+
+
+class BillingTermsDocument(BaseModel):
+    """How invoices come about, for the tenant (no customer) or for a customer."""
+
+    customer: Subject | None
+    own: BillingTermsBody | None = Field(description="What the customer says itself, if anything.")
+    billing_terms: BillingTermsBody = Field(description="What holds.")
+
 
 # ---- Coupons
 
@@ -132,9 +144,10 @@ class UpcomingInvoice(InvoiceDocument):
     """An invoice as it would be issued."""
 
     number: None  # type: ignore[assignment]
-    status: Literal["due", "open"]  # type: ignore[assignment]
+    status: Literal["due", "draft", "open"]  # type: ignore[assignment]
     issued_at: None  # type: ignore[assignment]
     due_at: None  # type: ignore[assignment]
+    issue_at: Instant | None = Field(None, description="Of a draft: when its grace is over.")
 
 
 class UpcomingInvoices(BaseModel):

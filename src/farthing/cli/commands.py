@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "credit-notes": "Credit notes: list, show, pdf, events. `invoices credit` issues them.",
     "accrued": "What has accrued in open periods, and when it is charged.",
     "collection": "When subscriptions are charged: show, set, unset.",
+    "billing-terms": "The smallest invoice and the grace, for all or one customer: show, set, unset.",
     "payments": "Payments: list, show, record, refund, collect, balance, credits, reconcile; methods.",
     "payouts": "Payouts of gateways to the bank: list, show, sync, arrived.",
     "disputes": "Disputes: list, evidence, answer, answered.",

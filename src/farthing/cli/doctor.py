@@ -30,7 +30,14 @@ from farthing.events.checks import (
 from farthing.events.index_checks import check_index, check_segments_hold
 from farthing.events.sealer import repair_index
 from farthing.events.service import account
-from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums, check_terms
+from farthing.invoicing.checks import (
+    check_booked,
+    check_carried,
+    check_documents,
+    check_numbers,
+    check_sums,
+    check_terms,
+)
 from farthing.invoicing.credit_notes.checks import check_credited
 from farthing.invoicing.interim_checks import check_interims
 from farthing.invoicing.service import book_past_invoices
@@ -140,6 +147,7 @@ def _tenant_checks(house: App, tenant_id: int, key: str, data_dir: Path) -> Iter
     yield _Check("lines sum to totals", key, lambda _: check_sums(books, tenant_id))
     yield _Check("no invoice number is missing", key, lambda _: check_numbers(books, tenant_id))
     yield _Check("coupons and commitments are kept to", key, lambda _: check_terms(books, tenant_id))
+    yield _Check("what is carried forward is booked", key, lambda _: check_carried(books, tenant_id))
     yield _Check("interim invoices are taken off once", key, lambda _: check_interims(books, tenant_id))
     yield _Check("documents say what was issued", key, lambda told: check_documents(books, tenant_id, told))
     yield _Check("every transfer balances", key, lambda _: check_transfers_balance(books, tenant_id))

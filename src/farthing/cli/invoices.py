@@ -9,6 +9,7 @@ import typer
 from farthing.cli.bill import INVOICE_COLUMNS, invoice_row
 from farthing.cli.commands import new_app
 from farthing.cli.correcting import CORRECT_EXAMPLE, POLICY_EXAMPLE, correct, correction_policy
+from farthing.cli.drafts import ISSUE_EXAMPLE, State, issue, print_drafts
 from farthing.cli.invoice_corrections import CREDIT_EXAMPLES, VOID_EXAMPLE, credit, void
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import (
@@ -27,14 +28,15 @@ from farthing.cli.output import (
 from farthing.cli.paper import PaperFile, write_paper
 from farthing.cli.progress import progress_bar
 from farthing.events.sealer import seal_here
+from farthing.invoicing.drafts.service import list_drafts
 from farthing.invoicing.explaining import explain_line
 from farthing.invoicing.paper_tax import tax_notes, tax_rows
-from farthing.invoicing.service import get_invoice, get_seller, list_invoices
+from farthing.invoicing.service import get_invoice, get_seller, invoices_named, list_invoices
 from farthing.invoicing.wording import in_unit
 from farthing.kernel.money import amount_text
 from farthing.payments.content import balance_json
 from farthing.payments.model import Balance, PaymentStatus, status_of
-from farthing.payments.service import balances_of
+from farthing.payments.service import balances_of, overdue_invoices
 
 LIMIT_MAX = 100
 EVENTS_MAX = 1000
@@ -46,6 +48,7 @@ app.command(epilog=CREDIT_EXAMPLES)(credit)
 app.command(epilog=VOID_EXAMPLE)(void)
 app.command(epilog=CORRECT_EXAMPLE)(correct)
 app.command("correction-policy", epilog=POLICY_EXAMPLE)(correction_policy)
+app.command(epilog=ISSUE_EXAMPLE)(issue)
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Like INV-000001.")]
 
@@ -53,15 +56,34 @@ Number = Annotated[str, typer.Argument(metavar="NUMBER", help="Like INV-000001."
 @app.command("list", epilog="\b\nExample:\n  $ farthing invoices list --customer acme")
 def list_some(
     customer: Annotated[str | None, typer.Option(metavar="KEY", help="Only this customer's.")] = None,
-    after: Annotated[str | None, typer.Option(metavar="NUMBER", help="Begin behind this one.")] = None,
+    state: Annotated[State | None, typer.Option(help="Only such ones.")] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Begin behind this one (of drafts: its `draft`).")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 50,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,
 ) -> None:
-    """List invoices in the order of their issue, and how far each is paid."""
+    """List invoices in the order of their issue, and how far each is paid.
+
+    Drafts are due and wait until their grace is over; they are computed from usage as it is now.
+    """
     with opened(data, tenant, make=False) as house:
-        found = list_invoices(house.books, house.tenant_id, after, limit + 1, customer)
+        if state is State.DRAFT:
+            seal_here(house.books, house.store, house.settings.lateness, house.clock)
+            now = house.clock()
+            drafts = list_drafts(house.books, house.store, house.tenant_id, now, after, limit + 1, customer)
+            print_drafts(drafts[:limit], len(drafts) > limit, as_json)
+            return
+        if state is State.OVERDUE:
+            numbers = overdue_invoices(
+                house.books, house.tenant_id, house.clock(), after, limit + 1, customer
+            )
+            found = invoices_named(house.books, house.tenant_id, numbers)
+        else:
+            void = None if state is None else state is State.VOID
+            found = list_invoices(house.books, house.tenant_id, after, limit + 1, customer, void=void)
         balances = balances_of(house.books, house.tenant_id, [invoice["number"] for invoice in found])
         now = house.clock()
     page = [invoice | balance_json(balances[invoice["number"]], now) for invoice in found[:limit]]
@@ -90,7 +112,8 @@ def upcoming(
 ) -> None:
     """Preview the next invoices as they stand now, by the code that issues them. Nothing is issued.
 
-    A due invoice is what billing would issue now; an open one, its period as if it ended now.
+    A due invoice is what billing would issue now; a draft waits until its grace is over; an open one is its period
+    as if it ended now.
     With --json: {"upcoming": [invoice, ...], "skipped": [...]}.
     """
     from farthing.invoicing.preview import preview_billing
@@ -332,7 +355,12 @@ def _origin(said: dict[str, Any]) -> dict[str, str]:
             source = said[name]
             text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
             return facts | {"Plan": plan, name.capitalize(): text}
-    for name, title in (("billed_on", "Billed on"), ("carried", "Carried")):
+    for name, title in (
+        ("billed_on", "Billed on"),
+        ("carried", "Carried"),
+        ("carried_forward", "Carried forward"),
+        ("brought_from", "Brought from"),
+    ):
         if name in said:
             return facts | {"Plan": plan, title: said[name]}
     facts |= {"Plan": f"{plan}, rate card {said['rate_card']}", "Price": _price(said["price"])}

@@ -60,7 +60,18 @@ _REVENUE_OF = """
           FROM earned e
           JOIN invoices i ON i.tenant_id = %(tenant)s AND i.number = e.reference
           JOIN invoice_lines l ON l.tenant_id = %(tenant)s AND l.invoice_id = i.invoice_id
-                              AND l.service_end <= i.issued_at
+                              AND CASE l.adjustment WHEN 'carried_forward' THEN false WHEN 'brought_forward' THEN true
+                                  ELSE l.service_end <= i.issued_at END
+         WHERE e.kind = 'invoice_issued'
+        UNION ALL
+        -- What is brought forward became revenue when it was carried; there it stands below zero.
+        SELECT e.customer_id, e.currency, 'brought_forward',
+               l.amount - CASE WHEN s.prices_include_tax THEN l.tax ELSE 0 END
+          FROM earned e
+          JOIN invoices i ON i.tenant_id = %(tenant)s AND i.number = e.reference AND i.brings IS NOT NULL
+          JOIN invoices s ON s.tenant_id = %(tenant)s AND s.number = i.brings
+          JOIN invoice_lines l ON l.tenant_id = %(tenant)s AND l.invoice_id = s.invoice_id
+                              AND l.adjustment = 'carried_forward'
          WHERE e.kind = 'invoice_issued'
         UNION ALL
         SELECT i.customer_id, e.currency, coalesce(l.rate_card, l.adjustment), e.amount
@@ -174,7 +185,7 @@ _DEFERRED_OF = """
            i.issued_at
       FROM invoices i
       JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
-     WHERE i.tenant_id = %(tenant)s AND l.service_end > i.issued_at AND {net} <> 0
+     WHERE i.tenant_id = %(tenant)s AND l.service_end > i.issued_at AND {net} <> 0 AND {earns}
        AND i.issued_at < %(until)s
        AND (l.service_end > %(after)s OR i.issued_at > %(issued_after)s)
      UNION ALL
@@ -182,7 +193,7 @@ _DEFERRED_OF = """
       FROM invoice_voids v
       JOIN invoices i ON i.tenant_id = v.tenant_id AND i.invoice_id = v.invoice_id
       JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
-     WHERE v.tenant_id = %(tenant)s AND l.service_end > i.issued_at AND {net} <> 0
+     WHERE v.tenant_id = %(tenant)s AND l.service_end > i.issued_at AND {net} <> 0 AND {earns}
        AND v.voided_at < %(until)s
        AND (l.service_end > %(after)s OR v.voided_at > %(issued_after)s)
      UNION ALL
@@ -191,12 +202,14 @@ _DEFERRED_OF = """
       JOIN credit_note_parts p ON p.tenant_id = n.tenant_id AND p.credit_note_id = n.credit_note_id
                               AND p.kind = 'line'
       JOIN invoice_lines l ON l.tenant_id = n.tenant_id AND l.invoice_id = n.invoice_id AND l.line = p.place
-     WHERE n.tenant_id = %(tenant)s AND l.service_end > n.issued_at AND p.net <> 0
+     WHERE n.tenant_id = %(tenant)s AND l.service_end > n.issued_at AND p.net <> 0 AND {earns}
        AND n.issued_at < %(until)s
        AND (l.service_end > %(after)s OR n.issued_at > %(issued_after)s)
      ORDER BY document, line
 """
-_DEFERRED_LINES = _DEFERRED_OF.format(net=NET_OF_LINE)
+_DEFERRED_LINES = _DEFERRED_OF.format(
+    net=NET_OF_LINE, earns="coalesce(l.adjustment, '') NOT IN ('carried_forward', 'brought_forward')"
+)
 
 
 def select_movements(

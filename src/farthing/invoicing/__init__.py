@@ -14,6 +14,7 @@ issued invoice is never changed, and is booked in the ledger in the transaction 
 how far a coupon or commitment is used is told from issued lines alone; a preview and the run at the same
 clock say the same, and an estimate is the difference of two previews.
 
-Usage that arrives for a period after its invoice was issued is a line of the next one (`corrections.py`). What else is
-wrong with an issued invoice is put right by a credit note or a void (`credit_notes/`).
+What is too little for an invoice waits for the next one (`carry_forward.py`); what is due may stand as a draft first
+(`drafts/`). Usage that arrives for a period after its invoice was issued is a line of the next one (`corrections.py`).
+What else is wrong with an issued invoice is put right by a credit note or a void (`credit_notes/`).
 """

@@ -45,7 +45,7 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
     }
     if not left_to_this:
         return 0
-    billed = Subscribed(list(left_to_this.values()), billed.customers, billed.plans, billed.terms)
+    billed = billed.of(list(left_to_this.values()))
     prepare_usage(books, store, tenant_id, now)
     bills, _ = pending_alone(
         books, tenant_id, billed, now

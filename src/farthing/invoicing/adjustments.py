@@ -19,6 +19,7 @@ from datetime import datetime
 from decimal import Decimal, DecimalException
 
 from farthing.customers.terms.model import NO_TERMS, Terms
+from farthing.invoicing.carry_forward import CarryForward
 from farthing.invoicing.commitments import commitment_lines
 from farthing.invoicing.coupons import coupon_lines
 from farthing.invoicing.minimum import has_minimum, minimum_lines
@@ -28,6 +29,7 @@ from farthing.invoicing.model import (
     Basis,
     Bill,
     BilledBefore,
+    Draft,
     Line,
     LineKind,
     Reached,
@@ -37,6 +39,8 @@ from farthing.invoicing.remainder import Remainder, counted_by_minimum
 from farthing.kernel.errors import LimitExceeded
 from farthing.kernel.quantity import ZERO, exact
 
+NOT_REACHED = (LineKind.CARRIED_FORWARD, LineKind.BROUGHT_FORWARD)
+"""Adjustments that no coupon and no commitment is used up by: they move what is owed to another invoice."""
 NONE_BILLED: Mapping[tuple[int, datetime], tuple[BilledBefore, ...]] = {}
 
 
@@ -125,7 +129,7 @@ class History:
                 if line.kind is LineKind.CORRECTION:
                     self._correct(line)
                     continue
-                if line.adjustment is not None:
+                if line.adjustment is not None and line.kind not in NOT_REACHED:
                     key = (line.kind, line.adjustment.key)
                     before = self.reached.get(key, NOTHING_REACHED)
                     self.reached[key] = Reached(
@@ -143,6 +147,7 @@ class Carried:
     """The histories of many subscriptions in a run, carried from bill to bill.
 
     billed: the interim invoices that were issued, by subscription and start of their period.
+    forward: what bills too small for an invoice leave to the next ones.
     """
 
     def __init__(
@@ -150,10 +155,12 @@ class Carried:
         terms: Mapping[int, Terms],
         histories: Mapping[int, History],
         billed: Mapping[tuple[int, datetime], tuple[BilledBefore, ...]] = NONE_BILLED,
+        forward: CarryForward | None = None,
     ) -> None:
         self._terms = terms
         self._billed = billed
         self._histories = dict(histories)
+        self._forward = CarryForward() if forward is None else forward
         self._missing: set[int] = set()
         self._left_over: dict[int, tuple[Line, ...]] = {}
 
@@ -170,13 +177,19 @@ class Carried:
                 bill, terms
             )
         billed = self._billed.get((subscription_id, bill.period.start), ()) if bill.bills_usage else ()
-        return replace(basis, billed=billed) if billed else basis
+        return self._forward.on(bill, replace(basis, billed=billed) if billed else basis)
 
-    def add(self, bill: Bill, lines: Sequence[Line]) -> None:
-        """The bill is drafted with these lines."""
+    def add(self, draft: Draft) -> None:
+        """A bill is drafted."""
+        self._forward.add(draft)
+        bill, lines = draft.bill, draft.lines
         subscription_id = bill.subscription.subscription_id
         if looks_back(bill, self._terms.get(subscription_id)):
             self._history(subscription_id).add(bill, lines)
+
+    def gathered(self, bills: Sequence[Bill]) -> list[Bill]:
+        """These bills, in the order of issue, each with its part in a collective invoice."""
+        return self._forward.gathered(bills)
 
     def miss(self, bill: Bill) -> None:
         """The bill could not be drafted: what comes after it cannot be known."""

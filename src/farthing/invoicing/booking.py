@@ -24,6 +24,7 @@ def issued_facts(rows: Iterable[Mapping[str, Any]]) -> list[InvoiceIssued]:
             row["deferred"],
             row["tax"],
             row["issued_at"],
+            row["unbilled"],
         )
         for row in rows
     ]

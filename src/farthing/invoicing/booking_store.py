@@ -10,10 +10,23 @@ from farthing.db.pool import BooksConnection
 _INCLUDED = "CASE WHEN i.prices_include_tax THEN l.tax ELSE 0 END"
 _ISSUED = """
     SELECT i.invoice_id, i.number, i.customer_id, i.currency, i.tax, i.issued_at,
-           coalesce(sum(l.amount - {included}) FILTER (WHERE l.service_end <= i.issued_at), 0)
-               - i.paid_from_wallets AS earned,
-           coalesce(sum(l.amount - {included}) FILTER (WHERE l.service_end > i.issued_at), 0) AS deferred
+           coalesce(sum(l.amount - {included}) FILTER (
+                   WHERE CASE l.adjustment WHEN 'carried_forward' THEN false WHEN 'brought_forward' THEN true
+                         ELSE l.service_end <= i.issued_at END), 0)
+               + coalesce(max(b.amount), 0) - i.paid_from_wallets AS earned,
+           coalesce(sum(l.amount - {included}) FILTER (
+                   WHERE l.service_end > i.issued_at
+                     AND coalesce(l.adjustment, '') NOT IN ('carried_forward', 'brought_forward')), 0) AS deferred,
+           coalesce(max(b.amount), 0)
+               - coalesce(sum(l.amount - {included}) FILTER (WHERE l.adjustment = 'carried_forward'), 0) AS unbilled
       FROM invoices i
+      LEFT JOIN LATERAL (
+            -- What is brought forward became revenue when it was carried: below zero, as it stands there.
+            SELECT sum(c.amount - CASE WHEN s.prices_include_tax THEN c.tax ELSE 0 END) AS amount
+              FROM invoices s
+              JOIN invoice_lines c ON c.tenant_id = s.tenant_id AND c.invoice_id = s.invoice_id
+                                  AND c.adjustment = 'carried_forward'
+             WHERE s.tenant_id = i.tenant_id AND s.number = i.brings) b ON i.brings IS NOT NULL
       JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
      WHERE i.tenant_id = %(tenant_id)s {which}
      GROUP BY i.tenant_id, i.invoice_id
@@ -29,7 +42,7 @@ _UNBOOKED = _ISSUED.format(
 
 
 def select_issued_of(conn: BooksConnection, tenant_id: int, numbers: Sequence[str]) -> list[DictRow]:
-    """These invoices: whose they are, and how much of each is earned, deferred and tax."""
+    """These invoices: whose they are, and how much of each is earned, deferred, unbilled and tax."""
     given = {"tenant_id": tenant_id, "numbers": list(numbers), "limit": len(numbers)}
     return conn.execute(_OF_NUMBERS, given).fetchall()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from farthing.db import Books
 from farthing.invoicing import booking_store as booking_rows
+from farthing.invoicing import carry_store as carry_rows
 from farthing.invoicing import checks_store as rows
 from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.document import invoice_number
@@ -85,6 +86,19 @@ def check_terms(books: Books, tenant_id: int) -> Checked:
         for row in overused
     ]
     return checked(terms, "term", findings)
+
+
+def check_carried(books: Books, tenant_id: int) -> Checked:
+    """What was carried forward and waits for an invoice is what the ledger holds as unbilled."""
+    with books.read_only(tenant_id) as conn:
+        carried = carry_rows.count_carried(conn, tenant_id)
+        differing = carry_rows.select_carried_beside_ledger(conn, tenant_id, FINDINGS_MAX + 1)
+    findings = [
+        f"{trimmed(row['waits'])} {row['currency']} carried forward wait for {row['customer']}, "
+        f"and {trimmed(row['booked'])} are booked as unbilled"
+        for row in differing
+    ]
+    return checked(carried, "invoice", findings)
 
 
 def check_documents(books: Books, tenant_id: int, progress: Progress | None = None) -> Checked:

@@ -126,6 +126,8 @@ def _more_of(line: Line) -> dict[str, Any]:
         more["unbilled"] = line.unbilled
     if line.one_off is not None:
         more["one_off"] = line.one_off
+    if line.subscription is not None:
+        more["subscription"] = line.subscription
     return more
 
 

@@ -25,6 +25,7 @@ from farthing.invoicing.model import Bill, BillKey, FeePeriod, Reason
 from farthing.kernel.period import Period
 
 _IN_TRIAL = (Mode.TRIAL, Mode.USAGE_CHARGED)
+_AT_THE_END = (Reason.PERIOD, Reason.SETTLEMENT)
 _NOTHING_AGREED: Mapping[int, Terms] = {}
 
 
@@ -34,13 +35,15 @@ def due_bills(
     plans: Mapping[int, Plan],
     until: datetime,
     agreed: Mapping[int, Terms] = _NOTHING_AGREED,
+    waited_for: Collection[int] = (),
 ) -> list[Bill]:
     """Every invoice that is due by `until`, in the order of issue: moment, customer, subscription.
 
-    A subscription with commitments that has ended also has one to settle them on; it is empty, and not
-    issued, where the invoice of the last period did that. Whether a bill was issued is not looked at.
+    A subscription that has ended also has one to settle its commitments on, and to bring what it carried forward;
+    it is empty, and not issued, where the invoice of the last period did that. Whether a bill was issued is not
+    looked at.
 
-    agreed: the coupons and commitments of subscriptions, by id.
+    agreed: the coupons and commitments of subscriptions, by id. waited_for: those that have carried something forward.
     """
     bills: list[Bill] = []
     schedules = _Schedules(until)
@@ -58,7 +61,7 @@ def due_bills(
             bills += dues.of_start(in_advance, commitments)
             if subscription.facts:
                 bills += dues.of_changes()
-            if commitments:
+            if commitments or subscription.subscription_id in waited_for:
                 bills += dues.of_settlement()
     return sorted(bills, key=_order)
 
@@ -256,6 +259,7 @@ class _LifeBills:
             own,
             coming,
             self._credits_until(period),
+            last=reason in _AT_THE_END and self._next_start is None and period.end == self._life.end,
         )
 
     def _credits_until(self, period: Period) -> datetime | None:

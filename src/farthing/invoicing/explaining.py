@@ -99,6 +99,10 @@ def _source_of(
             return {"billed_on": key}
         case LineKind.CARRIED:
             return {"carried": line["amount_exact"]}
+        case LineKind.CARRIED_FORWARD:
+            return {"carried_forward": line["amount_exact"]}
+        case LineKind.BROUGHT_FORWARD:
+            return {"brought_from": key}
         case LineKind.CORRECTION:
             return {"corrects": key}
         case _:

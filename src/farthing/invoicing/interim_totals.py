@@ -9,6 +9,7 @@ Example, half even:   the period 0.125 -> 0.12, billed 0.01, left 0.11   (0.115 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from farthing.catalog.model import RoundingScope
 from farthing.invoicing.model import Bill, Line, LineKind, Reason, Totals
@@ -18,13 +19,18 @@ from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.rounding import round_money
 
 
-def totals_less_billed(lines: Sequence[Line], bill: Bill) -> Totals:
-    """The totals of these lines, among which may be what interim invoices of the period billed."""
+def totals_less_billed(
+    lines: Sequence[Line], bill: Bill, brought_exact: Decimal = ZERO, brought: Decimal = ZERO
+) -> Totals:
+    """The totals of these lines, among which may be what interim invoices of the period billed.
+
+    brought_exact, brought: what is brought forward beside them, and what is shown of it; they are rounded together.
+    """
     if bill.reason is Reason.INTERIM:
         by_total = replace(bill.plan, rounding=RoundingScope.INVOICE)
         return totals_of([line.amount_exact for line in lines], by_total)
     own = [line.amount_exact for line in lines if line.kind is not LineKind.BILLED]
-    totals = totals_of(own, bill.plan)
+    totals = totals_of(own, bill.plan, brought_exact, brought)
     if len(own) == len(lines):
         return totals
     minor_units = MINOR_UNITS[bill.plan.currency]

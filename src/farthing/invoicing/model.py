@@ -63,6 +63,13 @@ class BillKey:
     sequence: int = 0
 
 
+class Gathering(StrEnum):
+    """Whether a bill leaves what it comes to to the last one of its day, or is the last, which asks for it all."""
+
+    LEAVES = "leaves"
+    ASKS = "asks"
+
+
 @dataclass(frozen=True, slots=True)
 class FeePeriod:
     """A period that fees are for: the part that is billed, and the full one of the grid that it is a share of."""
@@ -85,6 +92,8 @@ class Bill:
     interim: of an interim invoice, whose period is the one that it is in, up to the moment of the charge.
     corrections: what events that came late make of earlier periods, as lines of this bill.
     credited_at_once: how many corrections of its subscription credit notes had given back when those were told.
+    last: whether the subscription has ended with it, as far as is known.
+    gathering: its part in the collective invoice of its day, where its customer gets one.
     """
 
     subscription: Subscription
@@ -104,6 +113,8 @@ class Bill:
     interim: Interim | None = None
     corrections: tuple["Line", ...] = ()
     credited_at_once: int = 0
+    last: bool = False
+    gathering: Gathering | None = None
 
     @property
     def key(self) -> BillKey:
@@ -186,6 +197,8 @@ class LineKind(StrEnum):
     billed        what an interim invoice of the same period has billed
     carried       the part of a minor unit that an interim invoice leaves to the next one
     correction    what usage that came after the invoice of its period makes of that invoice's line
+    carried_forward   what a bill below the smallest amount worth an invoice comes to, left to the next one
+    brought_forward   what the invoice before carried forward
     """
 
     USAGE = "usage"
@@ -201,6 +214,8 @@ class LineKind(StrEnum):
     BILLED = "billed"
     CARRIED = "carried"
     CORRECTION = "correction"
+    CARRIED_FORWARD = "carried_forward"
+    BROUGHT_FORWARD = "brought_forward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +247,8 @@ class Adjustment:
     term, committed, before: of a commitment; how much of it was used before this invoice.
     since: of a correction, the moment from which on events are late; key: the number of the invoice that it corrects.
     corrected: what of that invoice, where that is not what its rate card charges.
+    Of what is carried forward the key is the tax category; of what is brought forward, the number of the invoice that
+    carried it (empty until that has one).
     """
 
     kind: LineKind
@@ -263,6 +280,8 @@ class Line:
     unbilled: why its usage costs nothing: paused, or trial.
     one_off: the key of the one-off charge that it bills.
     tax_category: of its rate card.
+    shown: the amount in the minor unit where that is not decided with the invoice's total: of what is brought forward.
+    subscription: whose it is, where that is not the invoice's: of what is carried and brought forward.
     """
 
     rate_card: str | None
@@ -285,6 +304,8 @@ class Line:
     unbilled: str | None = None
     one_off: str | None = None
     tax_category: str = TAX_CATEGORY_DEFAULT
+    shown: Decimal | None = None
+    subscription: str | None = None
 
     @property
     def kind(self) -> LineKind:
@@ -339,18 +360,50 @@ class BilledBefore:
 
 
 @dataclass(frozen=True, slots=True)
+class CarriedPart:
+    """What of a carried amount is of one subscription (its key) and one tax category.
+
+    amount_exact: to the last digit; amount: in minor units, as it was shown.
+    """
+
+    subscription: str
+    tax_category: str
+    amount_exact: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedForward:
+    """What a bill left to the next one of its customer and currency.
+
+    of: the bill; number: of its invoice, once it has one. period: of that bill.
+    """
+
+    of: BillKey
+    period: Period
+    parts: tuple[CarriedPart, ...]
+    number: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Basis:
     """What a bill's adjustments are computed from beside its lines: it must stand still until the issue.
 
     reached: by kind of line and key of coupon or commitment, over the earlier invoices.
     ahead: what earlier invoices charged in advance for service in the bill's period.
     billed: the interim invoices of the bill's period, in order.
+    carried: what the bill before of the same customer and currency left to this one.
+    smallest: the smallest amount that is worth an invoice, where there is one.
+    gathering: its part in a collective invoice, where it may have one.
     """
 
     terms: Terms = NO_TERMS
     reached: Mapping[tuple[LineKind, str], Reached] = field(default_factory=dict)
     ahead: Decimal = ZERO
     billed: tuple[BilledBefore, ...] = ()
+    carried: CarriedForward | None = None
+    smallest: Decimal | None = None
+    gathering: Gathering | None = None
 
     def of(self, kind: LineKind, key: str) -> Reached:
         return self.reached.get((kind, key), NOTHING_REACHED)
@@ -403,11 +456,15 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """A draft with its number, and the document that is kept byte for byte."""
+    """A draft with its number, and the document that is kept byte for byte.
+
+    brings: the number of the invoice whose carried amount it brings forward.
+    """
 
     number: str
     draft: Draft
     document: str
+    brings: str | None = None
 
 
 @dataclass(slots=True)
@@ -416,8 +473,10 @@ class BillingResult:
 
     A skipped entry names the customer, subscription and period of the invoice that was not issued, what
     it would have been for (`invoice`: start, period, change, settlement or interim), and the `reason`: already_issued,
-    nothing_to_bill, subscription_changed, earlier_bill_missing, or the code of the error that its rating raised.
+    nothing_to_bill, in_grace, subscription_changed, earlier_bill_missing, or the code of the error that its rating
+    raised. in_grace: the bills that are drafts.
     """
 
     issued: list[str] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
+    in_grace: list[Bill] = field(default_factory=list)

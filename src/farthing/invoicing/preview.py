@@ -1,13 +1,14 @@
 """Looking ahead by the code of the billing run: the next invoices, what usage would add; nothing is issued.
 
 A preview at a moment holds, for each subscription, what a billing run up to that moment would issue
-(`due`), and the period that is open then as if it ended with what was used so far (`open`). So minimums
-are filled up in it, and commitments whose term ends with the period are settled. A billing run at the
-same clock issues the due ones to the last digit.
+(`due`), what stands as a draft until its grace is over (`draft`), and the period that is open then as if it
+ended with what was used so far (`open`). So minimums are filled up in it, and commitments whose term ends
+with the period are settled. A billing run at the same
+clock issues the due ones to the last digit.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from farthing.catalog.model import Meter, PlanVersion
 from farthing.catalog.service import all_meters, get_plan
 from farthing.customers.service import get_customer, get_subscription
 from farthing.customers.store import select_one_offs
+from farthing.customers.terms.billing_store import select_billing_terms
 from farthing.customers.terms.model import NO_TERMS
 from farthing.db import Books
 from farthing.events.store.duckdb import EventStore
@@ -24,8 +26,9 @@ from farthing.invoicing.document import document_of
 from farthing.invoicing.due import open_bills, parted, with_one_offs
 from farthing.invoicing.estimate import Question, bills_of_nobody, check_added, difference, with_added
 from farthing.invoicing.fees import covers_of
+from farthing.invoicing.grace import issue_at, parted_by_grace
 from farthing.invoicing.late_usage import with_corrections
-from farthing.invoicing.model import NO_BASIS, Basis, Bill, Cover, Draft, Line, Reason
+from farthing.invoicing.model import NO_BASIS, Basis, Bill, BillKey, Cover, Draft, Line, Reason
 from farthing.invoicing.run import draft_on, drafted
 from farthing.invoicing.seller import seller_on_document
 from farthing.invoicing.service import (
@@ -46,7 +49,7 @@ from farthing.kernel.quantity import ZERO, exact, plain, trimmed
 from farthing.kernel.rounding import round_money
 from farthing.usage.service import prepare_usage
 
-DUE, OPEN = "due", "open"
+DUE, DRAFT, OPEN = "due", "draft", "open"
 
 _Position = tuple[Bill, BillUsage, list[Cover], Basis]
 """An open bill, what is used in it so far, and what came before it: billed fees, and sums over invoices."""
@@ -84,12 +87,16 @@ def preview_billing(
         raise LimitExceeded("too_many_invoices", said)
     with books.read_only(tenant_id) as conn:
         tenant_name, seller = rows.select_seller(conn, tenant_id)
+        grace = select_billing_terms(conn, tenant_id)
+    over = [bill for bill in bills if not is_open(bill, now)]
+    _, in_grace = parted_by_grace(over, lambda customer_id: grace.of(customer_id).grace, now)
+    waiting = {bill.key: issue_at(bill, lambda customer_id: grace.of(customer_id).grace) for bill in in_grace}
     shown = seller_on_document(seller, tenant_name)
     found = Preview()
     for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
         with books.read_only(tenant_id) as conn:
             drafts = with_taxes(conn, tenant_id, batch.drafts, seller)
-        found.upcoming += [_document(draft, shown, now) for draft in drafts]
+        found.upcoming += [_document(draft, shown, now, waiting) for draft in drafts]
         found.skipped += batch.skipped
         if progress:
             progress(batch.bills_done, len(bills))
@@ -101,7 +108,7 @@ def only(billed: Subscribed, customer: str | None, subscription: str | None = No
     if customer is None and subscription is None:
         return billed
     kept = [one for one in billed.subscriptions if customer == one.customer or subscription == one.key]
-    return Subscribed(kept, billed.customers, billed.plans, billed.terms)
+    return billed.of(kept)
 
 
 def pending(books: Books, store: EventStore, tenant_id: int, billed: Subscribed, now: datetime) -> list[Bill]:
@@ -128,10 +135,15 @@ def is_open(bill: Bill, now: datetime) -> bool:
     return bill.due_since > now
 
 
-def _document(draft: Draft, seller: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """The document as it would be issued, without what only the issue gives it."""
-    status = OPEN if is_open(draft.bill, now) else DUE
+def _document(
+    draft: Draft, seller: dict[str, Any], now: datetime, waiting: Mapping[BillKey, datetime]
+) -> dict[str, Any]:
+    """The document as it would be issued, without what only the issue gives it. waiting: drafts, and until when."""
+    until = waiting.get(draft.bill.key)
+    status = OPEN if is_open(draft.bill, now) else DUE if until is None else DRAFT
     unissued = {"number": None, "status": status, "issued_at": None, "due_at": None}
+    if until is not None:
+        unissued["issue_at"] = format_instant(until)
     return document_of(draft, "", seller, now) | unissued
 
 
@@ -208,7 +220,8 @@ def _positions(
         basis = carried.basis(bill)
         if basis is None:
             raise Conflict("earlier_bill_missing", "an earlier period of the subscription cannot be rated")
-        positions.append((bill, usage, before, basis))
+        # What usage costs does not depend on which invoice asks for it.
+        positions.append((bill, usage, before, replace(basis, carried=None, smallest=None)))
     if not positions:
         raise Conflict("not_subscribed", "there is no subscription that is going on now")
     return positions

@@ -2,7 +2,7 @@
 
     subscriptions -> bills that are due -> the usage they need -> lines -> adjustments -> totals -> drafts
                      due.py               usage_needed           lines.py  adjustments.py totals.py  drafted
-                                          parts.py               fees.py   interim.py
+                                          parts.py               fees.py   interim.py     carry_forward.py
 
 `service.run_billing` asks the books and the event store in between, for many bills at once, and issues
 the drafts. Read this file and that function to know how billing works.
@@ -14,12 +14,18 @@ from datetime import datetime
 from typing import Any
 
 from farthing.invoicing.adjustments import Carried, adjusted
+from farthing.invoicing.carry_forward import (
+    brings,
+    carried_if_small,
+    naming,
+    totals_with_brought,
+    with_brought,
+)
 from farthing.invoicing.document import document_of, document_text, instants, invoice_number
 from farthing.invoicing.fees import covers_of
 from farthing.invoicing.interim import less_billed
-from farthing.invoicing.interim_totals import totals_less_billed
 from farthing.invoicing.lines import lines_of
-from farthing.invoicing.model import Basis, Bill, Cover, Draft, Invoice
+from farthing.invoicing.model import Basis, Bill, BillKey, Cover, Draft, Invoice
 from farthing.invoicing.parts import is_simple, usage_parts
 from farthing.invoicing.usage_lines import PARTS_BITS, BillUsage, MeterQuery, UsageOfBills, meter_queries
 from farthing.kernel.errors import FarthingError
@@ -29,6 +35,7 @@ from farthing.usage.model import Span
 ALREADY_ISSUED = "already_issued"
 NOTHING_TO_BILL = "nothing_to_bill"
 SUBSCRIPTION_CHANGED = "subscription_changed"
+IN_GRACE = "in_grace"
 EARLIER_BILL_MISSING = "earlier_bill_missing"
 
 
@@ -83,7 +90,7 @@ def drafted(bill: Bill, usage: BillUsage, covers: Sequence[Cover], carried: Carr
         return error.code
     if draft is None:
         return NOTHING_TO_BILL
-    carried.add(bill, draft.lines)
+    carried.add(draft)
     return draft
 
 
@@ -93,10 +100,11 @@ def draft_on(bill: Bill, usage: BillUsage, covers: Sequence[Cover], basis: Basis
     Raises what rating raises.
     """
     lines = less_billed(bill, adjusted(bill, lines_of(bill, usage, covers), basis), basis.billed)
-    lines = (*lines, *bill.corrections)
+    lines = with_brought(bill, (*lines, *bill.corrections), basis)
     if not lines:
         return None
-    return Draft(bill, lines, totals_less_billed(lines, bill), basis)
+    lines, totals = carried_if_small(bill, lines, totals_with_brought(lines, bill), basis)
+    return Draft(bill, lines, totals, basis)
 
 
 def drafted_in_order(
@@ -124,11 +132,15 @@ def numbered(
     drafts: Sequence[Draft], first_number: int, seller: Mapping[str, Any], now: datetime
 ) -> list[Invoice]:
     """The drafts with their numbers, as documents."""
-    invoices = []
+    invoices: list[Invoice] = []
+    numbers: dict[BillKey, str] = {}
     for count, draft in enumerate(drafts, start=first_number):
         number = invoice_number(count)
-        document = document_text(document_of(draft, number, seller, now))
-        invoices.append(Invoice(number, draft, document))
+        numbers[draft.bill.key] = number
+        brought = brings(draft, numbers)
+        named = naming(draft, brought)
+        document = document_text(document_of(named, number, seller, now))
+        invoices.append(Invoice(number, named, document, brought))
     return invoices
 
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from farthing.catalog.service import all_meters, plan_versions_by_id
 from farthing.customers.model import Customer, Subscription
 from farthing.customers.service import subscriptions_begun
 from farthing.customers.store import select_one_offs
+from farthing.customers.terms.billing_store import select_billing_terms
 from farthing.customers.terms.collecting_store import select_own_collections
 from farthing.customers.terms.model import Terms
 from farthing.customers.terms.service import all_terms, get_terms
@@ -27,9 +28,12 @@ from farthing.invoicing.accrued.facts import charge_facts
 from farthing.invoicing.adjustments import Carried, History, looks_back
 from farthing.invoicing.announcing import issued_facts
 from farthing.invoicing.booking import issued_transfers
+from farthing.invoicing.carry_forward import subscriptions_waited_for
+from farthing.invoicing.carry_store import select_carry_forward, select_waiting
 from farthing.invoicing.due import due_bills, parted, with_one_offs
 from farthing.invoicing.fees import cover_of_row, longest_full_period, may_bill_in_advance
 from farthing.invoicing.giving_back import give_back_by_policy
+from farthing.invoicing.grace import parted_by_grace
 from farthing.invoicing.interim_store import select_billed_before
 from farthing.invoicing.late_store import select_credited_at_once
 from farthing.invoicing.late_usage import with_corrections
@@ -37,6 +41,7 @@ from farthing.invoicing.model import Bill, BillingResult, Cover, Draft
 from farthing.invoicing.pdf import check_logo
 from farthing.invoicing.run import (
     ALREADY_ISSUED,
+    IN_GRACE,
     SUBSCRIPTION_CHANGED,
     drafted_in_order,
     numbered,
@@ -68,6 +73,31 @@ _MICROSECOND = timedelta(microseconds=1)
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose invoices a run is about: everybody's, those of some customers, or of one subscription.
+
+    early: whether they are issued without their grace.
+    """
+
+    customer_ids: Collection[int] | None = None
+    subscription_id: int | None = None
+    early: bool = False
+
+    @property
+    def everybody(self) -> bool:
+        return self.customer_ids is None and self.subscription_id is None
+
+    def of(self, billed: "Subscribed") -> "Subscribed":
+        """Those of these subscriptions that the run is about."""
+        if self.subscription_id is None:
+            return billed
+        return billed.of([one for one in billed.subscriptions if one.subscription_id == self.subscription_id])
+
+
+EVERYBODY = Whose()
+
+
 def run_billing(
     books: Books,
     store: EventStore,
@@ -75,8 +105,10 @@ def run_billing(
     until: datetime,
     now: datetime,
     progress: Progress | None = None,
+    *,
+    whose: Whose = EVERYBODY,
 ) -> BillingResult:
-    """Issue every invoice of a tenant that is due by `until` and does not stand yet.
+    """Issue every invoice of a tenant that is due by `until`, whose grace is over then and that does not stand yet.
 
     Safe to run at any time, several at once, and to kill: invoices are issued in transactions of a
     thousand, in one order, and what was issued is passed over by the next run.
@@ -85,9 +117,11 @@ def run_billing(
     """
     book_past_invoices(books, tenant_id, now)
     prepare_usage(books, store, tenant_id, now)
-    billed = subscribed_by(books, tenant_id, until)
+    billed = whose.of(subscribed_by(books, tenant_id, until, whose.customer_ids))
+    ids = None if whose.everybody else {one.subscription_id for one in billed.subscriptions}
     with books.read_only(tenant_id) as conn:
-        issued = rows.select_issued(conn, tenant_id)
+        issued = rows.select_issued(conn, tenant_id, ids)
+        terms = select_billing_terms(conn, tenant_id, whose.customer_ids)
         one_offs = select_one_offs(conn, tenant_id, unbilled=True)
     missing, standing = parted(billed.due(until), issued)
     seen = Counter(key.subscription_id for key in issued)
@@ -95,27 +129,38 @@ def run_billing(
     give_back_by_policy(books, store, tenant_id, standing, billed.terms, now)
     bills = with_one_offs(missing, one_offs)
     bills = with_corrections(books, store, tenant_id, bills, standing, billed.terms)
+    if not whose.early:
+        bills, result.in_grace = parted_by_grace(bills, lambda customer: terms.of(customer).grace, until)
+        result.skipped += [passed_over(bill, IN_GRACE) for bill in result.in_grace]
     for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
         numbers, skipped = issue(books, tenant_id, batch, now, seen)
         result.issued += numbers
         result.skipped += batch.skipped + skipped
         if progress:
-            progress(batch.bills_done, len(missing))
+            progress(batch.bills_done, len(bills))
     return result
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """Subscriptions that have begun, with all that says what they are billed."""
+    """Subscriptions that have begun, with all that says what they are billed.
+
+    waited_for: those that have carried something forward which no invoice has brought yet.
+    """
 
     subscriptions: Sequence[Subscription]
     customers: Mapping[int, Customer]
     plans: Mapping[int, Plan]
     terms: Mapping[int, Terms]
+    waited_for: frozenset[int] = frozenset()
+
+    def of(self, subscriptions: Sequence[Subscription]) -> "Subscribed":
+        """Some of these subscriptions, with the same about them."""
+        return replace(self, subscriptions=subscriptions)
 
     def due(self, until: datetime) -> list[Bill]:
         """Every invoice that is due by then, issued or not."""
-        return due_bills(self.subscriptions, self.customers, self.plans, until, self.terms)
+        return due_bills(self.subscriptions, self.customers, self.plans, until, self.terms, self.waited_for)
 
 
 def subscribed_by(
@@ -125,7 +170,9 @@ def subscribed_by(
     subscriptions, customers = subscriptions_begun(books, tenant_id, until + _MICROSECOND, customer_ids)
     plans = plan_versions_by_id(books, tenant_id, versions_of(subscriptions))
     ids = None if customer_ids is None else [one.subscription_id for one in subscriptions]
-    return Subscribed(subscriptions, customers, plans, all_terms(books, tenant_id, ids))
+    with books.read_only(tenant_id) as conn:
+        waited_for = subscriptions_waited_for(select_waiting(conn, tenant_id, customer_ids).values())
+    return Subscribed(subscriptions, customers, plans, all_terms(books, tenant_id, ids), waited_for)
 
 
 def versions_of(subscriptions: Iterable[Subscription]) -> set[int]:
@@ -152,6 +199,7 @@ def draft_batches(
     meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
     with books.read_only(tenant_id) as conn:
         carried = carried_for(conn, tenant_id, bills, terms)
+    bills = carried.gathered(bills)
     covers: dict[int, list[Cover]] = {}
     done = 0
     for some in _pieces(bills, BILLS_PER_QUERY):
@@ -204,7 +252,8 @@ def carried_for(
         if looks_back(bill, terms.get(subscription_id)):
             since[subscription_id] = min(since.get(subscription_id, bill.period.start), bill.period.start)
     histories = rows.select_histories(conn, tenant_id, since) if since else {}
-    return Carried(terms, histories, select_billed_before(conn, tenant_id, bills))
+    billed = select_billed_before(conn, tenant_id, bills)
+    return Carried(terms, histories, billed, select_carry_forward(conn, tenant_id, bills))
 
 
 def issue(
@@ -239,12 +288,14 @@ def issue(
             elif (
                 changes.get(number, 0) != bill.subscription.last_change_id
                 or seen[number] != standing[number]
-                or carried.basis(bill) != draft.basis
+                or (basis := carried.basis(bill)) != draft.basis
                 or (bill.corrections and bill.credited_at_once != credited.get(number, 0))
             ):
                 skipped.append(passed_over(bill, SUBSCRIPTION_CHANGED))
             else:
-                carried.add(bill, draft.lines)
+                # The same, but it knows the numbers that were given in the meantime.
+                draft = replace(draft, basis=basis)
+                carried.add(draft)
                 kept.append(draft)
                 seen[number] += 1
                 standing[number] += 1
@@ -306,12 +357,32 @@ def invoice_documents(books: Books, tenant_id: int, numbers: Sequence[str]) -> I
 
 
 def list_invoices(
-    books: Books, tenant_id: int, after: str | None, limit: int, customer: str | None = None
+    books: Books,
+    tenant_id: int,
+    after: str | None,
+    limit: int,
+    customer: str | None = None,
+    *,
+    void: bool | None = None,
 ) -> list[dict[str, Any]]:
-    """Invoices in order of issue without their lines, the first after the number `after`."""
+    """Invoices in order of issue without their lines, the first after the number `after`.
+
+    void: only those that are void, or only those that hold.
+    """
     assert 1 <= limit <= LIST_LIMIT_MAX
     with books.read_only(tenant_id) as conn:
-        found = rows.select_summaries_after(conn, tenant_id, after, limit, customer)
+        found = rows.select_summaries_after(conn, tenant_id, after, limit, customer=customer, void=void)
+    return _summaries(found)
+
+
+def invoices_named(books: Books, tenant_id: int, numbers: Sequence[str]) -> list[dict[str, Any]]:
+    """The invoices with these numbers in order of issue, without their lines."""
+    with books.read_only(tenant_id) as conn:
+        found = rows.select_summaries_after(conn, tenant_id, None, len(numbers), numbers=numbers)
+    return _summaries(found)
+
+
+def _summaries(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "number": row["number"],

@@ -9,7 +9,8 @@ from psycopg.rows import DictRow, tuple_row
 from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
-from farthing.invoicing.adjustments import History
+from farthing.invoicing.adjustments import NOT_REACHED, History
+from farthing.invoicing.carry_forward import carries
 from farthing.invoicing.model import BillKey, Invoice, LineKind, Reached, Reason
 from farthing.kernel.quantity import plain
 
@@ -23,6 +24,8 @@ _SUMMARIES_AFTER = """
       LEFT JOIN invoice_voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
      WHERE i.tenant_id = %(tenant_id)s
        AND (%(customer)s::text IS NULL OR c.key = %(customer)s)
+       AND (%(void)s::boolean IS NULL OR (v.invoice_id IS NOT NULL) = %(void)s)
+       AND (%(numbers)s::text[] IS NULL OR i.number = ANY(%(numbers)s))
        AND (%(after)s::text IS NULL OR i.invoice_id >
             (SELECT invoice_id FROM invoices WHERE tenant_id = %(tenant_id)s AND number = %(after)s))
      ORDER BY i.invoice_id LIMIT %(limit)s
@@ -40,21 +43,27 @@ _INSERT_INVOICES = """
         INSERT INTO invoices (tenant_id, number, customer_id, subscription_id, plan_version_id, status, reason,
                               currency, period_start, period_end, subtotal, tax, total, total_exact,
                               paid_from_wallets, issued_at, document, sequence, prices_include_tax,
-                              replaces)
+                              replaces, carries, brings, brings_again)
         SELECT %(tenant_id)s, given.number, given.customer_id, given.subscription_id, given.plan_version_id,
                'issued', given.reason, given.currency, given.period_start, given.period_end, given.subtotal,
                given.tax, given.total, given.total_exact, given.paid, %(issued_at)s, given.document,
                given.sequence, given.prices_include_tax,
-               voided.invoice_id
+               voided.invoice_id,
+               given.carries, given.brings,
+               CASE WHEN given.brings IS NULL THEN 0 ELSE
+                   (SELECT count(*) FROM invoices e
+                      JOIN invoice_voids v ON v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id
+                     WHERE e.tenant_id = %(tenant_id)s AND e.brings = given.brings) END
           FROM unnest(%(numbers)b::text[], %(customers)b::bigint[], %(subscriptions)b::bigint[],
                       %(plan_versions)b::bigint[], %(reasons)b::text[], %(currencies)b::text[],
                       %(starts)b::timestamptz[], %(ends)b::timestamptz[], %(subtotals)b::text[]::numeric[],
                       %(taxes)b::text[]::numeric[], %(totals)b::text[]::numeric[],
                       %(totals_exact)b::text[]::numeric[], %(paid)b::text[]::numeric[], %(documents)b::text[],
-                      %(sequences)b::int[], %(prices_include_tax)b::boolean[])
+                      %(sequences)b::int[], %(prices_include_tax)b::boolean[], %(carries)b::boolean[],
+                      %(brings)b::text[])
                WITH ORDINALITY AS given (number, customer_id, subscription_id, plan_version_id, reason, currency,
                                          period_start, period_end, subtotal, tax, total, total_exact, paid, document,
-                                         sequence, prices_include_tax, place)
+                                         sequence, prices_include_tax, carries, brings, place)
           LEFT JOIN voided USING (subscription_id, period_start, reason, sequence)
          ORDER BY given.place
         RETURNING invoice_id, document::jsonb AS document),
@@ -68,8 +77,8 @@ _INSERT_INVOICES = """
          CROSS JOIN LATERAL jsonb_array_elements(new.document -> 'taxes') WITH ORDINALITY AS said (tax, place))
     INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
                                service_end, quantity, amount_exact, amount, plan, plan_version, price, fee_start,
-                               fee_end, one_off, adjustment, adjustment_key, tax, one_off_again, corrected,
-                               corrected_key)
+                               fee_end, one_off, adjustment, adjustment_key, tax, subscription, one_off_again,
+                               corrected, corrected_key)
     SELECT %(tenant_id)s, new.invoice_id, said.line, said.rate_card, said.meter, said.dimensions,
            (said.service_period ->> 'start')::timestamptz, (said.service_period ->> 'end')::timestamptz,
            said.quantity, said.amount_exact, said.amount, said.plan ->> 'key', (said.plan ->> 'version')::int,
@@ -77,6 +86,7 @@ _INSERT_INVOICES = """
            (coalesce(said.fee_period, said.service_period) ->> 'end')::timestamptz, said.one_off,
            CASE WHEN said.adjustment IS NOT NULL THEN said.kind END, said.adjustment ->> 'key',
            coalesce((SELECT sum((one ->> 'amount')::numeric) FROM jsonb_array_elements(said.taxes) AS one), 0),
+           said.subscription,
            CASE WHEN said.one_off IS NULL THEN 0 ELSE
                (SELECT count(*) FROM invoice_lines e WHERE e.tenant_id = %(tenant_id)s AND e.one_off = said.one_off
                    AND EXISTS (SELECT FROM invoice_voids v
@@ -86,7 +96,7 @@ _INSERT_INVOICES = """
      CROSS JOIN LATERAL jsonb_to_recordset(new.document -> 'lines')
            AS said (line int, rate_card text, meter text, dimensions jsonb, service_period jsonb,
                     quantity numeric, amount_exact numeric, amount numeric, plan jsonb, price jsonb,
-                    fee_period jsonb, one_off text, kind text, adjustment jsonb, taxes jsonb)
+                    fee_period jsonb, one_off text, kind text, adjustment jsonb, taxes jsonb, subscription text)
 """
 
 
@@ -192,6 +202,7 @@ def select_histories(
         "ids": list(since),
         "since": list(since.values()),
         "before": [None if before is None else before[one] for one in since],
+        "moved": [kind.value for kind in NOT_REACHED],
     }
     histories: dict[int, History] = defaultdict(History)
     adjustments = conn.cursor(row_factory=tuple_row).execute(
@@ -205,6 +216,7 @@ def select_histories(
                   JOIN standing_adjustments a ON a.tenant_id = %(tenant_id)s
                                              AND a.subscription_id = given.subscription_id
                                              AND (given.before IS NULL OR a.invoice_id < given.before)
+                                             AND a.kind <> ALL (%(moved)s)
                  GROUP BY a.subscription_id, a.kind, a.key, a.invoice_id) of_invoice
          GROUP BY subscription_id, kind, key
         """,
@@ -286,6 +298,8 @@ def insert_invoices(
             "documents": [invoice.document for invoice in invoices],
             "sequences": [bill.key.sequence for bill in bills],
             "prices_include_tax": [tax is not None and tax.inclusive for tax in taxes],
+            "carries": [carries(invoice.draft) for invoice in invoices],
+            "brings": [invoice.brings for invoice in invoices],
         },
     )
 
@@ -313,11 +327,22 @@ def select_documents(conn: BooksConnection, tenant_id: int, numbers: Collection[
 
 
 def select_summaries_after(
-    conn: BooksConnection, tenant_id: int, after: str | None, limit: int, customer: str | None
+    conn: BooksConnection,
+    tenant_id: int,
+    after: str | None,
+    limit: int,
+    *,
+    customer: str | None = None,
+    void: bool | None = None,
+    numbers: Sequence[str] | None = None,
 ) -> list[DictRow]:
-    """Invoices in order of issue, those after the number `after`, of one customer where one is named."""
+    """Invoices in order of issue, those after the number `after`.
+
+    customer: only this one's. void: only those that are, or are not. numbers: only these.
+    """
+    given = {"customer": customer, "void": void, "numbers": None if numbers is None else list(numbers)}
     return conn.execute(
-        _SUMMARIES_AFTER, {"tenant_id": tenant_id, "after": after, "limit": limit, "customer": customer}
+        _SUMMARIES_AFTER, given | {"tenant_id": tenant_id, "after": after, "limit": limit}
     ).fetchall()
 
 

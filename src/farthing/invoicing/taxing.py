@@ -7,6 +7,7 @@
   where that is earlier (fees in advance), by the customer's calendar. So it does not depend on when billing runs.
 - What a coupon takes off, and what a prepaid commitment pays for, is taxed as the lines that it is made of. Another
   adjustment (a minimum, a true-up, a prepaid commitment itself) bears the standard rate.
+- What is carried forward bears no tax until an invoice brings it forward, by the day of the bill that carried it last.
 - What interim invoices billed is taken off with the tax that stands on them. Where the same tax does not apply any more
   (the customer became exempt), what is taken off is taxed as the lines are now.
 """
@@ -19,22 +20,14 @@ from typing import Any, TypeAlias
 
 from farthing.catalog.model import RoundingScope
 from farthing.invoicing.model import Draft, InvoiceTax, Line, LineKind, LineTax, Totals
+from farthing.invoicing.shares import category_of, is_made_of_others, parted_by
 from farthing.kernel.instant import zone_named
 from farthing.kernel.money import MINOR_UNITS
-from farthing.kernel.quantity import ONE, ZERO, exact
+from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.rounding import allocate
 from farthing.tax.amounts import tax_amounts
 from farthing.tax.engine import TaxEngine
-from farthing.tax.model import STANDARD, Place, Question, TaxAmounts, TaxedPart, TaxTerms, Treatment
-
-MADE_OF_OTHERS = (
-    LineKind.COUPON,
-    LineKind.DRAWDOWN,
-    LineKind.OVERAGE,
-    LineKind.BILLED,
-    LineKind.CARRIED,
-)
-"""Adjustments that bear the tax of the lines that they are made of."""
+from farthing.tax.model import Place, Question, TaxAmounts, TaxedPart, TaxTerms, Treatment
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -121,11 +114,29 @@ def _with_tax(
     )
     facts = terms.of(draft.bill.customer.customer_id)
     of_lines = _of_lines(len(draft.lines), parts, amounts)
-    return replace(
-        draft,
-        totals=_totals(draft.totals, amounts.tax, inclusive=inclusive),
-        tax=InvoiceTax(amounts.lines, of_lines, inclusive, facts.tax_ids),
-    )
+    tax = InvoiceTax(amounts.lines, of_lines, inclusive, facts.tax_ids)
+    charged = amounts.tax
+    if any(line.kind is LineKind.CARRIED_FORWARD for line in draft.lines):
+        tax, charged = _carried_with_tax(draft, tax), charged - charged
+    return replace(draft, totals=_totals(draft.totals, charged, inclusive=inclusive), tax=tax)
+
+
+def _carried_with_tax(draft: Draft, tax: InvoiceTax) -> InvoiceTax:
+    """What is carried forward takes its tax with it, all there is: the invoice that brings it decides on it."""
+    of_lines = list(tax.of_lines)
+    for place, line in enumerate(draft.lines):
+        if line.kind is not LineKind.CARRIED_FORWARD:
+            continue
+        assert line.adjustment is not None
+        sums: dict[int, tuple[Decimal, Decimal]] = {}
+        with exact():
+            for one in (one for share in line.adjustment.of for one in tax.of_lines[share.line - 1]):
+                if tax.lines[one.tax_line].treatment.category == line.tax_category:
+                    amount, taken = sums.get(one.tax_line, (ZERO, ZERO))
+                    sums[one.tax_line] = amount - one.amount, taken - one.tax
+        of_lines[place] = tuple(LineTax(number, *both) for number, both in sums.items())
+    nothing = tuple(replace(one, net=one.net - one.net, amount=one.amount - one.amount) for one in tax.lines)
+    return replace(tax, lines=nothing, of_lines=tuple(of_lines))
 
 
 def _totals(totals: Totals, tax: Decimal, *, inclusive: bool) -> Totals:
@@ -151,6 +162,8 @@ def _parts(draft: Draft, terms: TaxTerms, seller: Place) -> Iterator[_Part]:
     facts = terms.of(bill.customer.customer_id)
     days = [_tax_day(draft, line) for line in draft.lines]
     for place, amount in enumerate(draft.totals.amounts):
+        if draft.lines[place].kind is LineKind.CARRIED_FORWARD:
+            continue
         for category, day, share in _shares(draft, place, days):
             part = amount if share is None else share
             yield _Part(place, part, Question(seller, buyer, facts, category, day))
@@ -159,19 +172,9 @@ def _parts(draft: Draft, terms: TaxTerms, seller: Place) -> Iterator[_Part]:
 def _shares(draft: Draft, place: int, days: Sequence[date]) -> list[tuple[str, date, Decimal | None]]:
     """What of a line is of which category and day; the whole of it (None) where that is one."""
     line = draft.lines[place]
-    if line.adjustment is None or line.kind not in MADE_OF_OTHERS or not line.adjustment.of:
-        own = line.adjustment is None or line.kind is LineKind.CORRECTION
-        category = line.tax_category if own else STANDARD
-        return [(category, days[place], None)]
-    sums: dict[tuple[str, date], Decimal] = {}
-    # An overage costs a percentage of what lies beyond the commitment; the others are as much as their shares.
-    factor = line.charges[0].unit_price if line.kind is LineKind.OVERAGE else ONE
-    with exact():
-        for share in line.adjustment.of:
-            named = (draft.lines[share.line - 1].tax_category, days[share.line - 1])
-            sums[named] = sums.get(named, ZERO) + share.amount * factor
-        # What is of no line of this invoice any more goes with the first.
-        sums[next(iter(sums))] += line.amount_exact - sum(sums.values(), ZERO)
+    if not is_made_of_others(line):
+        return [(category_of(line), days[place], None)]
+    sums = parted_by(draft.lines, place, lambda other: (draft.lines[other].tax_category, days[other]))
     if len(sums) == 1:
         return [(*next(iter(sums)), None)]
     shown = allocate(list(sums.values()), draft.totals.amounts[place], MINOR_UNITS[draft.bill.plan.currency])

@@ -18,8 +18,14 @@ from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.rounding import allocate, round_money
 
 
-def totals_of(amounts_exact: Sequence[Decimal], plan: Plan) -> Totals:
-    """The amounts of an invoice of this plan. Tax is zero so far."""
+def totals_of(
+    amounts_exact: Sequence[Decimal], plan: Plan, brought_exact: Decimal = ZERO, brought: Decimal = ZERO
+) -> Totals:
+    """The amounts of an invoice of this plan. Tax is zero so far.
+
+    brought_exact, brought: what is brought forward, and what is shown of it, which stands. The total is rounded with
+    it, and what that makes of these lines beyond their own rounding is the largest one's. It is not in the answer.
+    """
     minor_units = MINOR_UNITS[plan.currency]
     total_exact = _sum(amounts_exact)
     tax = round_money(ZERO, minor_units)
@@ -29,6 +35,12 @@ def totals_of(amounts_exact: Sequence[Decimal], plan: Plan) -> Totals:
     else:
         subtotal = round_money(total_exact, minor_units, plan.rounding_mode)
         amounts = allocate(amounts_exact, subtotal, minor_units)
+        if brought_exact and amounts:
+            with exact():
+                together = round_money(total_exact + brought_exact, minor_units, plan.rounding_mode) - brought
+                largest = max(range(len(amounts)), key=lambda place: amounts_exact[place])
+                amounts[largest] += together - subtotal
+            subtotal = together
     assert _sum(amounts) == subtotal, "lines sum to the subtotal"
     return Totals(tuple(amounts), subtotal, tax, _sum([subtotal, tax]), total_exact)
 

@@ -4,6 +4,7 @@ Accounts of a customer exist once for each customer and currency, the seller's o
 account is made when something is first posted to it.
 
     assets       receivable*          what customers owe on issued invoices; below zero: what they have to their credit
+                 unbilled_receivable*   rendered, and carried forward: too little yet for an invoice
                  cash                 money at the bank, and what was taken in by hand
                  provider_clearing    money at payment gateways that has not come to the bank yet
     liabilities  prepaid*             money paid in advance: funds of wallets that are not drawn yet
@@ -41,6 +42,7 @@ class Code(StrEnum):
     """Every account of the chart, in the order of a trial balance."""
 
     RECEIVABLE = "receivable"
+    UNBILLED_RECEIVABLE = "unbilled_receivable"
     CASH = "cash"
     PROVIDER_CLEARING = "provider_clearing"
     PREPAID = "prepaid"
@@ -57,6 +59,7 @@ class Code(StrEnum):
 
 KIND_OF: dict[Code, Kind] = {
     Code.RECEIVABLE: Kind.ASSET,
+    Code.UNBILLED_RECEIVABLE: Kind.ASSET,
     Code.CASH: Kind.ASSET,
     Code.PROVIDER_CLEARING: Kind.ASSET,
     Code.PREPAID: Kind.LIABILITY,
@@ -71,7 +74,15 @@ KIND_OF: dict[Code, Kind] = {
     Code.OPENING_BALANCE: Kind.EQUITY,
 }
 
-OF_A_CUSTOMER = frozenset({Code.RECEIVABLE, Code.PREPAID, Code.PROMOTIONAL_CREDIT, Code.DEFERRED_REVENUE})
+OF_A_CUSTOMER = frozenset(
+    {
+        Code.RECEIVABLE,
+        Code.UNBILLED_RECEIVABLE,
+        Code.PREPAID,
+        Code.PROMOTIONAL_CREDIT,
+        Code.DEFERRED_REVENUE,
+    }
+)
 """The accounts that every customer has for itself; the others are the seller's own."""
 
 DEBIT_KINDS = frozenset({Kind.ASSET, Kind.EXPENSE})

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from farthing.kernel.quantity import ZERO
+
 
 @dataclass(frozen=True, slots=True)
 class InvoiceIssued:
@@ -14,6 +16,7 @@ class InvoiceIssued:
 
     earned: net of lines whose service was rendered by the day of issue. deferred: net of lines whose service is
     still to come. Either may be below zero (a line may be a credit), and so may their sum; tax likewise.
+    unbilled: how much of these is not asked for yet but carried forward; below zero, what was brought forward.
     """
 
     number: str
@@ -23,11 +26,12 @@ class InvoiceIssued:
     deferred: Decimal
     tax: Decimal
     issued_at: datetime
+    unbilled: Decimal = ZERO
 
     @property
     def books_nothing(self) -> bool:
         """An invoice over nothing at all, such as one that was rounded to zero, has no transfer."""
-        return not (self.earned or self.deferred or self.tax)
+        return not (self.earned or self.deferred or self.tax or self.unbilled)
 
 
 @dataclass(frozen=True, slots=True)

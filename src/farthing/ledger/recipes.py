@@ -5,7 +5,7 @@ booked once; amounts are exact and greater than zero unless a field says otherwi
 and `Cr` a credit.
 
     fact                  debit                               credit
-    invoice issued        receivable                          revenue, deferred_revenue, tax_payable
+    invoice issued        receivable, unbilled_receivable     revenue, deferred_revenue, tax_payable
     invoice voided        what issuing credited               what issuing debited
     credit note issued    revenue, deferred_revenue, tax      receivable
     payment received      cash or provider_clearing           receivable
@@ -75,6 +75,12 @@ def invoice_issued(fact: InvoiceIssued) -> Transfer:
         Cr revenue            100.00
         Cr deferred_revenue    20.00
         Cr tax_payable         22.80
+
+    INV-000002 over 3.10 of usage, which is carried forward, and INV-000003 that brings it, over 4.00 more:
+
+        Dr unbilled_receivable  3.10        Dr receivable           7.10
+        Cr revenue              3.10        Cr unbilled_receivable  3.10
+                                            Cr revenue              4.00
     """
     return Transfer(
         f"{INVOICE_KEY_PREFIX}{fact.number}",
@@ -126,13 +132,15 @@ def credit_note_issued(fact: CreditNoteIssued) -> Transfer:
 
 
 def _invoice_entries(fact: InvoiceIssued | CreditNoteIssued, receivable: Side) -> tuple[Entry, ...]:
-    """The receivable on the given side, the parts on the other; a part below zero changes sides."""
+    """Receivable and unbilled on the given side, the parts on the other; a part below zero changes sides."""
+    unbilled = fact.unbilled if isinstance(fact, InvoiceIssued) else ZERO
     with exact():
-        total = fact.earned + fact.deferred + fact.tax
+        total = fact.earned + fact.deferred + fact.tax - unbilled
     other = _opposite(receivable)
     customer = _of(fact.customer_id, fact.currency)
     parts = (
         (customer(Code.RECEIVABLE), receivable, total),
+        (customer(Code.UNBILLED_RECEIVABLE), receivable, unbilled),
         (customer(Code.REVENUE), other, fact.earned),
         (customer(Code.DEFERRED_REVENUE), other, fact.deferred),
         (customer(Code.TAX_PAYABLE), other, fact.tax),

@@ -319,6 +319,17 @@ def balances_of(books: Books, tenant_id: int, numbers: Collection[str]) -> dict[
     }
 
 
+def overdue_invoices(
+    books: Books, tenant_id: int, now: datetime, after: str | None, limit: int, customer: str | None = None
+) -> list[str]:
+    """The numbers of the invoices of which something is open that was due before now, in order of issue.
+
+    after: the first behind this number. customer: only this one's.
+    """
+    with books.read_only(tenant_id) as conn:
+        return rows.select_overdue(conn, tenant_id, now, after, limit, customer)
+
+
 def write_off(books: Books, tenant_id: int, number: str, raw: object, now: datetime) -> Balance:
     """Give up what is open of an invoice: `{"reason": "insolvent"}`. Again, it changes nothing.
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, tuple_row
 from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
@@ -195,6 +195,27 @@ def select_allocations(conn: BooksConnection, tenant_id: int, payment_id: int) -
 
 
 # ---- Invoices, as far as they are to be paid
+
+
+def select_overdue(
+    conn: BooksConnection, tenant_id: int, now: datetime, after: str | None, limit: int, customer: str | None
+) -> list[str]:
+    """The numbers of invoices that are overdue, in order of issue, those behind the number `after`."""
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        SELECT i.number::text
+          FROM invoice_balances b
+          JOIN invoices i ON i.tenant_id = b.tenant_id AND i.invoice_id = b.invoice_id
+          JOIN customers c ON c.tenant_id = b.tenant_id AND c.customer_id = b.customer_id
+         WHERE b.tenant_id = %(tenant_id)s AND b.open > 0 AND b.due_at < %(now)s
+           AND (%(customer)s::text IS NULL OR c.key = %(customer)s)
+           AND (%(after)s::text IS NULL OR b.invoice_id >
+                (SELECT invoice_id FROM invoices WHERE tenant_id = %(tenant_id)s AND number = %(after)s))
+         ORDER BY b.invoice_id LIMIT %(limit)s
+        """,
+        {"tenant_id": tenant_id, "now": now, "after": after, "limit": limit, "customer": customer},
+    )
+    return [number for (number,) in rows]
 
 
 def select_balances(conn: BooksConnection, tenant_id: int, numbers: Collection[str]) -> dict[str, DictRow]:

@@ -49,6 +49,22 @@ CASES = [
         {"receivable": "142.80"},
     ),
     (
+        recipes.invoice_issued(
+            InvoiceIssued("INV-000002", ACME, "USD", D("3.10"), D(1), D(0), AT, unbilled=D("4.10"))
+        ),
+        "invoice:INV-000002",
+        {"unbilled_receivable": "4.10"},
+        {"revenue": "3.10", "deferred_revenue": "1"},
+    ),
+    (
+        recipes.invoice_issued(
+            InvoiceIssued("INV-000003", ACME, "USD", D(4), D(0), D("1.54"), AT, unbilled=D("-4.10"))
+        ),
+        "invoice:INV-000003",
+        {"receivable": "9.64"},
+        {"unbilled_receivable": "4.10", "revenue": "4", "tax_payable": "1.54"},
+    ),
+    (
         recipes.credit_note_issued(
             CreditNoteIssued("CN-000001", "INV-000001", ACME, "USD", D("10.00"), D(0), D("1.90"), AT)
         ),

@@ -5,29 +5,41 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
-from farthing.api.invoice_documents import ExplanationDocument, InvoiceDocument, InvoicePage
+from farthing.api.idempotency import Answer
+from farthing.api.invoice_documents import (
+    ExplanationDocument,
+    InvoiceDocument,
+    InvoicePage,
+    InvoiceState,
+    IssuedDocument,
+)
 from farthing.api.paging import read_cursor
 from farthing.api.services import Services
 from farthing.api.web import (
-    READ,
     READ_ONE,
+    WRITE_ONE,
     House,
+    JsonWrite,
     PageQuery,
     PathText,
     QueryDocument,
     TenantId,
+    body,
     found,
     found_page,
 )
+from farthing.invoicing.drafts.service import issue_early, list_drafts
 from farthing.invoicing.explaining import explain_line
 from farthing.invoicing.pdf import render_pdf
-from farthing.invoicing.service import get_invoice, get_seller, list_invoices
+from farthing.invoicing.service import get_invoice, get_seller, invoices_named, list_invoices
 from farthing.payments.content import balance_json
-from farthing.payments.service import balances_of
+from farthing.payments.service import balances_of, overdue_invoices
 
 EVENTS_SHOWN_DEFAULT = 20
 EVENTS_SHOWN_MAX = 1000
 LINE_MAX = 2**31 - 1
+SHOWN_MAX = 1000
+"""How many numbers of issued invoices, and how many reasons for none, one answer lists; the counts are whole."""
 
 _PDF = "application/pdf"
 _AS_PDF: dict[int | str, dict[str, Any]] = {
@@ -41,15 +53,32 @@ class InvoiceQuery(PageQuery):
     """Which page of the invoices."""
 
     customer: str | None = Field(None, max_length=256, description="Only this customer's.")
+    state: InvoiceState | None = Field(
+        None, description="Only such ones. `draft`: due, and not issued before its grace is over."
+    )
 
 
-@router.get("", response_model=None, responses={200: {"model": InvoicePage}, **READ}, summary="List invoices")
+@router.get(
+    "",
+    response_model=None,
+    responses={200: {"model": InvoicePage}, **READ_ONE},
+    summary="List invoices",
+)
 def list_all_invoices(
     tenant_id: TenantId, services: House, query: Annotated[InvoiceQuery, Query()]
 ) -> Response:
-    """In order of issue, without their lines; with how far each is paid, now."""
+    """In order of issue, without their lines; with how far each is paid, now. Drafts as usage is now."""
+    if query.state is InvoiceState.DRAFT:
+        return _drafts(tenant_id, services, query)
     after = read_cursor(query.cursor, "invoices")
-    items = list_invoices(services.books, tenant_id, after, query.limit + 1, query.customer)
+    if query.state is InvoiceState.OVERDUE:
+        numbers = overdue_invoices(
+            services.books, tenant_id, services.now(), after, query.limit + 1, query.customer
+        )
+        items = invoices_named(services.books, tenant_id, numbers)
+    else:
+        void = None if query.state is None else query.state is InvoiceState.VOID
+        items = list_invoices(services.books, tenant_id, after, query.limit + 1, query.customer, void=void)
     balances = balances_of(services.books, tenant_id, [invoice["number"] for invoice in items])
     now = services.now()
     return found_page(
@@ -59,6 +88,40 @@ def list_all_invoices(
         lambda invoice: invoice["number"],
         lambda invoice: invoice | balance_json(balances[invoice["number"]], now),
     )
+
+
+def _drafts(tenant_id: int, services: Services, query: InvoiceQuery) -> Response:
+    after = read_cursor(query.cursor, "drafts")
+    items = list_drafts(
+        services.books, services.store, tenant_id, services.now(), after, query.limit + 1, query.customer
+    )
+    return found_page(items, query.limit, "drafts", lambda draft: str(draft["draft"]), lambda draft: draft)
+
+
+@router.post(
+    "/issue",
+    response_model=None,
+    responses={200: {"model": IssuedDocument}, **WRITE_ONE},
+    openapi_extra=body("IssueBody"),
+    summary="Issue drafts",
+)
+def issue_drafts(write: JsonWrite) -> Response:
+    """What is due of a customer or a subscription, now: without its grace."""
+    services = write.services
+
+    def effect() -> Answer:
+        result = issue_early(services.books, services.store, write.tenant_id, write.body, services.now())
+        return Answer(
+            200,
+            {
+                "issued_count": len(result.issued),
+                "issued": result.issued[:SHOWN_MAX],
+                "skipped_count": len(result.skipped),
+                "skipped": result.skipped[:SHOWN_MAX],
+            },
+        )
+
+    return write.once(effect)
 
 
 @router.get(

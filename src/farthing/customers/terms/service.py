@@ -1,4 +1,4 @@
-"""Use cases of terms, one subscription at a time. `customers/apply.py` writes those of whole files."""
+"""Use cases of terms, one subscription (or customer) at a time. `customers/apply.py` writes those of whole files."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +14,8 @@ from farthing.customers import store as customer_rows
 from farthing.customers.changes import SubscriptionChange, plans_by_version
 from farthing.customers.model import Subscription
 from farthing.customers.terms import store
+from farthing.customers.terms.billing import billing_terms_json, parse_billing_terms
+from farthing.customers.terms.billing_store import insert_billing_terms, select_billing_terms
 from farthing.customers.terms.collecting import collection_in_force, version_at
 from farthing.customers.terms.collecting_store import (
     OwnCollection,
@@ -270,3 +272,50 @@ def _subscribed_of(
         )
         for one in subscriptions
     }
+
+
+# ---- How invoices come about
+
+
+def get_billing_terms(books: Books, tenant_id: int, customer: str | None = None) -> dict[str, Any]:
+    """The billing terms in force for the tenant, or for a customer: `own` is what it said itself, if anything.
+
+    Raises NotFound `customer_not_found`.
+    """
+    with books.read_only(tenant_id) as conn:
+        return _billing_terms(conn, tenant_id, customer)
+
+
+def put_billing_terms(
+    books: Books, tenant_id: int, customer: str | None, raw: object, now: datetime
+) -> dict[str, Any]:
+    """From now on these hold: for the tenant's customers, or for the one, in place of what was said before.
+
+    raw: None takes a customer's own away. What is issued stays as it is; what was carried forward is brought.
+
+    Raises InvalidInput `invalid_billing_terms` with every fault; NotFound `customer_not_found`.
+    """
+    terms = None if raw is None and customer is not None else parse_billing_terms(raw)
+    with books.transaction(tenant_id) as conn:
+        customer_id = None if customer is None else _customer_id(conn, tenant_id, customer)
+        insert_billing_terms(conn, tenant_id, customer_id, terms, now)
+        return _billing_terms(conn, tenant_id, customer)
+
+
+def _billing_terms(conn: BooksConnection, tenant_id: int, customer: str | None) -> dict[str, Any]:
+    customer_id = None if customer is None else _customer_id(conn, tenant_id, customer)
+    said = select_billing_terms(conn, tenant_id, [] if customer_id is None else [customer_id])
+    own = said.tenant if customer_id is None else said.own.get(customer_id)
+    held = said.tenant if customer_id is None else said.of(customer_id)
+    return {
+        "customer": customer,
+        "own": None if own is None else billing_terms_json(own),
+        "billing_terms": billing_terms_json(held),
+    }
+
+
+def _customer_id(conn: BooksConnection, tenant_id: int, key: str) -> int:
+    found = customer_rows.select_customers(conn, tenant_id, [key])
+    if key not in found:
+        raise NotFound("customer_not_found", f"there is no customer {shown(key)}", path="customer")
+    return found[key].customer_id

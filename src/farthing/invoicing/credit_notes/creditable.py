@@ -11,7 +11,7 @@ from typing import Any
 
 from farthing.invoicing.credit_notes.model import Bundle, Creditable, CreditableLine
 from farthing.invoicing.model import LineKind
-from farthing.invoicing.taxing import MADE_OF_OTHERS
+from farthing.invoicing.shares import MADE_OF_OTHERS
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.kernel.rounding import allocate

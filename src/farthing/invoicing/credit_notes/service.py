@@ -197,7 +197,7 @@ def void_invoice(
             said = f"{plain(invoice['written_off'])} of {number} was given up as lost: it stays as it is"
             raise Conflict("invoice_written_off", said, path="number")
         if invoice["later"] is not None:
-            said = f"{invoice['later']} of the same subscription was issued later: void that first, or credit"
+            said = f"{invoice['later']} was issued later and builds on it: void that first, or credit"
             raise Conflict("later_invoice_stands", said, path="number")
         rows.insert_void(conn, tenant_id, invoice["invoice_id"], reason, now)
         said_of = {"total": plain(invoice["total"]), "currency": invoice["currency"], "reason": reason}

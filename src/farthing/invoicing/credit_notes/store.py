@@ -14,16 +14,18 @@ from farthing.invoicing.credit_notes.model import Credit, Creditable, CreditWant
 
 def select_invoice(conn: BooksConnection, tenant_id: int, number: str) -> DictRow | None:
     """An invoice, what of it was given back (in all; `reduced`: of what it asked for) and given up, whether it is void,
-    and whether a later one of its subscription holds."""
+    and which later one that holds builds on it: of its subscription, or one that brings forward what it carried."""
     return conn.execute(
         """
         SELECT i.invoice_id, i.customer_id, i.subscription_id, i.currency, i.total, i.document, i.period_start,
                i.paid_from_wallets,
                coalesce(c.credited, 0) AS credited, coalesce(c.voided, false) AS voided,
                b.payable, b.credited AS reduced, b.written_off,
-               (SELECT min(l.number) FROM standing_invoices l
-                 WHERE l.tenant_id = i.tenant_id AND l.subscription_id = i.subscription_id
-                   AND l.invoice_id > i.invoice_id) AS later
+               least((SELECT min(l.number) FROM standing_invoices l
+                       WHERE l.tenant_id = i.tenant_id AND l.subscription_id = i.subscription_id
+                         AND l.invoice_id > i.invoice_id),
+                     (SELECT f.number FROM standing_invoices f
+                       WHERE f.tenant_id = i.tenant_id AND f.brings = i.number)) AS later
           FROM invoices i
           JOIN invoice_balances b ON b.tenant_id = i.tenant_id AND b.invoice_id = i.invoice_id
           LEFT JOIN credited_invoices c ON c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id
