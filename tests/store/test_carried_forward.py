@@ -1,6 +1,7 @@
 """What is too little for an invoice is carried to the next one: never lost, never asked for twice, booked all along."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal as D
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from tax_world import collects_tax
 from farthing.customers.life import change_subscription
 from farthing.customers.terms.service import get_billing_terms, put_billing_terms
 from farthing.db import Books
+from farthing.db.outbox import facts_after
 from farthing.db.tenants import create_tenant
 from farthing.invoicing.credit_notes.service import issue_credit_note, void_invoice
 from farthing.invoicing.explaining import explain_line
@@ -50,9 +52,12 @@ MONTHS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_three_months_until_it_is_worth_an_invoice(world: World, at_once: bool) -> None:
+@pytest.mark.parametrize(("at_once", "in_a_transaction"), [(True, 1000), (True, 1), (False, 1000)])
+def test_three_months_until_it_is_worth_an_invoice(
+    world: World, monkeypatch: pytest.MonkeyPatch, at_once: bool, in_a_transaction: int
+) -> None:
     """4, 7 and 6 units of 0.333: 1.332, 2.331 and 1.998 sum to 5.661, whether billed month by month or together."""
+    monkeypatch.setattr("farthing.invoicing.service.INVOICES_PER_TRANSACTION", in_a_transaction)
     world.furnish([plan(tokens())], [{"customer": "acme", "plan": "payg"}])
     smallest(world, "5")
     for month, units in (("01", "4"), ("02", "7"), ("03", "6")):
@@ -69,6 +74,10 @@ def test_three_months_until_it_is_worth_an_invoice(world: World, at_once: bool) 
     world.bill("2026-04-01")
     assert told(world) == MONTHS
     first, second, third = invoices(world)
+    facts = [one.fact.body for one in facts_after(world.books, world.tenant_id, 0, 10, "invoice.issued")]
+    assert [(fact["total"], fact.get("carries_forward")) for fact in facts] == [
+        ("0.00", True), ("0.00", True), ("5.66", None),
+    ]  # fmt: skip
     assert [(line["adjustment"]["key"], line["description"]) for line in third["lines"][1:]] == [
         ("INV-000002", "Brought forward from INV-000002")
     ]
@@ -82,6 +91,20 @@ def test_three_months_until_it_is_worth_an_invoice(world: World, at_once: bool) 
     assert said["brought_from"] == "INV-000002"
     said = explain_line(world.books, world.store, world.tenant_id, "INV-000002", 3, 10)
     assert [(one["line"]["line"], one["share"]) for one in said["of"]] == [(1, "-2.331"), (2, "-1.332")]
+
+
+def test_runs_at_once_bring_what_is_carried_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three runs, one invoice in a transaction: what one of them issued in between, the others leave alone."""
+    monkeypatch.setattr("farthing.invoicing.service.INVOICES_PER_TRANSACTION", 1)
+    world.furnish([plan(tokens())], [{"customer": "acme", "plan": "payg"}])
+    smallest(world, "5")
+    for month, units in (("01", "4"), ("02", "7"), ("03", "6")):
+        world.use("acme", f"2026-{month}-15", units)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: world.bill("2026-04-01"), range(3)))
+    world.bill("2026-04-01")
+    assert told(world) == MONTHS
+    assert_well(world)
 
 
 def test_subscriptions_of_a_customer_bring_what_another_carried(world: World) -> None:
@@ -182,7 +205,7 @@ def test_a_void_gives_back_what_was_brought_and_nothing_is_voided_beneath_it(
     owner.execute("SELECT set_config('farthing.tenant', %s, false)", [str(world.tenant_id)])
     for columns, complaint in (
         ("brings, brings_again", "invoices_brings"),
-        ("brings_again", "what invoice INV-9 brings forward is not what was carried"),
+        ("brings_again", "what invoice INV-9 carries or brings forward is not what it says"),
     ):
         with pytest.raises(psycopg.Error, match=complaint), owner.transaction():
             forge(owner, columns)

@@ -85,8 +85,8 @@ def test_the_last_of_the_day_asks_for_all_and_says_whose_it_is(world: World) -> 
     assert told(world) == [*JANUARY, *SEPARATE]
     asks = invoices(world)[2]
     assert [(line.get("subscription"), line["charges"][0]["reason"]) for line in asks["lines"][1:]] == [
-        ("acme-beta", "acme-beta"),
-        ("acme-alpha", "acme-alpha"),
+        ("acme-beta", "subscription acme-beta"),
+        ("acme-alpha", "subscription acme-alpha"),
     ]
     assert booked(world) == {"receivable": D("22.34"), "revenue": D("-22.34")}
     assert balances_of(world.books, world.tenant_id, ["INV-000003"])["INV-000003"].open == D("11.67")

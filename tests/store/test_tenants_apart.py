@@ -253,6 +253,10 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
         "collection_terms": {
             "collection_id": 1, "subscription_id": 1, "definition": definition, "made_at": now,
         },
+        "billing_terms": {"billing_terms_id": 1, "definition": definition, "made_at": now},
+        "draft_notices": {
+            "subscription_id": 1, "period_start": now, "reason": "period", "noticed_at": now,
+        },
         "accrued_spend": {
             "subscription_id": 1, "period_start": now, "period_end": later, "accrued": 5, "billed": 0,
             "checkpoints": definition, "last_change_id": 0, "last_collection_id": 0, "as_of": now,

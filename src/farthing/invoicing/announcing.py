@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from farthing.db.outbox import Fact
+from farthing.invoicing.carry_forward import carries
 from farthing.invoicing.model import Invoice
 from farthing.kernel.quantity import plain
 
@@ -11,7 +12,7 @@ INVOICE_ISSUED = "invoice.issued"
 
 
 def issued_facts(invoices: Sequence[Invoice], now: datetime) -> list[Fact]:
-    """One fact for each invoice, under its number."""
+    """One fact for each invoice, under its number; it says so where the invoice leaves all it comes to to the next."""
     return [
         Fact(
             INVOICE_ISSUED,
@@ -21,6 +22,7 @@ def issued_facts(invoices: Sequence[Invoice], now: datetime) -> list[Fact]:
                 "subscription": invoice.draft.bill.subscription.key,
                 "currency": invoice.draft.bill.plan.currency,
                 "total": plain(invoice.draft.totals.total),
+                **({"carries_forward": True} if carries(invoice.draft) else {}),
             },
             now,
         )

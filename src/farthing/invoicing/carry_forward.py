@@ -214,7 +214,7 @@ def _brought_line(bill: Bill, carried: CarriedForward, part: CarriedPart) -> Lin
         carried.period,
         ONE,
         part.amount_exact,
-        part.subscription,
+        f"subscription {part.subscription}",
         Adjustment(LineKind.BROUGHT_FORWARD, carried.number or ""),
     )
     return replace(

@@ -45,7 +45,9 @@ def select_waiting(
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
         WITH last AS (
-            SELECT DISTINCT ON (i.customer_id, i.currency) i.*
+            SELECT DISTINCT ON (i.customer_id, i.currency)
+                   i.customer_id, i.currency, i.subscription_id, i.period_start, i.reason, i.sequence, i.period_end,
+                   i.number, i.invoice_id
               FROM standing_invoices i
              WHERE i.tenant_id = %(tenant_id)s AND i.carries
                AND (%(ids)s::bigint[] IS NULL OR i.customer_id = ANY(%(ids)s))

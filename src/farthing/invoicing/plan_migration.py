@@ -313,7 +313,7 @@ def _totals(
         missing = with_one_offs(missing, customers_store.select_one_offs(conn, tenant_id, unbilled=True))
         usage = usage_of(conn, store, tenant_id, meters, missing)
         add_covers(conn, tenant_id, missing, covers)
-        carried = carried_for(conn, tenant_id, missing, agreed)
+        carried = carried_for(conn, tenant_id, missing, agreed, forward=False)
     for bill, draft in drafted_in_order(missing, usage, covers, carried):
         if isinstance(draft, Draft):
             with exact():

@@ -243,9 +243,17 @@ def add_covers(
 
 
 def carried_for(
-    conn: BooksConnection, tenant_id: int, bills: Sequence[Bill], terms: Mapping[int, Terms]
+    conn: BooksConnection,
+    tenant_id: int,
+    bills: Sequence[Bill],
+    terms: Mapping[int, Terms],
+    *,
+    forward: bool = True,
 ) -> Carried:
-    """What these bills depend on of the invoices issued so far, read for all of them at once."""
+    """What these bills depend on of the invoices issued so far, read for all of them at once.
+
+    forward: whether what is too little for an invoice is carried forward; else each comes to what it comes to.
+    """
     since: dict[int, datetime] = {}
     for bill in bills:
         subscription_id = bill.subscription.subscription_id
@@ -253,7 +261,8 @@ def carried_for(
             since[subscription_id] = min(since.get(subscription_id, bill.period.start), bill.period.start)
     histories = rows.select_histories(conn, tenant_id, since) if since else {}
     billed = select_billed_before(conn, tenant_id, bills)
-    return Carried(terms, histories, billed, select_carry_forward(conn, tenant_id, bills))
+    waiting = select_carry_forward(conn, tenant_id, bills) if forward else None
+    return Carried(terms, histories, billed, waiting)
 
 
 def issue(

@@ -34,8 +34,12 @@ DECLARE
     off text;
 BEGIN
     SELECT i.number INTO off
-      FROM (SELECT tenant_id, invoice_id, sum(amount_exact) AS amount_exact, sum(amount) AS amount
-              FROM issued WHERE adjustment = 'brought_forward' GROUP BY tenant_id, invoice_id) b
+      FROM (SELECT tenant_id, invoice_id,
+                   coalesce(sum(amount_exact) FILTER (WHERE adjustment = 'brought_forward'), 0) AS amount_exact,
+                   coalesce(sum(amount) FILTER (WHERE adjustment = 'brought_forward'), 0) AS amount,
+                   coalesce(bool_or(adjustment = 'brought_forward'), false) AS brings,
+                   coalesce(bool_or(adjustment = 'carried_forward'), false) AS carries
+              FROM issued GROUP BY tenant_id, invoice_id) b
       JOIN invoices i USING (tenant_id, invoice_id)
       LEFT JOIN invoices s ON s.tenant_id = i.tenant_id AND s.number = i.brings AND s.customer_id = i.customer_id
                           AND s.currency = i.currency
@@ -43,10 +47,12 @@ BEGIN
                            FROM invoice_lines l
                           WHERE l.tenant_id = s.tenant_id AND l.invoice_id = s.invoice_id
                             AND l.adjustment = 'carried_forward') c ON true
-     WHERE b.amount_exact + c.amount_exact IS DISTINCT FROM 0 OR b.amount + c.amount IS DISTINCT FROM 0
+     WHERE b.carries <> i.carries OR b.brings <> (i.brings IS NOT NULL)
+        OR b.brings AND (b.amount_exact + c.amount_exact IS DISTINCT FROM 0
+                         OR b.amount + c.amount IS DISTINCT FROM 0)
      LIMIT 1;
     IF off IS NOT NULL THEN
-        RAISE EXCEPTION 'what invoice % brings forward is not what was carried', off
+        RAISE EXCEPTION 'what invoice % carries or brings forward is not what it says', off
             USING ERRCODE = 'check_violation';
     END IF;
     RETURN NULL;
