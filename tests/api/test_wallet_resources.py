@@ -93,6 +93,17 @@ def test_a_top_up_is_requested_and_settled_once(furnished):
     assert kinds == ["wallet.top_up_requested", "wallet.topped_up"]
 
 
+def test_a_top_up_by_payment_waits_for_a_method(furnished):
+    wish = made(furnished.post(f"{OF}/top-ups", {"key": "t-1", "amount": "20", "collected_by": "payment"}))
+    assert (wish["status"], wish["collected_by"]) == ("requested", "payment")
+    other = furnished.post(f"{OF}/top-ups", {"key": "t-1", "amount": "20"})
+    assert (other.status_code, other.json()["code"]) == (409, "top_up_exists")
+    unknown = furnished.post(f"{OF}/top-ups", {"key": "t-2", "amount": "20", "collected_by": "magic"})
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "invalid_top_up")
+    settled = made(furnished.post(f"{OF}/top-ups/t-1/settle", {"status": "funded"}), 200)
+    assert settled["status"] == "funded"
+
+
 def test_a_promise_is_shown_beside_the_grants(furnished):
     promise = {"key": "monthly", "kind": "promotional", "amount": "2", "every": {"interval": "month"}}
     said = made(furnished.post(f"{OF}/grants", promise))

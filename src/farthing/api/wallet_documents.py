@@ -18,6 +18,9 @@ class AutoTopUpBody(Body):
     amount: Exact
     cooldown_seconds: int = Field(3600, ge=0, description="How long after one request no other is made.")
     monthly_maximum: Exact | None = Field(None, description="At most so much in a calendar month (UTC).")
+    collected_by: Literal["payment", "hand"] = Field(
+        "payment", description="By the method that the customer left, or by somebody who settles it."
+    )
 
 
 class WalletBody(Body):
@@ -183,6 +186,10 @@ class TopUpBody(Body):
 
     key: Subject
     amount: Exact
+    collected_by: Literal["payment", "hand"] = Field(
+        "hand",
+        description="payment: the engine charges the method that the customer left, at once and once.",
+    )
 
 
 class TopUpSettlement(Body):
@@ -202,7 +209,8 @@ class TopUpDocument(BaseModel):
     amount: Exact
     currency: str
     automatic: bool
-    status: Literal["requested", "funded", "failed"]
+    collected_by: Literal["payment", "hand"]
+    status: Literal["requested", "collecting", "funded", "failed"]
     requested_at: Instant
     settled_at: Instant | None
     grant: Subject | None

@@ -9,7 +9,7 @@ greater than zero unless a field says otherwise. In the examples `Dr` is a debit
     credit note issued    revenue, deferred_revenue, tax      receivable
     payment received      cash                                receivable
     payment fee           payment_fees                        cash
-    refund paid           receivable or prepaid               cash
+    refund paid           receivable                          cash
     chargeback            receivable, payment_fees            cash
     write-off             bad_debt, tax_payable               receivable
     grant funded, paid    receivable                          prepaid
@@ -228,20 +228,19 @@ def payment_fee(fact: PaymentFee) -> Transfer:
 
 
 def refund_paid(fact: RefundPaid) -> Transfer:
-    """The credit is used up. Why it was given is booked by a credit note, not here.
+    """The credit is used up. Why it was given is booked by a credit note or by the void of a grant, not here.
 
     The 11.90 of CN-000001 are paid back:
 
-        Dr receivable    11.90        prepaid, if `of_prepaid`
+        Dr receivable    11.90
         Cr cash          11.90
     """
     account = _of(fact.customer_id, fact.currency)
-    owed = Code.PREPAID if fact.of_prepaid else Code.RECEIVABLE
     return Transfer(
         f"refund:{fact.refund}",
         TransferKind.REFUND_PAID,
         fact.paid_at,
-        (_debit(account(owed), fact.amount), _credit(account(Code.CASH), fact.amount)),
+        (_debit(account(Code.RECEIVABLE), fact.amount), _credit(account(Code.CASH), fact.amount)),
         fact.refund,
     )
 

@@ -50,7 +50,7 @@ def select_unlike_facts(conn: BooksConnection, tenant_id: int, limit: int) -> li
 def select_unlike_ledger(conn: BooksConnection, tenant_id: int, limit: int) -> list[DictRow]:
     """Customers whose undrawn funds, paid or promotional, are not what the ledger says they have in wallets.
 
-    What an opening balance brought, and what of prepaid funds was refunded, is not in grants: it is left out.
+    What an opening balance brought is not in grants: it is left out.
     """
     return conn.execute(
         """
@@ -63,7 +63,7 @@ def select_unlike_ledger(conn: BooksConnection, tenant_id: int, limit: int) -> l
         aside AS (
             SELECT e.account_id, sum(e.amount) AS amount
               FROM transfers t CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
-             WHERE t.tenant_id = %(tenant_id)s AND t.kind IN ('opening_balance', 'refund_paid')
+             WHERE t.tenant_id = %(tenant_id)s AND t.kind = 'opening_balance'
              GROUP BY e.account_id),
         ledger_says AS (
             SELECT a.customer_id, a.currency, a.code, coalesce(s.amount, 0) - b.balance AS undrawn

@@ -1,7 +1,8 @@
 """How wallets and grants are read and written.
 
 {"key": "acme-usd", "customer": "acme", "currency": "USD", "priority": 10, "low_balance": "5",
- "top_up": {"below": "10", "amount": "50", "cooldown_seconds": 3600, "monthly_maximum": "500"}}
+ "top_up": {"below": "10", "amount": "50", "cooldown_seconds": 3600, "monthly_maximum": "500",
+            "collected_by": "payment"}}
 {"key": "order-4711", "kind": "paid", "amount": "100", "expires_at": "2027-01-01T00:00:00Z", "meters": ["tokens"]}
 {"key": "welcome", "kind": "promotional", "amount": "10", "every": {"interval": "month", "end": "2027-01-01T00:00:00Z",
  "rollover_percent": "50", "rollover_maximum": "20"}}
@@ -31,6 +32,7 @@ from farthing.kernel.reading import (
 )
 from farthing.wallets.model import (
     AutoTopUp,
+    CollectedBy,
     GrantContent,
     RecurringContent,
     Scope,
@@ -49,6 +51,8 @@ SCOPE_MAX = 100
 KEY_CHARACTERS_MAX = 128
 """A grant's key names its transfers in the ledger, with a word in front."""
 PAID, PROMOTIONAL = "paid", "promotional"
+OWN_PREFIXES = ("top_up:", "top_up_again:")
+"""Keys of grants that begin so are made here."""
 
 
 def parse_wallet(raw: object, path: str = "") -> WalletContent:
@@ -82,11 +86,19 @@ def parse_auto_top_up(raw: object, path: str, currency: str) -> AutoTopUp:
     amount = fields.required("amount", lambda value, at: parse_payable(value, at, currency, INVALID_WALLET))
     cooldown = fields.optional("cooldown_seconds", _parse_cooldown, COOLDOWN_SECONDS_DEFAULT)
     maximum = fields.optional("monthly_maximum", _parse_balance, None)
+    collected_by = fields.optional(
+        "collected_by", lambda value, at: parse_collected_by(value, at, INVALID_WALLET), CollectedBy.PAYMENT
+    )
     fields.refuse_unknown()
     if amount is not None and maximum is not None and maximum < amount:
         faults.add(fields.at("monthly_maximum"), "must not be less than the amount of one top-up")
     faults.refuse()
-    return AutoTopUp(below, amount, cooldown, maximum)
+    return AutoTopUp(below, amount, cooldown, maximum, collected_by)
+
+
+def parse_collected_by(raw: object, path: str, code: str) -> CollectedBy:
+    """Who collects the money of top-ups: `payment` or `hand`."""
+    return CollectedBy(parse_choice(raw, path, tuple(CollectedBy), code=code))
 
 
 def parse_grant(raw: object, currency: str, path: str = "") -> GrantContent | RecurringContent:
@@ -96,7 +108,7 @@ def parse_grant(raw: object, currency: str, path: str = "") -> GrantContent | Re
     """
     faults = Faults(INVALID_GRANT)
     fields = Fields(raw, path, faults)
-    key = fields.required("key", parse_subject_key)
+    key = fields.required("key", _parse_grant_key)
     paid = fields.required("kind", _parse_kind) == PAID
     fields.optional("currency", lambda value, at: _parse_same_currency(value, at, currency), None)
     if paid:
@@ -169,6 +181,14 @@ def parse_subject_key(raw: object, path: str) -> str:
     return text
 
 
+def _parse_grant_key(raw: object, path: str) -> str:
+    key = parse_subject_key(raw, path)
+    if key.startswith(OWN_PREFIXES):
+        complaint = f"must not begin with {key.split(':')[0]}: top-ups become such grants"
+        raise InvalidInput.of("invalid_key", [Fault(path, complaint)])
+    return key
+
+
 def parse_payable(raw: object, path: str, currency: str, code: str) -> Decimal:
     """An amount that can be paid: above zero, and with no digit below the currency's minor unit."""
     amount = parse_decimal(raw, path, code=code)
@@ -196,6 +216,7 @@ def auto_top_up_json(top_up: AutoTopUp) -> dict[str, Any]:
         "below": trimmed(top_up.below),
         "amount": trimmed(top_up.amount),
         "cooldown_seconds": top_up.cooldown_seconds,
+        "collected_by": top_up.collected_by.value,
     }
     if top_up.monthly_maximum is not None:
         said["monthly_maximum"] = trimmed(top_up.monthly_maximum)
@@ -210,6 +231,8 @@ def auto_top_up_of(document: Mapping[str, Any]) -> AutoTopUp:
         Decimal(document["amount"]),
         int(document["cooldown_seconds"]),
         None if maximum is None else Decimal(maximum),
+        # Of wallets that were made before payments could collect, others do.
+        CollectedBy(document.get("collected_by", CollectedBy.HAND)),
     )
 
 

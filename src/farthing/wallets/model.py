@@ -34,12 +34,13 @@ class Ending(StrEnum):
     ROLLED_OVER = "rolled_over"
 
 
-class TopUpStatus(StrEnum):
-    """What came of a top-up."""
+class CollectedBy(StrEnum):
+    """Who collects the money of a top-up."""
 
-    REQUESTED = "requested"
-    FUNDED = "funded"
-    FAILED = "failed"
+    PAYMENT = "payment"
+    """A payment by the method that the customer left; without one, whoever settles it by hand."""
+    HAND = "hand"
+    """Somebody else, who says what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class AutoTopUp:
     amount: Decimal
     cooldown_seconds: int
     monthly_maximum: Decimal | None
+    collected_by: CollectedBy = CollectedBy.PAYMENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from farthing.wallets.model import (
     WalletContent,
 )
 from farthing.wallets.returning_store import insert_grant_credit
+from farthing.wallets.top_up_store import is_paid_by_payment
 
 LIST_LIMIT_MAX = 101
 """A page of a hundred, and the one that tells whether another page follows."""
@@ -234,12 +235,15 @@ def void_grant(
     What was paid for it stands to the customer's credit, in whole minor units; what lies below one is breakage.
     What is held meanwhile and then released can be voided afterwards. wallet: which one it must be in.
 
-    Raises NotFound `grant_not_found`.
+    Raises NotFound `grant_not_found`; Conflict `grant_paid_by_payment`: its payment is what can be refunded.
     """
     with books.transaction(tenant_id) as conn:
         grant = _grant(conn, tenant_id, key, hold=True)
         if wallet is not None and grant.wallet != wallet:
             raise NotFound("grant_not_found", f"there is no grant {shown(key)} in the wallet {shown(wallet)}")
+        if is_paid_by_payment(conn, tenant_id, grant.grant_id):
+            said = f"{shown(key)} was paid by the payment {shown(grant.reference)}: refund that"
+            raise Conflict("grant_paid_by_payment", said, path="grant")
         with exact():
             left = grant.left
         if left > ZERO:
