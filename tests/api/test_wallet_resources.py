@@ -110,3 +110,24 @@ def test_a_promise_is_shown_beside_the_grants(furnished):
     assert said["every"] == {"interval": "month", "interval_count": 1, "expires": True}
     assert furnished.get(f"{OF}/recurring-grants").json()["items"] == [said]
     assert furnished.get(f"{OF}/grants").json()["items"] == []
+
+
+def test_a_wallet_of_units_says_what_a_unit_was_paid_for(furnished):
+    meter = {"key": "tokens", "event_type": "completion", "aggregation": "sum", "value": "data.tokens"}
+    made(furnished.post("/v1/meters", meter))
+    wallet = made(furnished.post("/v1/wallets", {"key": "acme-units", "customer": "acme", "unit": "tokens"}))
+    assert (wallet["currency"], wallet["unit"], wallet["balance"]["available"]) == (None, "tokens", "0")
+    pack = {"key": "pack", "kind": "paid", "amount": "1000", "unit_price": "0.05"}
+    said = made(furnished.post("/v1/wallets/acme-units/grants", pack))
+    assert (said["amount"], said["unit_price"], said["left"]) == ("1000", "0.05", "1000")
+    for more in ({}, {"unit_price": "0.00001"}, {"unit_price": "-1"}):
+        raw = {"key": "other", "kind": "paid", "amount": "100", **more}
+        answer = furnished.post("/v1/wallets/acme-units/grants", raw)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_grant")
+        assert [one["path"] for one in answer.json()["faults"]] == ["unit_price"]
+    refused = furnished.post("/v1/wallets/acme-units/top-ups", {"key": "t", "amount": "5"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "wallet_of_units")
+    renamed = made(furnished.patch("/v1/wallets/acme-units", {"name": "Packs", "low_balance": "10"}), 200)
+    assert (renamed["name"], renamed["unit"]) == ("Packs", "tokens")
+    money = furnished.post("/v1/wallets", {"key": "w", "customer": "acme", "unit": "nothing"})
+    assert (money.status_code, money.json()["code"]) == (404, "meter_not_found")

@@ -237,6 +237,10 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
         "payment_grants": {
             "funding_id": 1, "payment_id": 1, "grant_id": 1, "amount": 5, "cause": "c", "moved_at": now,
         },
+        "unit_funding": {
+            "subscription_id": 1, "period_start": now, "rate_card": "r", "grant_id": 1, "customer_id": 1, "quantity": 5,
+            "last_draw_id": 1,
+        },
         "top_ups": {
             "top_up_id": 1, "key": "t", "wallet_id": 1, "amount": 5, "automatic": True, "requested_at": now,
         },

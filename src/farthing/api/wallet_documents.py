@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 from farthing.api.documents import Body, Count, Exact, Instant, Key, Subject, Text
 from farthing.kernel.period import Interval
 
-Currency = Field(pattern="^[A-Z]{3}$")
 Priority = Field(100, ge=0, le=1000, description="The lower, the earlier it is drawn on.")
 
 
@@ -28,7 +27,8 @@ class WalletBody(Body):
 
     key: Subject
     customer: Subject
-    currency: str = Currency
+    currency: str | None = Field(None, pattern="^[A-Z]{3}$", description="Of a wallet of money.")
+    unit: Key | None = Field(None, description="Of a wallet of units: the meter whose quantity it holds.")
     name: Text | None = None
     priority: int = Priority
     low_balance: Exact | None = Field(None, description="At or below it, the balance is announced as low.")
@@ -87,6 +87,9 @@ class GrantBody(Body):
     key: Subject
     kind: Literal["paid", "promotional"]
     amount: Exact
+    unit_price: Exact | None = Field(
+        None, description="Of units that are paid for: for one, in the customer's currency."
+    )
     currency: str | None = Field(None, pattern="^[A-Z]{3}$", description="The wallet's; another is refused.")
     priority: int = Priority
     meters: list[Key] | None = Field(None, description="It pays for usage of these meters only.")
@@ -104,6 +107,7 @@ class GrantDocument(BaseModel):
     wallet: Subject
     kind: Literal["paid", "promotional"]
     amount: Exact
+    unit_price: Exact | None
     priority: Count
     meters: list[Key]
     rate_cards: list[Key]
@@ -134,6 +138,7 @@ class RecurringGrantDocument(BaseModel):
     wallet: Subject
     kind: Literal["paid", "promotional"]
     amount: Exact
+    unit_price: Exact | None
     priority: Count
     meters: list[Key]
     rate_cards: list[Key]

@@ -35,6 +35,7 @@ _CREATE = """\b
 Example:
   $ echo '{key: acme-usd, customer: acme, currency: USD, low_balance: "5"}' \\
       | farthing wallets create -
+  $ echo '{key: acme-requests, customer: acme, unit: requests}' | farthing wallets create -
 
 \b
 Fields: optional name, priority (0 first), low_balance, and
@@ -47,8 +48,9 @@ Example:
       | farthing wallets grant acme-usd -
 
 \b
-Fields: kind paid or promotional; optional effective_at, expires_at, priority, meters, rate_cards,
-reference; every: {interval, interval_count, end, expires, rollover_percent, rollover_maximum}."""
+Fields: kind paid or promotional; of paid units unit_price; optional effective_at, expires_at,
+priority, meters, rate_cards, reference; every: {interval, interval_count, end, expires,
+rollover_percent, rollover_maximum}."""
 
 
 @app.command(epilog=_CREATE)
@@ -107,7 +109,7 @@ def list_some(
                 number(one["balance"]["available"]),
                 number(one["balance"]["held"]),
                 number(one["balance"]["scheduled"]),
-                one["currency"],
+                one["currency"] or one["unit"],
                 one["balance_state"],
             ]
             for one in page
@@ -128,7 +130,7 @@ def show(wallet: Wallet, as_json: AsJson = False, data: Data = None, tenant: Ten
         recurring = [recurring_document(one) for one in promises]
         print_json(found | {"grants": [grant_document(one) for one in grants], "recurring": recurring})
         return
-    currency = found["currency"]
+    currency = found["currency"] or found["unit"]
     balance = found["balance"]
     facts = {
         "Wallet": found["key"],

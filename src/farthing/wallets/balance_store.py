@@ -20,8 +20,8 @@ def lock_moved_wallets(
     """
     return conn.execute(
         """
-        SELECT w.wallet_id, w.key, c.key AS customer, w.currency, w.low_balance, w.top_up, w.balance_state AS before,
-               m.after, m.asks
+        SELECT w.wallet_id, w.key, c.key AS customer, w.currency, w.unit, w.low_balance, w.top_up,
+               w.balance_state AS before, m.after, m.asks
           FROM unnest(string_to_array(%(ids)s, E'\\n')::bigint[],
                       string_to_array(%(available)s, E'\\n')::numeric[]) AS given (wallet_id, available)
           JOIN wallets w ON w.tenant_id = %(tenant_id)s AND w.wallet_id = given.wallet_id

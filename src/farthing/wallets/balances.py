@@ -52,7 +52,8 @@ def watch_balances(
 
 
 def _said(row: Mapping[str, Any], available: Decimal) -> dict[str, Any]:
-    said = {"customer": row["customer"], "balance": trimmed(available), "currency": row["currency"]}
+    said = {"customer": row["customer"], "balance": trimmed(available)}
+    said |= {"currency": row["currency"]} if row["unit"] is None else {"unit": row["unit"]}
     if row["low_balance"] is not None:
         said["low_balance"] = trimmed(row["low_balance"])
     return said

@@ -45,12 +45,14 @@ def request_top_up(
 
     With `"collected_by": "payment"` the engine charges the method that the customer left, at once and once.
 
-    Raises InvalidInput; NotFound `wallet_not_found`; Conflict `top_up_exists` (with other content).
+    Raises InvalidInput; NotFound `wallet_not_found`; Conflict `top_up_exists` (with other content), `wallet_of_units`.
     """
     with books.transaction(tenant_id) as conn:
         into = wallet_rows.select_wallet(conn, tenant_id, wallet)
-        if into is None or into.currency is None:
+        if into is None:
             raise NotFound("wallet_not_found", f"there is no wallet {shown(wallet)}")
+        if into.currency is None:
+            raise Conflict("wallet_of_units", f"{shown(wallet)} holds units: grant them", path="wallet")
         key, amount, collected_by = _read(raw, into.currency)
         wanted = [(key, into.wallet_id, amount, collected_by.value)]
         made = rows.insert_top_ups(conn, tenant_id, wanted, now, automatic=False)

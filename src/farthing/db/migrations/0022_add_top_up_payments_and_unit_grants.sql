@@ -1,4 +1,5 @@
--- Top-ups whose money is collected by payments: a payment is written, the wallet has its grant once it succeeded.
+-- Two things of prepay. First, top-ups whose money is collected by payments: a payment is written, the wallet has its
+-- grant once it succeeded. Then wallets of units.
 
 ALTER TABLE top_ups
     ADD collected_by text COLLATE "C" NOT NULL DEFAULT 'hand' CHECK (collected_by IN ('payment', 'hand')),
@@ -73,3 +74,64 @@ ALTER TABLE payment_grants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE payment_grants FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant_only ON payment_grants USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant());
 GRANT SELECT, INSERT ON payment_grants TO farthing_app;
+
+-- ---------------------------------------------------------------------------------------------
+-- Wallets of units: their grants hold quantities of the wallet's meter, each unit paid for at a price, or given away.
+
+ALTER TABLE grants
+    ADD unit_price numeric,                         -- what one unit was paid for, in the customer's currency; none: money
+    ADD CONSTRAINT grants_unit_price CHECK (unit_price IS NULL OR (unit_price >= 0 AND paid = (unit_price > 0)));
+ALTER TABLE recurring_grants
+    ADD unit_price numeric,
+    ADD CONSTRAINT recurring_grants_unit_price CHECK
+        (unit_price IS NULL OR (unit_price >= 0 AND paid = (unit_price > 0)));
+
+DROP TRIGGER grants_immutable ON grants;
+CREATE TRIGGER grants_immutable BEFORE UPDATE OF tenant_id, grant_id, key, wallet_id, customer_id, paid, amount, unit_price,
+    priority, meters, rate_cards, effective_at, expires_at, recurring_grant_id, rolled_from, reference, input_hash, created_at
+    ON grants FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+DROP TRIGGER recurring_grants_immutable ON recurring_grants;
+CREATE TRIGGER recurring_grants_immutable BEFORE UPDATE OF tenant_id, recurring_grant_id, key, wallet_id, paid, amount,
+    unit_price, priority, meters, rate_cards, schedule_interval, interval_count, expires, rollover_percent, rollover_maximum,
+    start_at, created_at
+    ON recurring_grants FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+CREATE FUNCTION check_unit_prices() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    off text;
+BEGIN
+    SELECT a.key INTO off
+      FROM added a JOIN wallets w ON w.tenant_id = a.tenant_id AND w.wallet_id = a.wallet_id
+     WHERE (w.unit IS NULL) <> (a.unit_price IS NULL) LIMIT 1;
+    IF off IS NOT NULL THEN
+        RAISE EXCEPTION 'the grant % has a price of units, and its wallet holds money, or the other way round', off
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'grants_of_units', TABLE = 'grants';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER grants_of_units AFTER INSERT ON grants
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION check_unit_prices();
+CREATE TRIGGER recurring_grants_of_units AFTER INSERT ON recurring_grants
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION check_unit_prices();
+
+-- Which units paid for which usage, as charge_funding says it of money. Of each grant it is the sum of its draws.
+CREATE TABLE unit_funding (
+    tenant_id       bigint NOT NULL REFERENCES tenants,
+    subscription_id bigint NOT NULL,
+    period_start    timestamptz NOT NULL,
+    rate_card       key_text NOT NULL,
+    grant_id        bigint NOT NULL,
+    customer_id     bigint NOT NULL,
+    quantity        numeric NOT NULL,
+    last_draw_id    bigint NOT NULL,                -- who paid last gives back first
+    PRIMARY KEY (tenant_id, subscription_id, period_start, rate_card, grant_id),
+    FOREIGN KEY (tenant_id, subscription_id) REFERENCES subscriptions,
+    FOREIGN KEY (tenant_id, customer_id) REFERENCES customers,
+    FOREIGN KEY (tenant_id, grant_id) REFERENCES grants
+);
+CREATE INDEX wallets_of_units ON wallets (tenant_id, customer_id) WHERE unit IS NOT NULL;
+CREATE INDEX unit_funding_grant ON unit_funding (tenant_id, grant_id);
+ALTER TABLE unit_funding ENABLE ROW LEVEL SECURITY;
+ALTER TABLE unit_funding FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant_only ON unit_funding USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant());
+GRANT SELECT, INSERT, UPDATE ON unit_funding TO farthing_app;
