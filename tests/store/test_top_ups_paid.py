@@ -3,8 +3,10 @@
 Tokens cost 2.50 a million, so 4,000,000 are 10.00. The gateway keeps 2.9 percent of a payment.
 """
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -380,3 +382,65 @@ def test_the_database_refuses_what_is_no_top_up(house: House, statement: str) ->
     with pytest.raises(refusals), house.books.transaction(house.tenant_id) as conn:
         conn.execute(statement)
     house.lawful()
+
+
+ROUNDS = 6
+
+
+@dataclass
+class Works:
+    """What goes on at the same time, each of it again and again."""
+
+    house: House
+
+    def collect(self, number: int) -> None:
+        self.house.collect()
+
+    def seal(self, number: int) -> None:
+        self.house.world.use("acme", "2026-01-10", "800000")  # 2.00
+
+    def keep_up(self, number: int) -> None:
+        keep_up(self.house.books, self.house.tenant_id, self.house.now)
+
+    def take_back(self, number: int) -> None:
+        captured = list(self.house.fake.captures)
+        for payment in captured:
+            _refund_some(self.house, f"r-{number}-{payment}", payment)
+        for payment in captured[:2] if number == ROUNDS - 1 else ():
+            self.house.fake.charge_back(payment)
+        self.house.hear()
+
+
+def at_once(works: list[Callable[[int], None]]) -> list[BaseException]:
+    """All of them, each in a thread; what went wrong."""
+    failures: list[BaseException] = []
+
+    def repeated(work: Callable[[int], None]) -> None:
+        try:
+            for number in range(ROUNDS):
+                work(number)
+        except BaseException as error:  # noqa: BLE001  it is shown by the thread that waits
+            failures.append(error)
+
+    threads = [threading.Thread(target=repeated, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failures
+
+
+def test_everything_at_once(house: House) -> None:
+    """Two that collect, sealing, upkeep, refunds and chargebacks: nobody waits in a circle, each is granted once."""
+    house.method("acme")
+    for number in range(ROUNDS):
+        house.asks(f"order-{number}", "10")
+    works = Works(house)
+    assert at_once([works.collect, works.collect, works.seal, works.keep_up, works.take_back]) == []
+    for _ in range(2):
+        house.goes_on(minutes=5)
+        house.hear()
+    assert house.fake.captures == {f"topup:order-{number}": 1 for number in range(ROUNDS)}
+    assert len(house.facts("wallet.topped_up")) == ROUNDS
+    house.lawful()
+    assert _fold(house) == house.available
