@@ -24,6 +24,7 @@ from farthing.finance.service import make_report
 from farthing.kernel.errors import Conflict, InvalidInput
 from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.payments.checks import check_payments
+from farthing.payments.credit_checks import check_credit
 from farthing.payments.gateway import Outcome, RefundOrder, Refused
 from farthing.payments.gateways.fake import FakeGateway, Mischief
 from farthing.payments.model import DisputeState
@@ -76,7 +77,8 @@ class House(PaymentsWorld):
 
     def lawful(self) -> None:
         for check in (
-            check_overspent, check_counters, check_prepaid, check_payments, check_balances, check_transfers_balance,
+            check_overspent, check_counters, check_prepaid, check_payments, check_credit, check_balances,
+            check_transfers_balance,
         ):  # fmt: skip
             assert check(self.books, self.tenant_id).findings == (), check.__name__
         for name in (ReportName.WALLETS, ReportName.INCOME, ReportName.RECEIVABLES):

@@ -29,6 +29,7 @@ from farthing.invoicing.service import draft_batches, get_invoice, issue, subscr
 from farthing.invoicing.tracing import trace_event
 from farthing.kernel.errors import Conflict, InvalidInput, NotFound
 from farthing.ledger.checks import check_balances
+from farthing.payments.credit_checks import check_credit
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
 from farthing.wallets.service import create_wallet, void_grant
 from farthing.wallets.top_ups import request_top_up
@@ -54,7 +55,8 @@ class UnitWorld(WalletWorld):
         """The trial balance is this, and every law holds."""
         assert self.trial_balance() == balances
         for check in (
-            check_overspent, check_counters, check_prepaid, check_balances, check_sums, check_documents, check_booked,
+            check_overspent, check_counters, check_prepaid, check_balances, check_credit, check_sums,
+            check_documents, check_booked,
         ):  # fmt: skip
             assert check(self.books, self.tenant_id).findings == (), check.__name__
         for name in (ReportName.WALLETS, ReportName.INCOME, ReportName.REVENUE, ReportName.RECEIVABLES):
