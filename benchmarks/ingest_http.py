@@ -26,9 +26,9 @@ from benchmarks.measuring import (
 from benchmarks.report import Row
 from benchmarks.serving import Server, own_environment, serve
 from benchmarks.workload import Expected, batches, expected_of, traffic_of
-from farthing.db.secret import load_secret
 from farthing.api.keys import create_key
 from farthing.app import wall_clock
+from farthing.db.secret import load_secret
 from farthing.db.tenants import tenant_id
 from farthing.events.store.books import tally
 

@@ -18,10 +18,10 @@ from benchmarks.measuring import Wrong, postmaster, require_equal, series, stret
 from benchmarks.report import Row
 from benchmarks.serving import serve
 from benchmarks.workload import meters
-from farthing.db.secret import load_secret
 from farthing.api.keys import create_key
 from farthing.app import open_app, read_settings, wall_clock
 from farthing.customers.apply import apply
+from farthing.db.secret import load_secret
 from farthing.events.files import read_ndjson
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
 from farthing.events.store.books import tally
