@@ -31,6 +31,8 @@ FACTS = (
     "invoice_reductions",
     "correction_credits",
     "removed_segments",
+    "payment_grants",
+    "erased_subjects",
 )
 
 SEAL = """

@@ -16,6 +16,7 @@ from farthing.kernel.period import Period
 from farthing.kernel.quantity import ZERO
 from farthing.rating import Charge, Measure, Price
 from farthing.tax.model import TaxId, TaxLine
+from farthing.wallets.units import UnitsPaid
 
 
 class Reason(StrEnum):
@@ -94,6 +95,7 @@ class Bill:
     credited_at_once: how many corrections of its subscription credit notes had given back when those were told.
     last: whether the subscription has ended with it, as far as is known.
     gathering: its part in the collective invoice of its day, where its customer gets one.
+    units: what units of wallets pay of its usage, before that is priced.
     """
 
     subscription: Subscription
@@ -115,6 +117,7 @@ class Bill:
     credited_at_once: int = 0
     last: bool = False
     gathering: Gathering | None = None
+    units: tuple[UnitsPaid, ...] = ()
 
     @property
     def key(self) -> BillKey:

@@ -93,7 +93,7 @@ def preview_billing(
     waiting = {bill.key: issue_at(bill, lambda customer_id: grace.of(customer_id).grace) for bill in in_grace}
     shown = seller_on_document(seller, tenant_name)
     found = Preview()
-    for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
+    for batch in draft_batches(books, store, tenant_id, bills, billed.terms, now):
         with books.read_only(tenant_id) as conn:
             drafts = with_taxes(conn, tenant_id, batch.drafts, seller)
         found.upcoming += [_document(draft, shown, now, waiting) for draft in drafts]

@@ -6,8 +6,9 @@ where one price holds for the whole period:
     drawn when sealed      the price counts one meter that sums or counts events, and looks at no single event;
                            the subscription runs on the same terms from the start of the period to its end, without
                            coupons and commitments
-    drawn by a duty        everything else: what it comes to is told by the code that would bill it (a few seconds
-                           later, or minutes), see `invoicing/accruing.py`
+    drawn by a duty        everything else, and usage of a meter that the customer holds units of: what it comes to
+                           is told by the code that would bill it (a few seconds later, or minutes), see
+                           `invoicing/accruing.py`
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,11 +76,19 @@ def of_one_stretch(lives: Sequence[Life], period: Period) -> Stretch | None:
     return None
 
 
+def without_units(
+    cards: tuple[SealedCard, ...], unit_meters: frozenset[str] | None
+) -> tuple[SealedCard, ...]:
+    """Those whose usage no units may pay: what these leave to be priced is told by the code that would bill it."""
+    return cards if unit_meters is None else tuple(card for card in cards if card.meter not in unit_meters)
+
+
 class Schedule:
     """The periods of subscriptions that meet a stretch of time, as far as they are drawn when sealed.
 
     start, end: it holds for all moments of `[start, end]`, which is as far as the periods in it reach beyond the
         stretch that was asked for. So one for the first batch of a month mostly serves the whole month.
+    unit_meters: of customers with wallets of units, their meters: units pay for that usage before money does.
     """
 
     def __init__(
@@ -91,6 +100,7 @@ class Schedule:
         meters: Mapping[str, Meter],
         start: datetime,
         end: datetime,
+        unit_meters: Mapping[int, frozenset[str]] | None = None,
     ) -> None:
         self.start, self.end = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
         self.periods: list[DrawnPeriod] = []
@@ -104,11 +114,13 @@ class Schedule:
                 for currency, period, cards in self._charged(
                     subscription, timezones[subscription.customer_id]
                 ):
-                    self.periods.append(
-                        DrawnPeriod(
-                            subscription.subscription_id, subscription.customer_id, currency, period, cards
+                    own = without_units(cards, (unit_meters or {}).get(subscription.customer_id))
+                    if own:
+                        self.periods.append(
+                            DrawnPeriod(
+                                subscription.subscription_id, subscription.customer_id, currency, period, own
+                            )
                         )
-                    )
 
     def holds_for(self, first: datetime, last: datetime) -> bool:
         """Whether events from `first` to `last` all lie in the time that it is of."""

@@ -42,6 +42,7 @@ from farthing.wallets import draw_store as rows
 from farthing.wallets.draws import draw_charges
 from farthing.wallets.model import Cause, ChargeKey, UsageCharge
 from farthing.wallets.schedule import DrawnPeriod, Schedule, SealedCard
+from farthing.wallets.unit_store import select_unit_meters
 
 MARGIN = timedelta(days=1)
 """How far the schedule reaches beyond the events it is made for, so that it serves the next batches as well."""
@@ -158,6 +159,7 @@ class WalletDraws:
             }
             published = catalog_store.select_plan_versions(conn, tenant_id, versions)
             terms = select_terms(conn, tenant_id, ids)
+            unit_meters = select_unit_meters(conn, tenant_id)
         schedule = Schedule(
             subscriptions,
             timezones,
@@ -166,6 +168,7 @@ class WalletDraws:
             {meter.key: meter for meter in all_meters(self.books, tenant_id)},
             first - MARGIN,
             last + MARGIN,
+            unit_meters,
         )
         self._schedules[tenant_id] = (version, schedule)
         return schedule

@@ -17,8 +17,8 @@ def select_invoice(conn: BooksConnection, tenant_id: int, number: str) -> DictRo
     and which later one that holds builds on it: of its subscription, or one that brings forward what it carried."""
     return conn.execute(
         """
-        SELECT i.invoice_id, i.customer_id, i.subscription_id, i.currency, i.total, i.document, i.period_start,
-               i.paid_from_wallets,
+        SELECT i.invoice_id, i.customer_id, i.subscription_id, i.currency, i.total, i.document, i.reason,
+               i.period_start, i.paid_from_wallets,
                coalesce(c.credited, 0) AS credited, coalesce(c.voided, false) AS voided,
                b.payable, b.credited AS reduced, b.written_off,
                least((SELECT min(l.number) FROM standing_invoices l

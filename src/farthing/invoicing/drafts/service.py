@@ -157,7 +157,7 @@ def _drafted(
     with books.read_only(tenant_id) as conn:
         _, seller = invoice_rows.select_seller(conn, tenant_id)
     found: list[Draft] = []
-    for batch in draft_batches(books, store, tenant_id, due, billed.terms):
+    for batch in draft_batches(books, store, tenant_id, due, billed.terms, now):
         with books.read_only(tenant_id) as conn:
             found += with_taxes(
                 conn, tenant_id, [one for one in batch.drafts if one.bill.key in wanted], seller
