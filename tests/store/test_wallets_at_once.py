@@ -98,7 +98,7 @@ def test_everything_at_once(world: WalletWorld) -> None:
     used = D(3 * ROUNDS)
     with world.books.read_only(world.tenant_id) as conn:
         charged = conn.execute(
-            "SELECT rate_card, sum(amount) AS amount FROM charge_funding GROUP BY rate_card"
+            "SELECT rate_card, sum(amount) AS amount FROM funding_parts GROUP BY rate_card"
         ).fetchall()
     assert {row["rate_card"]: row["amount"] for row in charged} == {
         "tokens": len(NAMES) * used * D("0.0000025"), "tiered": len(NAMES) * used,

@@ -341,7 +341,7 @@ def wallet_drawn(fact: WalletDrawn) -> Transfer:
         (account(Code.REVENUE), Side.CREDIT, total),
     )
     return Transfer(
-        f"draw:{fact.draw}",
+        draw_key(fact.draw),
         TransferKind.WALLET_DRAW,
         fact.drawn_at,
         tuple(
@@ -352,7 +352,7 @@ def wallet_drawn(fact: WalletDrawn) -> Transfer:
     )
 
 
-def wallets_drawn(draw: str, facts: Sequence[WalletDrawn]) -> Transfer:
+def drawn_together(draw: str, facts: Sequence[WalletDrawn]) -> Transfer:
     """Many customers' draws of one moment and currency as one transfer: each has its own entries, revenue has one.
 
     So that a sealed batch of twenty thousand customers is a few hundred transfers. At most `WALLETS_AT_ONCE`.
@@ -376,7 +376,12 @@ def wallets_drawn(draw: str, facts: Sequence[WalletDrawn]) -> Transfer:
     if revenue:
         side = Side.CREDIT if revenue > 0 else Side.DEBIT
         entries.append(Entry(Account(Code.REVENUE, first.currency), side, revenue.copy_abs()))
-    return Transfer(f"draw:{draw}", TransferKind.WALLET_DRAW, first.drawn_at, tuple(entries))
+    return Transfer(draw_key(draw), TransferKind.WALLET_DRAW, first.drawn_at, tuple(entries))
+
+
+def draw_key(draw: str) -> str:
+    """The key of the transfer that books a draw."""
+    return f"draw:{draw}"
 
 
 def grant_expired(fact: GrantExpired) -> Transfer:

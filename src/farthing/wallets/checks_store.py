@@ -34,7 +34,7 @@ def select_unlike_facts(conn: BooksConnection, tenant_id: int, limit: int) -> li
           FROM grants g
           LEFT JOIN (SELECT grant_id, sum(amount) AS drawn FROM grant_draws WHERE tenant_id = %(tenant_id)s
                       GROUP BY grant_id) d USING (grant_id)
-          LEFT JOIN (SELECT grant_id, sum(amount) AS funded FROM charge_funding WHERE tenant_id = %(tenant_id)s
+          LEFT JOIN (SELECT grant_id, sum(amount) AS funded FROM funding_parts WHERE tenant_id = %(tenant_id)s
                       GROUP BY grant_id) f USING (grant_id)
           LEFT JOIN (SELECT grant_id, sum(amount) AS ended FROM grant_endings WHERE tenant_id = %(tenant_id)s
                       GROUP BY grant_id) e USING (grant_id)
@@ -99,7 +99,7 @@ def select_unlike_invoices(conn: BooksConnection, tenant_id: int, limit: int) ->
         SELECT i.number, i.currency, i.paid_from_wallets, coalesce(f.drawn, 0) AS drawn
           FROM standing_invoices i
           LEFT JOIN LATERAL (
-               SELECT sum(f.amount) AS drawn FROM charge_funding f
+               SELECT sum(f.amount) AS drawn FROM funding_parts f
                 WHERE f.tenant_id = i.tenant_id AND f.subscription_id = i.subscription_id
                   AND f.period_start = i.period_start AND f.grant_id <> 0) f ON true
          WHERE i.tenant_id = %s AND i.reason = 'period' AND i.paid_from_wallets <> coalesce(f.drawn, 0)
