@@ -93,9 +93,41 @@ def test_a_top_up_is_requested_and_settled_once(furnished):
     assert kinds == ["wallet.top_up_requested", "wallet.topped_up"]
 
 
+def test_a_top_up_by_payment_waits_for_a_method(furnished):
+    wish = made(furnished.post(f"{OF}/top-ups", {"key": "t-1", "amount": "20", "collected_by": "payment"}))
+    assert (wish["status"], wish["collected_by"]) == ("requested", "payment")
+    other = furnished.post(f"{OF}/top-ups", {"key": "t-1", "amount": "20"})
+    assert (other.status_code, other.json()["code"]) == (409, "top_up_exists")
+    unknown = furnished.post(f"{OF}/top-ups", {"key": "t-2", "amount": "20", "collected_by": "magic"})
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "invalid_top_up")
+    settled = made(furnished.post(f"{OF}/top-ups/t-1/settle", {"status": "funded"}), 200)
+    assert settled["status"] == "funded"
+
+
 def test_a_promise_is_shown_beside_the_grants(furnished):
     promise = {"key": "monthly", "kind": "promotional", "amount": "2", "every": {"interval": "month"}}
     said = made(furnished.post(f"{OF}/grants", promise))
     assert said["every"] == {"interval": "month", "interval_count": 1, "expires": True}
     assert furnished.get(f"{OF}/recurring-grants").json()["items"] == [said]
     assert furnished.get(f"{OF}/grants").json()["items"] == []
+
+
+def test_a_wallet_of_units_says_what_a_unit_was_paid_for(furnished):
+    meter = {"key": "tokens", "event_type": "completion", "aggregation": "sum", "value": "data.tokens"}
+    made(furnished.post("/v1/meters", meter))
+    wallet = made(furnished.post("/v1/wallets", {"key": "acme-units", "customer": "acme", "unit": "tokens"}))
+    assert (wallet["currency"], wallet["unit"], wallet["balance"]["available"]) == (None, "tokens", "0")
+    pack = {"key": "pack", "kind": "paid", "amount": "1000", "unit_price": "0.05"}
+    said = made(furnished.post("/v1/wallets/acme-units/grants", pack))
+    assert (said["amount"], said["unit_price"], said["left"]) == ("1000", "0.05", "1000")
+    for more in ({}, {"unit_price": "0.00001"}, {"unit_price": "-1"}):
+        raw = {"key": "other", "kind": "paid", "amount": "100", **more}
+        answer = furnished.post("/v1/wallets/acme-units/grants", raw)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_grant")
+        assert [one["path"] for one in answer.json()["faults"]] == ["unit_price"]
+    refused = furnished.post("/v1/wallets/acme-units/top-ups", {"key": "t", "amount": "5"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "wallet_of_units")
+    renamed = made(furnished.patch("/v1/wallets/acme-units", {"name": "Packs", "low_balance": "10"}), 200)
+    assert (renamed["name"], renamed["unit"]) == ("Packs", "tokens")
+    money = furnished.post("/v1/wallets", {"key": "w", "customer": "acme", "unit": "nothing"})
+    assert (money.status_code, money.json()["code"]) == (404, "meter_not_found")

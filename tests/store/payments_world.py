@@ -46,6 +46,9 @@ class PaymentsWorld:
     def gateways(self) -> Mapping[str, Gateway]:
         return {"fake": self.fake}
 
+    def misbehave_no_more(self) -> None:
+        self.fake.mischief = Mischief()
+
     def misbehave(self, seed: int = 0, **mischief: int) -> None:
         self.fake = FakeGateway(SECRET, lambda: self.now, seed, Mischief(**mischief))
 

@@ -31,6 +31,7 @@ FACTS = (
     "invoice_reductions",
     "correction_credits",
     "removed_segments",
+    "payment_grants",
 )
 
 SEAL = """

@@ -138,7 +138,7 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "reference": "r", "is_default": True, "created_at": now,
         },
         "payments": {
-            "payment_id": 1, "key": "p", "customer_id": 1, "gateway": "manual", "purpose": "account",
+            "payment_id": 1, "key": "p", "customer_id": 1, "gateway": "manual", "purpose": "top_up",
             "currency": "USD", "amount": 5, "reference": "r", "requested_at": now, "state": "succeeded",
             "moved_at": now, "cause": "c", "paid_at": now,
         },
@@ -248,6 +248,13 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "amount": 5, "created_at": now, "updated_at": now,
         },
         "spending": {"limit_id": 1, "period_start": now, "held": 0, "spent": 0},
+        "payment_grants": {
+            "funding_id": 1, "payment_id": 1, "grant_id": 1, "amount": 5, "cause": "c", "moved_at": now,
+        },
+        "unit_funding": {
+            "subscription_id": 1, "period_start": now, "rate_card": "r", "grant_id": 1, "customer_id": 1, "quantity": 5,
+            "last_draw_id": 1,
+        },
         "top_ups": {
             "top_up_id": 1, "key": "t", "wallet_id": 1, "amount": 5, "automatic": True, "requested_at": now,
         },

@@ -12,9 +12,10 @@ from billing_world import PER_TOKEN, instant, plan
 from wallet_world import WalletWorld, wallet_world
 
 from farthing.db import Books
+from farthing.invoicing.accruing import accrue
 from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
-from farthing.wallets.service import list_grants, void_grant
+from farthing.wallets.service import create_wallet, list_grants, void_grant
 from farthing.wallets.top_ups import fund_top_up, request_top_up
 from farthing.wallets.upkeep import keep_up
 
@@ -70,14 +71,29 @@ class Works:
             with books.transaction(tenant_id) as conn:
                 fund_top_up(conn, tenant_id, key, now)
 
+    def grant_units(self, number: int) -> None:
+        ends = {"expires_at": (self.world.now + timedelta(minutes=1)).isoformat()} if number % 2 else {}
+        for name in NAMES:
+            priced = {"kind": "promotional"} if number % 3 else {"unit_price": "0.5"}
+            self.world.grant(f"{name}-u{number}", "4", f"{name}-units", **priced, **ends)
 
-def at_once(works: list[Callable[[int], None]]) -> list[BaseException]:
+    def void_units(self, number: int) -> None:
+        books, tenant_id = self.world.books, self.world.tenant_id
+        for name in NAMES:
+            grants = list_grants(books, tenant_id, f"{name}-units", 0, 100)
+            void_grant(books, tenant_id, grants[number % len(grants)].key, "", self.world.now)
+
+    def accrue(self, number: int) -> None:
+        accrue(self.world.books, self.world.store, self.world.tenant_id, self.world.now)
+
+
+def at_once(works: list[Callable[[int], None]], rounds: int = ROUNDS) -> list[BaseException]:
     """All of them, each in a thread; what went wrong."""
     failures: list[BaseException] = []
 
     def repeated(work: Callable[[int], None]) -> None:
         try:
-            for number in range(ROUNDS):
+            for number in range(rounds):
                 work(number)
         except BaseException as error:  # noqa: BLE001  it is shown by the thread that waits
             failures.append(error)
@@ -103,3 +119,34 @@ def test_everything_at_once(world: WalletWorld) -> None:
     assert {row["rate_card"]: row["amount"] for row in charged} == {
         "tokens": len(NAMES) * used * D("0.0000025"), "tiered": len(NAMES) * used,
     }  # fmt: skip
+
+
+def test_units_and_money_at_once(world: WalletWorld) -> None:
+    """What units pay is found by a draft and drawn later: whatever moved meanwhile, in the end it adds up."""
+    works, rounds = Works(world), 5
+    for name in NAMES:
+        raw = {"key": f"{name}-units", "customer": name, "unit": "tokens"}
+        create_wallet(world.books, world.tenant_id, raw, world.now)
+        world.grant(f"first-{name}-units", "3", f"{name}-units", unit_price="0.25", rate_cards=["tiered"])
+    doing = [works.seal, works.grant_units, works.void_units, works.expire, works.accrue, works.accrue]
+    assert at_once(doing, rounds) == []
+    for _ in range(2):
+        works.accrue(0)
+    for check in (check_overspent, check_counters, check_prepaid, check_balances, check_transfers_balance):
+        assert not check(world.books, world.tenant_id).findings
+    with world.books.read_only(world.tenant_id) as conn:
+        rows = conn.execute(
+            """
+            SELECT c.key, coalesce((SELECT sum(quantity) FROM unit_funding u
+                                     WHERE u.customer_id = c.customer_id AND u.rate_card = 'tiered'), 0) AS units,
+                   (SELECT sum(amount) FROM charge_funding f
+                     WHERE f.customer_id = c.customer_id AND f.rate_card = 'tiered') AS priced
+              FROM customers c
+            """
+        ).fetchall()
+    assert len(rows) == len(NAMES)
+    for row in rows:
+        assert row["units"] + (row["priced"] or 0) == 3 * rounds, (
+            "each token is paid by a unit, or priced at 1"
+        )
+        assert row["units"] > 0

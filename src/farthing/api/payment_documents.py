@@ -81,7 +81,10 @@ class PaymentBody(Body):
 
 
 class PaymentDocument(BaseModel):
-    """A payment as it stands: amount = allocated + refunded + charged_back + credit once it succeeded."""
+    """A payment as it stands: once it succeeded, amount = allocated + refunded + charged_back + credit.
+
+    Of a top-up nothing is allocated or stands to the customer's credit: it is in a grant.
+    """
 
     key: PaymentKey
     customer: Subject
@@ -90,6 +93,7 @@ class PaymentDocument(BaseModel):
     currency: str
     purpose: Purpose
     invoice: str | None
+    top_up: str | None = Field(description="The key of the top-up that it is for.")
     gateway: str
     method: str | None
     reference: str
@@ -133,12 +137,23 @@ class PaymentAllocation(BaseModel):
     at: Instant
 
 
+class PaymentGrant(BaseModel):
+    """What a payment of a top-up put into a grant; below zero: what was taken out again."""
+
+    grant: Subject
+    wallet: Subject
+    amount: Exact
+    cause: str
+    at: Instant
+
+
 class PaymentDetailDocument(PaymentDocument):
     """A payment with all that happened to it, in order."""
 
     history: list[PaymentMove]
     tries: list[PaymentTry]
     allocations: list[PaymentAllocation]
+    grants: list[PaymentGrant]
 
 
 class PaymentPage(BaseModel):

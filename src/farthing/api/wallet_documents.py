@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 from farthing.api.documents import Body, Count, Exact, Instant, Key, Subject, Text
 from farthing.kernel.period import Interval
 
-Currency = Field(pattern="^[A-Z]{3}$")
 Priority = Field(100, ge=0, le=1000, description="The lower, the earlier it is drawn on.")
 
 
@@ -18,6 +17,9 @@ class AutoTopUpBody(Body):
     amount: Exact
     cooldown_seconds: int = Field(3600, ge=0, description="How long after one request no other is made.")
     monthly_maximum: Exact | None = Field(None, description="At most so much in a calendar month (UTC).")
+    collected_by: Literal["payment", "hand"] = Field(
+        "payment", description="By the method that the customer left, or by somebody who settles it."
+    )
 
 
 class WalletBody(Body):
@@ -25,7 +27,8 @@ class WalletBody(Body):
 
     key: Subject
     customer: Subject
-    currency: str = Currency
+    currency: str | None = Field(None, pattern="^[A-Z]{3}$", description="Of a wallet of money.")
+    unit: Key | None = Field(None, description="Of a wallet of units: the meter whose quantity it holds.")
     name: Text | None = None
     priority: int = Priority
     low_balance: Exact | None = Field(None, description="At or below it, the balance is announced as low.")
@@ -84,6 +87,9 @@ class GrantBody(Body):
     key: Subject
     kind: Literal["paid", "promotional"]
     amount: Exact
+    unit_price: Exact | None = Field(
+        None, description="Of units that are paid for: for one, in the customer's currency."
+    )
     currency: str | None = Field(None, pattern="^[A-Z]{3}$", description="The wallet's; another is refused.")
     priority: int = Priority
     meters: list[Key] | None = Field(None, description="It pays for usage of these meters only.")
@@ -101,6 +107,7 @@ class GrantDocument(BaseModel):
     wallet: Subject
     kind: Literal["paid", "promotional"]
     amount: Exact
+    unit_price: Exact | None
     priority: Count
     meters: list[Key]
     rate_cards: list[Key]
@@ -131,6 +138,7 @@ class RecurringGrantDocument(BaseModel):
     wallet: Subject
     kind: Literal["paid", "promotional"]
     amount: Exact
+    unit_price: Exact | None
     priority: Count
     meters: list[Key]
     rate_cards: list[Key]
@@ -183,6 +191,10 @@ class TopUpBody(Body):
 
     key: Subject
     amount: Exact
+    collected_by: Literal["payment", "hand"] = Field(
+        "hand",
+        description="payment: the engine charges the method that the customer left, at once and once.",
+    )
 
 
 class TopUpSettlement(Body):
@@ -202,7 +214,8 @@ class TopUpDocument(BaseModel):
     amount: Exact
     currency: str
     automatic: bool
-    status: Literal["requested", "funded", "failed"]
+    collected_by: Literal["payment", "hand"]
+    status: Literal["requested", "collecting", "funded", "failed"]
     requested_at: Instant
     settled_at: Instant | None
     grant: Subject | None

@@ -123,6 +123,7 @@ def show(key: Key, as_json: AsJson = False, data: Data = None, tenant: Tenant = 
         "Reference": one.reference,
         "There": one.provider_id or "",
         "Declined": one.failure or "",
+        "Top-up": one.top_up or "",
         "Next try": "" if one.next_attempt_at is None else moment(one.next_attempt_at),
         "Paid at": "" if one.paid_at is None else moment(one.paid_at),
         "Fee": plain(one.fee) if one.fee else "",
@@ -144,6 +145,14 @@ def show(key: Key, as_json: AsJson = False, data: Data = None, tenant: Tenant = 
                         number(row["amount"]),
                     ]
                     for row in detail.allocations
+                ),
+                *(
+                    [
+                        format_instant(row["moved_at"]),
+                        f"{row['grant']} ({row['cause']})",
+                        number(row["amount"]),
+                    ]
+                    for row in detail.grants
                 ),
             ],
             key=lambda row: row[0],

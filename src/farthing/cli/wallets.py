@@ -20,6 +20,7 @@ from farthing.wallets.service import (
     void_grant,
     wallet_history,
 )
+from farthing.wallets.top_ups import list_top_ups, request_top_up, settle_top_up
 from farthing.wallets.upkeep import recur_grants
 from farthing.wallets.wire import grant_document, granted_document, recurring_document, wallet_document
 
@@ -34,10 +35,11 @@ _CREATE = """\b
 Example:
   $ echo '{key: acme-usd, customer: acme, currency: USD, low_balance: "5"}' \\
       | farthing wallets create -
+  $ echo '{key: acme-requests, customer: acme, unit: requests}' | farthing wallets create -
 
 \b
 Fields: optional name, priority (0 first), low_balance, and
-top_up: {below, amount, cooldown_seconds, monthly_maximum}."""
+top_up: {below, amount, cooldown_seconds, monthly_maximum, collected_by}."""
 
 _GRANT = """\b
 Example:
@@ -46,8 +48,9 @@ Example:
       | farthing wallets grant acme-usd -
 
 \b
-Fields: kind paid or promotional; optional effective_at, expires_at, priority, meters, rate_cards,
-reference; every: {interval, interval_count, end, expires, rollover_percent, rollover_maximum}."""
+Fields: kind paid or promotional; of paid units unit_price; optional effective_at, expires_at,
+priority, meters, rate_cards, reference; every: {interval, interval_count, end, expires,
+rollover_percent, rollover_maximum}."""
 
 
 @app.command(epilog=_CREATE)
@@ -106,7 +109,7 @@ def list_some(
                 number(one["balance"]["available"]),
                 number(one["balance"]["held"]),
                 number(one["balance"]["scheduled"]),
-                one["currency"],
+                one["currency"] or one["unit"],
                 one["balance_state"],
             ]
             for one in page
@@ -127,7 +130,7 @@ def show(wallet: Wallet, as_json: AsJson = False, data: Data = None, tenant: Ten
         recurring = [recurring_document(one) for one in promises]
         print_json(found | {"grants": [grant_document(one) for one in grants], "recurring": recurring})
         return
-    currency = found["currency"]
+    currency = found["currency"] or found["unit"]
     balance = found["balance"]
     facts = {
         "Wallet": found["key"],
@@ -269,3 +272,108 @@ def _because(one: dict[str, Any]) -> str:
     if "subscription" not in one:
         return str(one["because"])
     return f"{one['subscription']} {one['rate_card']} of {one['period_start'][:10]}, {one['because'].split(' ')[0]}"
+
+
+# ---- Top-ups
+
+
+@app.command(
+    "top-up", epilog="\b\nExample:\n  $ farthing wallets top-up acme-usd order-17 50.00 --by-payment"
+)
+def top_up(
+    wallet: Wallet,
+    key: Annotated[str, typer.Argument(metavar="TOP-UP", help="A key of your choice, once.")],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Like 50.00.")],
+    by_payment: Annotated[
+        bool, typer.Option("--by-payment", help="Charge the method that the customer left.")
+    ] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Ask for money. The wallet has it once it is there: by a payment, or settled by hand."""
+    raw = {"key": key, "amount": amount, "collected_by": "payment" if by_payment else "hand"}
+    with opened(data, tenant, make=False) as house:
+        made, outcome = request_top_up(house.books, house.tenant_id, wallet, raw, house.clock())
+    if as_json:
+        print_json(made | {"outcome": str(outcome)})
+        return
+    _say(made)
+
+
+@app.command(
+    "settle-top-up", epilog="\b\nExample:\n  $ farthing wallets settle-top-up acme-usd order-17 funded"
+)
+def settle(
+    wallet: Wallet,
+    key: Annotated[str, typer.Argument(metavar="TOP-UP", help="The key of the top-up.")],
+    status: Annotated[str, typer.Argument(metavar="STATUS", help="funded or failed.")],
+    reference: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Of the money, or why there is none.")
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """Say what came of money that was collected elsewhere. Again, it changes nothing."""
+    raw = {"status": status} | ({} if reference is None else {"reference": reference})
+    with opened(data, tenant, make=False) as house:
+        settled = settle_top_up(house.books, house.tenant_id, wallet, key, raw, house.clock())
+    if as_json:
+        print_json(settled)
+        return
+    _say(settled)
+
+
+def _say(one: dict[str, Any]) -> None:
+    print(f"{number(one['amount'])} {one['currency']} for {printable(one['wallet'])}: {one['status']}.")
+
+
+@app.command("top-ups", epilog="\b\nExample:\n  $ farthing wallets top-ups acme-usd")
+def top_ups(
+    wallet: Annotated[
+        str | None, typer.Argument(metavar="[WALLET]", help="Only of this one.", show_default=False)
+    ] = None,
+    after: Annotated[int, typer.Option(metavar="NUMBER", help="Begin behind this one.")] = 0,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    data: Data = None,
+    tenant: Tenant = None,
+) -> None:
+    """List top-ups in the order in which they were asked for, with what came of them."""
+    with opened(data, tenant, make=False) as house:
+        found = list_top_ups(house.books, house.tenant_id, after, limit + 1, wallet)
+    page, more = found[:limit], len(found) > limit
+    if as_json:
+        print_json({"top_ups": page, "more": more})
+        return
+    if not page:
+        print("No top-ups.")
+        return
+    print_table(
+        [
+            Column("Top-up"),
+            Column("Wallet"),
+            Column("Amount", "right"),
+            Column("", whole=True),
+            Column("Collected by", whole=True),
+            Column("Asked for", whole=True),
+            Column("State", whole=True),
+            Column("Because"),
+        ],
+        [
+            [
+                one["key"],
+                one["wallet"],
+                number(one["amount"]),
+                one["currency"],
+                one["collected_by"],
+                one["requested_at"][:10],
+                one["status"],
+                one["failure"] or "",
+            ]
+            for one in page
+        ],
+    )
+    if more:
+        print(f"There are more: --after {page[-1]['number']}")

@@ -1,30 +1,41 @@
 """Usage that cannot be drawn as it is sealed is reckoned up now and then, by the code that would bill it.
 
 A price that looks at single events, a meter of maxima, a subscription that changed within its period, a coupon, a
-commitment: what such usage comes to is known when the whole period so far is rated. So the open period is drafted as
-a preview drafts it, and what was drawn is brought to what the draft says. What a price owes only because its period
-ends (a minimum) is not drawn before that.
+commitment, a meter that the customer holds units of: what such usage comes to is known when the whole period so far
+is rated. So the open period is drafted as a preview drafts it, and what was drawn is brought to what the draft says.
+What a price owes only because its period ends (a minimum) is not drawn before that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from farthing.catalog.model import Meter
+from farthing.catalog.model import Meter, RateCard
 from farthing.catalog.service import all_meters
 from farthing.customers.model import Subscription
 from farthing.customers.timeline import Stretch, lives_of
 from farthing.db import Books
+from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
-from farthing.invoicing.model import Bill, Draft
+from farthing.invoicing.model import Bill, BillKey, Draft, Reason
 from farthing.invoicing.preview import is_open, pending_alone
 from farthing.invoicing.service import Subscribed, draft_batches, subscribed_by
+from farthing.invoicing.units import unit_draft
 from farthing.invoicing.wallets import card_totals, drawn_as_of
+from farthing.ledger.model import Transfer
 from farthing.ledger.service import post_all
 from farthing.usage.service import prepare_usage
-from farthing.wallets.draw_store import fund_charges, select_holders
+from farthing.wallets.draw_store import (
+    fund_charges,
+    hold_accruing,
+    hold_invoicing,
+    select_holders,
+    select_invoiced,
+)
 from farthing.wallets.draws import draw_to
-from farthing.wallets.model import ChargeKey, UsageCharge
+from farthing.wallets.model import Cause, ChargeKey, UsageCharge
 from farthing.wallets.schedule import drawn_when_sealed, of_one_stretch
+from farthing.wallets.unit_draws import UnitDraft, draw_units
+from farthing.wallets.unit_store import lock_grants_of, select_unit_meters
 
 
 def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> int:
@@ -33,17 +44,20 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
     Safe to run at any time, several at once, and to kill: it draws the difference to what was drawn so far.
     """
     with books.read_only(tenant_id) as conn:
-        holders = select_holders(conn, tenant_id)
-    if not holders:
+        of_money = select_holders(conn, tenant_id).keys()
+        unit_meters = select_unit_meters(conn, tenant_id)
+    if not of_money and not unit_meters:
         return 0
     with books.transaction(tenant_id) as conn:
         fund_charges(conn)  # What sealing has drawn meanwhile, so that never much of it gathers.
-    billed = subscribed_by(books, tenant_id, now, holders)
+    billed = subscribed_by(books, tenant_id, now, of_money | unit_meters.keys())
     meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
     left_to_this = {
         one.subscription_id: one
         for one in billed.subscriptions
-        if billed.terms.get(one.subscription_id) or len(one.facts) or _has_others(billed, one, meters)
+        if billed.terms.get(one.subscription_id)
+        or len(one.facts)
+        or _has_others(billed, one, meters, unit_meters.get(one.customer_id, frozenset()))
     }
     if not left_to_this:
         return 0
@@ -56,32 +70,80 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
     left = {
         bill.subscription.subscription_id
         for bill in bills
-        if is_open(bill, now) and _leaves_any(bill, billed, meters)
+        if bill.customer.customer_id in unit_meters
+        or (is_open(bill, now) and _leaves_any(bill, billed, meters))
     }
     bills = [bill for bill in bills if bill.subscription.subscription_id in left]
-    charges: list[UsageCharge] = []
-    for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
+    found: dict[BillKey, list[UsageCharge]] = {}
+    of_units: dict[BillKey, UnitDraft] = {}
+    for batch in draft_batches(books, store, tenant_id, bills, billed.terms, now):
         for draft in batch.drafts:
-            if is_open(draft.bill, now):
-                charges += _charges(draft, billed, meters, now)
-    if charges:
-        with books.transaction(tenant_id) as conn:
-            post_all(conn, tenant_id, draw_to(conn, tenant_id, charges, now), now)
-    return len(charges)
+            key, customer_id = draft.bill.key, draft.bill.customer.customer_id
+            if customer_id in unit_meters and draft.bill.reason is Reason.PERIOD:
+                of_units[key] = unit_draft(draft.bill)
+            if customer_id in of_money and is_open(draft.bill, now):
+                own = unit_meters.get(customer_id, frozenset())
+                found[key] = _charges(draft, billed, meters, now, own)
+    if not found and not of_units:
+        return 0
+    with books.transaction(tenant_id) as conn:
+        fallen, transfers = _draw_units(conn, tenant_id, found, of_units, now) if of_units else (set(), [])
+        charges = [charge for key, some in found.items() if key not in fallen for charge in some]
+        if charges:
+            transfers += draw_to(conn, tenant_id, charges, now)
+        post_all(conn, tenant_id, transfers, now)
+    return len(charges) + len(of_units)
 
 
-def _has_others(billed: Subscribed, subscription: Subscription, meters: Mapping[str, Meter]) -> bool:
+def _draw_units(
+    conn: BooksConnection,
+    tenant_id: int,
+    found: Mapping[BillKey, Sequence[UsageCharge]],
+    of_units: Mapping[BillKey, UnitDraft],
+    now: datetime,
+) -> tuple[set[BillKey], list[Transfer]]:
+    """Draw what units pay of periods that have no invoice yet; the transfers, and the drafts that no longer stand,
+    which the next time brings up to date."""
+    hold_accruing(conn, tenant_id)
+    hold_invoicing(conn, tenant_id)
+    customers = {one.customer_id for one in of_units.values()}
+    lock_grants_of(
+        conn, tenant_id, customers | {charge.customer_id for some in found.values() for charge in some}
+    )
+    periods = {(one.subscription_id, one.period_start) for one in of_units.values()}
+    invoiced = select_invoiced(conn, tenant_id, periods)
+    going_on = {
+        key: one for key, one in of_units.items() if (one.subscription_id, one.period_start) not in invoiced
+    }
+    stand, transfers = draw_units(conn, tenant_id, list(going_on.values()), Cause.ACCRUED, now)
+    return {key for key, stands in zip(going_on, stand, strict=True) if not stands}, transfers
+
+
+def _has_others(
+    billed: Subscribed,
+    subscription: Subscription,
+    meters: Mapping[str, Meter],
+    unit_meters: frozenset[str],
+) -> bool:
     """Whether a subscription without a history has a rate card whose usage is not drawn when it is sealed."""
     cards = billed.plans[subscription.plan_version_id].rate_cards
-    return any(card.meters and not drawn_when_sealed(card, meters) for card in cards)
+    return any(card.meters and not _is_sealed(card, meters, unit_meters) for card in cards)
+
+
+def _is_sealed(card: RateCard, meters: Mapping[str, Meter], unit_meters: frozenset[str]) -> bool:
+    return drawn_when_sealed(card, meters) and not unit_meters.intersection(card.meters)
 
 
 def _charges(
-    draft: Draft, billed: Subscribed, meters: Mapping[str, Meter], now: datetime
+    draft: Draft,
+    billed: Subscribed,
+    meters: Mapping[str, Meter],
+    now: datetime,
+    unit_meters: frozenset[str],
 ) -> list[UsageCharge]:
     """What the usage of an open period comes to, by rate card, but for what sealing draws."""
     bill = draft.bill
-    sealed = _sealed_cards(bill, billed, meters)
+    sealed = _sealed_cards(bill, billed, meters, unit_meters)
     return [
         UsageCharge(
             ChargeKey(bill.subscription.subscription_id, bill.period.start, total.rate_card),
@@ -97,7 +159,7 @@ def _charges(
 
 
 def _leaves_any(bill: Bill, billed: Subscribed, meters: Mapping[str, Meter]) -> bool:
-    """Whether sealing leaves anything of a period's usage to this."""
+    """Whether sealing leaves anything of a period's usage to this, for a customer without units."""
     stretch = _drawn_stretch(bill, billed)
     if stretch is None:
         return True
@@ -105,12 +167,14 @@ def _leaves_any(bill: Bill, billed: Subscribed, meters: Mapping[str, Meter]) -> 
     return any(card.meters and not drawn_when_sealed(card, meters) for card in cards)
 
 
-def _sealed_cards(bill: Bill, billed: Subscribed, meters: Mapping[str, Meter]) -> set[str]:
+def _sealed_cards(
+    bill: Bill, billed: Subscribed, meters: Mapping[str, Meter], unit_meters: frozenset[str]
+) -> set[str]:
     stretch = _drawn_stretch(bill, billed)
     if stretch is None:
         return set()
     cards = stretch.rate_cards(bill.plans[stretch.plan_version_id])
-    return {card.key for card in cards if drawn_when_sealed(card, meters)}
+    return {card.key for card in cards if _is_sealed(card, meters, unit_meters)}
 
 
 def _drawn_stretch(bill: Bill, billed: Subscribed) -> Stretch | None:

@@ -17,6 +17,7 @@ from decimal import Decimal
 from farthing.invoicing.lines import usage_of_part
 from farthing.invoicing.model import Bill
 from farthing.invoicing.parts import UsagePart, usage_parts
+from farthing.invoicing.units_left import UnitsLeft
 from farthing.invoicing.usage_lines import BillUsage, usage_rows
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import ZERO, exact
@@ -72,7 +73,8 @@ def cost_of(
 def _amount(bill: Bill, part: UsagePart, usage: BillUsage) -> Decimal:
     if part.unbilled is not None:
         return ZERO
-    rows = usage_rows(part.card, usage_of_part(bill, part, usage))
+    # Units of wallets pay the first usage of a period.
+    rows, _ = UnitsLeft(bill).priced(part, usage_rows(part.card, usage_of_part(bill, part, usage)))
     with exact():
         return _sum([rated.amount for rated in rate_rows(part.card.price, rows, final=False)])
 

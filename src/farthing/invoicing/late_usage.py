@@ -34,6 +34,7 @@ from farthing.invoicing.lines import usage_lines_of
 from farthing.invoicing.model import Bill, Reason
 from farthing.invoicing.parts import usage_parts
 from farthing.invoicing.run import usage_needed
+from farthing.invoicing.unit_drawing import with_units_of_periods
 from farthing.invoicing.usage_lines import PARTS_BITS
 from farthing.invoicing.usage_reading import usage_of
 from farthing.invoicing.whole_bill import Amount, Amounts, amounts_of, place_of
@@ -126,9 +127,10 @@ def _usage_corrections(
     ids = [row["invoice_id"] for row, _ in met]
     billed = _billed(rows.select_billed_usage(conn, tenant_id, ids))
     since_then = corrected_before(rows.select_corrected(conn, tenant_id, ids))
-    usage = usage_of(conn, store, tenant_id, meters, [bill for _, bill in met])
+    bills = with_units_of_periods(conn, tenant_id, [bill for _, bill in met])
+    usage = usage_of(conn, store, tenant_id, meters, bills)
     found = []
-    for position, (row, bill) in enumerate(met):
+    for position, ((row, _), bill) in enumerate(zip(met, bills, strict=True)):
         try:
             now = usage_lines_of(bill, usage.of(position))
         except FarthingError:

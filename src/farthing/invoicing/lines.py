@@ -23,6 +23,7 @@ from farthing.customers.model import OneOffCharge
 from farthing.invoicing.fees import fee_lines
 from farthing.invoicing.model import Bill, Cover, Line, Reason
 from farthing.invoicing.parts import UsagePart, is_simple, usage_parts
+from farthing.invoicing.units_left import UnitsLeft
 from farthing.invoicing.usage_lines import PART_MASK, BillUsage, usage_lines, usage_rows
 from farthing.kernel.instant import zone_named
 from farthing.kernel.period import Period, local_midnight
@@ -45,8 +46,9 @@ def lines_of(bill: Bill, usage: BillUsage, covers: Sequence[Cover] = ()) -> tupl
     for stretch in bill.stretches:
         for card in stretch.rate_cards(bill.plans[stretch.plan_version_id]):
             lines.setdefault(card.key, [])
+    units = UnitsLeft(bill)
     for part in usage_parts(bill):
-        lines[part.card.key] += _lines_of_part(bill, part, usage)
+        lines[part.card.key] += _lines_of_part(bill, part, usage, units)
     for line in fees:
         lines.setdefault(line.rate_card, []).append(_told_apart(bill, line))
     one_offs = [_one_off_line(charge, bill.customer.timezone) for charge in bill.one_offs]
@@ -55,14 +57,16 @@ def lines_of(bill: Bill, usage: BillUsage, covers: Sequence[Cover] = ()) -> tupl
 
 def usage_lines_of(bill: Bill, usage: BillUsage) -> list[Line]:
     """The lines of a bill that are usage, and nothing else."""
-    return [line for part in usage_parts(bill) for line in _lines_of_part(bill, part, usage)]
+    units = UnitsLeft(bill)
+    return [line for part in usage_parts(bill) for line in _lines_of_part(bill, part, usage, units)]
 
 
-def _lines_of_part(bill: Bill, part: UsagePart, usage: BillUsage) -> list[Line]:
+def _lines_of_part(bill: Bill, part: UsagePart, usage: BillUsage, units: UnitsLeft) -> list[Line]:
     told = usage_of_part(bill, part, usage)
     period = Period(part.times[0].start, part.times[-1].end)
     if part.unbilled is None:
-        lines = usage_lines(part.card, period, usage_rows(part.card, told), final=part.final)
+        rows, paid = units.priced(part, usage_rows(part.card, told))
+        lines = units.shown(usage_lines(part.card, period, rows, final=part.final), paid)
     else:
         lines = _free_lines(part, period, told, part.unbilled)
     if part.card.tax_category != TAX_CATEGORY_DEFAULT:

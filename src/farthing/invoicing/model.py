@@ -16,6 +16,7 @@ from farthing.kernel.period import Period
 from farthing.kernel.quantity import ZERO
 from farthing.rating import Charge, Measure, Price
 from farthing.tax.model import TaxId, TaxLine
+from farthing.wallets.units import UnitsPaid
 
 
 class Reason(StrEnum):
@@ -85,6 +86,7 @@ class Bill:
     interim: of an interim invoice, whose period is the one that it is in, up to the moment of the charge.
     corrections: what events that came late make of earlier periods, as lines of this bill.
     credited_at_once: how many corrections of its subscription credit notes had given back when those were told.
+    units: what units of wallets pay of its usage, before that is priced.
     """
 
     subscription: Subscription
@@ -104,6 +106,7 @@ class Bill:
     interim: Interim | None = None
     corrections: tuple["Line", ...] = ()
     credited_at_once: int = 0
+    units: tuple[UnitsPaid, ...] = ()
 
     @property
     def key(self) -> BillKey:

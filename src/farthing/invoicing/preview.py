@@ -86,7 +86,7 @@ def preview_billing(
         tenant_name, seller = rows.select_seller(conn, tenant_id)
     shown = seller_on_document(seller, tenant_name)
     found = Preview()
-    for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
+    for batch in draft_batches(books, store, tenant_id, bills, billed.terms, now):
         with books.read_only(tenant_id) as conn:
             drafts = with_taxes(conn, tenant_id, batch.drafts, seller)
         found.upcoming += [_document(draft, shown, now) for draft in drafts]

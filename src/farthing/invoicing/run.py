@@ -21,6 +21,7 @@ from farthing.invoicing.interim_totals import totals_less_billed
 from farthing.invoicing.lines import lines_of
 from farthing.invoicing.model import Basis, Bill, Cover, Draft, Invoice
 from farthing.invoicing.parts import is_simple, usage_parts
+from farthing.invoicing.units import Units
 from farthing.invoicing.usage_lines import PARTS_BITS, BillUsage, MeterQuery, UsageOfBills, meter_queries
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.period import Period
@@ -104,17 +105,24 @@ def drafted_in_order(
     usage: UsageOfBills,
     covers: MutableMapping[int, list[Cover]],
     carried: Carried,
+    units: Units | None = None,
 ) -> Iterator[tuple[Bill, Draft | str]]:
     """Each bill drafted, knowing what those before it bill.
 
     covers: by subscription; what the drafts bill is added, and to `carried` as well.
+    units: what wallets of units hold, where anybody has one.
     """
     for position, said in enumerate(bills):
         bill = carried.with_left_over(said)
         of_subscription = covers.get(bill.subscription.subscription_id, [])
-        draft = drafted(bill, usage.of(position), of_subscription, carried)
+        used = usage.of(position)
+        if units is not None:
+            bill = units.on(bill, used)
+        draft = drafted(bill, used, of_subscription, carried)
         if isinstance(draft, str):
             carried.leave_over(bill)
+            if units is not None:
+                units.off(bill)
         if isinstance(draft, Draft) and (billed := covers_of(draft.lines)):
             covers[bill.subscription.subscription_id] = of_subscription + billed
         yield bill, draft

@@ -45,6 +45,7 @@ from farthing.invoicing.run import (
 from farthing.invoicing.seller import parse_seller, seller_on_document
 from farthing.invoicing.tax_reading import with_taxes
 from farthing.invoicing.terms_state import commitment_state, redemption_state
+from farthing.invoicing.unit_drawing import drawn_from_units, units_of
 from farthing.invoicing.usage_reading import usage_of
 from farthing.invoicing.wallets import paid_from_wallets
 from farthing.kernel.errors import NotFound
@@ -95,7 +96,7 @@ def run_billing(
     give_back_by_policy(books, store, tenant_id, standing, billed.terms, now)
     bills = with_one_offs(missing, one_offs)
     bills = with_corrections(books, store, tenant_id, bills, standing, billed.terms)
-    for batch in draft_batches(books, store, tenant_id, bills, billed.terms):
+    for batch in draft_batches(books, store, tenant_id, bills, billed.terms, now):
         numbers, skipped = issue(books, tenant_id, batch, now, seen)
         result.issued += numbers
         result.skipped += batch.skipped + skipped
@@ -146,7 +147,12 @@ class Batch:
 
 
 def draft_batches(
-    books: Books, store: EventStore, tenant_id: int, bills: Sequence[Bill], terms: Mapping[int, Terms]
+    books: Books,
+    store: EventStore,
+    tenant_id: int,
+    bills: Sequence[Bill],
+    terms: Mapping[int, Terms],
+    now: datetime,
 ) -> Iterator[Batch]:
     """Draft these bills in order, a batch at a time: for a run that issues them, and for a preview."""
     meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
@@ -158,7 +164,8 @@ def draft_batches(
         with books.read_only(tenant_id) as conn:
             usage = usage_of(conn, store, tenant_id, meters, some)
             add_covers(conn, tenant_id, some, covers)
-        drafts = drafted_in_order(some, usage, covers, carried)
+            units = units_of(conn, tenant_id, some, meters, now)
+        drafts = drafted_in_order(some, usage, covers, carried, units)
         while piece := list(islice(drafts, INVOICES_PER_TRANSACTION)):
             done += len(piece)
             yield Batch(
@@ -248,6 +255,7 @@ def issue(
                 kept.append(draft)
                 seen[number] += 1
                 standing[number] += 1
+        kept, units = drawn_from_units(conn, tenant_id, kept, skipped, now)
         if not kept:
             return [], skipped
         tenant_name, seller = rows.select_seller(conn, tenant_id)
@@ -258,7 +266,7 @@ def issue(
         rows.insert_invoices(conn, tenant_id, invoices, now)
         numbers = [invoice.number for invoice in invoices]
         issued_now = booking_rows.select_issued_of(conn, tenant_id, numbers)
-        post(conn, tenant_id, [*draws, *issued_transfers(issued_now)], now)
+        post(conn, tenant_id, [*units, *draws, *issued_transfers(issued_now)], now)
         charges = charge_facts(invoices, select_own_collections(conn, tenant_id, ids), now)
         announce(conn, tenant_id, [*issued_facts(invoices, now), *charges])
     return numbers, skipped

@@ -31,6 +31,7 @@ from farthing.invoicing.event_cost import EventCost, cost_of, parts_of_event
 from farthing.invoicing.model import Bill, Reason
 from farthing.invoicing.parts import UsagePart
 from farthing.invoicing.service import Subscribed, versions_of
+from farthing.invoicing.unit_drawing import with_units_of_periods
 from farthing.invoicing.usage_lines import MeterQuery
 from farthing.kernel.errors import Conflict, Fault, InvalidInput, NotFound
 from farthing.kernel.instant import format_instant
@@ -262,7 +263,9 @@ def _bills_at(books: Books, tenant_id: int, customer: str, moment: datetime, now
     until = max(now, moment)
     bills = due_bills(billed.subscriptions, billed.customers, billed.plans, until)
     bills += open_bills(billed.subscriptions, billed.customers, billed.plans, until)
-    return [bill for bill in bills if bill.reason is Reason.PERIOD and moment in bill.period]
+    own = [bill for bill in bills if bill.reason is Reason.PERIOD and moment in bill.period]
+    with books.read_only(tenant_id) as conn:
+        return with_units_of_periods(conn, tenant_id, own)
 
 
 def _cost(

@@ -109,14 +109,13 @@ class PaymentFee:
 
 @dataclass(frozen=True, slots=True)
 class RefundPaid:
-    """Money went back to a customer: what stood to its credit, or funds of a wallet that were never drawn."""
+    """Money that stood to a customer's credit went back to it."""
 
     refund: str
     customer_id: int
     currency: str
     amount: Decimal
     paid_at: datetime
-    of_prepaid: bool = False
     at_gateway: bool = False
 
 

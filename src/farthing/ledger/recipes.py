@@ -10,7 +10,7 @@ and `Cr` a credit.
     credit note issued    revenue, deferred_revenue, tax      receivable
     payment received      cash or provider_clearing           receivable
     payment fee           payment_fees                        cash or provider_clearing
-    refund paid           receivable or prepaid               cash or provider_clearing
+    refund paid           receivable                          cash or provider_clearing
     chargeback            receivable, payment_fees            cash or provider_clearing
     payout arrived        cash                                provider_clearing
     clearing opened       provider_clearing                   cash
@@ -232,20 +232,19 @@ def payment_fee(fact: PaymentFee) -> Transfer:
 
 
 def refund_paid(fact: RefundPaid) -> Transfer:
-    """The credit is used up. Why it was given is booked by a credit note, not here.
+    """The credit is used up. Why it was given is booked by a credit note or by the void of a grant, not here.
 
     The 11.90 of CN-000001 are paid back:
 
-        Dr receivable    11.90        prepaid, if `of_prepaid`
+        Dr receivable    11.90
         Cr cash          11.90
     """
     account = _of(fact.customer_id, fact.currency)
-    owed = Code.PREPAID if fact.of_prepaid else Code.RECEIVABLE
     return Transfer(
         f"refund:{fact.refund}",
         TransferKind.REFUND_PAID,
         fact.paid_at,
-        (_debit(account(owed), fact.amount), _credit(account(_money(fact)), fact.amount)),
+        (_debit(account(Code.RECEIVABLE), fact.amount), _credit(account(_money(fact)), fact.amount)),
         fact.refund,
     )
 

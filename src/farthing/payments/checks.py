@@ -13,6 +13,7 @@ def check_payments(books: Books, tenant_id: int) -> Checked:
         parts = rows.select_unlike_parts(conn, tenant_id, FINDINGS_MAX + 1)
         booked = rows.select_unlike_ledger(conn, tenant_id, FINDINGS_MAX + 1)
         invoices = rows.select_unlike_allocations(conn, tenant_id, FINDINGS_MAX + 1)
+        top_ups = rows.select_unlike_top_ups(conn, tenant_id, FINDINGS_MAX + 1)
     findings = [
         f"the payment {row['key']} says that {trimmed(row['allocated'])} are allocated, {trimmed(row['refunded'])} "
         f"refunded, {trimmed(row['charged_back'])} charged back; its rows sum to {trimmed(row['allocations'])}, "
@@ -27,6 +28,11 @@ def check_payments(books: Books, tenant_id: int) -> Checked:
         f"the invoice {row['number']} says that {_amount(row['paid'])} are paid and {_amount(row['written_off'])} "
         f"written off; its rows sum to {trimmed(row['allocations'])} and {trimmed(row['write_offs'])}"
         for row in invoices
+    ]
+    findings += [
+        f"the payment {row['key']} is of {trimmed(row['amount'])} and {row['state']}; its top-up is "
+        f"{row['status'] or 'none'}, {trimmed(row['funded'])} of it are in grants, {trimmed(row['gone'])} went back"
+        for row in top_ups
     ]
     return checked(count, "payment", findings)
 

@@ -101,3 +101,27 @@ def select_unlike_allocations(conn: BooksConnection, tenant_id: int, limit: int)
         """,
         {"tenant_id": tenant_id, "limit": limit},
     ).fetchall()
+
+
+def select_unlike_top_ups(conn: BooksConnection, tenant_id: int, limit: int) -> list[DictRow]:
+    """Payments of top-ups of which less is in grants than is left of them, or more without a bank having taken it back;
+    and those whose top-up says otherwise than they do."""
+    return conn.execute(
+        """
+        SELECT p.key, p.amount, p.state, t.status, coalesce(f.funded, 0) AS funded, p.refunded + p.charged_back AS gone
+          FROM payments p
+          LEFT JOIN top_ups t ON t.tenant_id = p.tenant_id AND t.key = p.top_up
+          LEFT JOIN (SELECT payment_id, sum(amount) AS funded FROM payment_grants
+                      WHERE tenant_id = %(tenant_id)s GROUP BY 1) f ON f.payment_id = p.payment_id
+         WHERE p.tenant_id = %(tenant_id)s AND p.purpose = 'top_up'
+           AND CASE WHEN p.state = 'succeeded'
+                    THEN coalesce(f.funded, 0) + p.refunded + p.charged_back < p.amount
+                         OR (coalesce(f.funded, 0) + p.refunded + p.charged_back > p.amount AND p.charged_back = 0)
+                         OR (p.top_up IS NOT NULL AND t.status IS DISTINCT FROM 'funded')
+                    ELSE coalesce(f.funded, 0) <> 0
+                         OR t.status IS DISTINCT FROM CASE WHEN p.state = 'failed' THEN 'failed' ELSE 'collecting' END
+               END
+         ORDER BY p.payment_id LIMIT %(limit)s
+        """,
+        {"tenant_id": tenant_id, "limit": limit},
+    ).fetchall()

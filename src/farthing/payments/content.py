@@ -298,6 +298,7 @@ def payment_json(payment: Payment) -> dict[str, Any]:
         "currency": payment.currency,
         "purpose": payment.purpose.value,
         "invoice": payment.invoice,
+        "top_up": payment.top_up,
         "gateway": payment.gateway,
         "method": payment.method,
         "reference": payment.reference,
@@ -344,6 +345,16 @@ def detail_json(detail: PaymentDetail) -> dict[str, Any]:
                 "at": format_instant(row["allocated_at"]),
             }
             for row in detail.allocations
+        ],
+        "grants": [
+            {
+                "grant": row["grant"],
+                "wallet": row["wallet"],
+                "amount": plain(row["amount"]),
+                "cause": row["cause"],
+                "at": format_instant(row["moved_at"]),
+            }
+            for row in detail.grants
         ],
     }
 

@@ -66,10 +66,25 @@ _STANDING = """
           JOIN invoice_voids v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.invoice_id
          WHERE c.tenant_id = %(tenant)s AND c.source = 'invoice' AND v.voided_at < %(end)s::timestamptz
         UNION ALL
-        SELECT g.customer_id, w.currency, 'owed_for_grants', g.amount
-          FROM grants g JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
-         WHERE g.tenant_id = %(tenant)s AND w.currency IS NOT NULL AND g.paid AND g.rolled_from IS NULL
+        SELECT g.customer_id, coalesce(w.currency, o.currency), 'owed_for_grants',
+               g.amount * coalesce(g.unit_price, 1)
+          FROM grants g
+          JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
+          JOIN customers o ON o.tenant_id = g.tenant_id AND o.customer_id = g.customer_id
+         WHERE g.tenant_id = %(tenant)s AND g.paid AND g.rolled_from IS NULL
            AND g.returned_of IS NULL AND g.created_at < %(end)s::timestamptz
+        UNION ALL
+        -- What a refund or a dispute takes out of a grant is not owed any more; what is paid back is.
+        SELECT p.customer_id, p.currency, 'owed_for_grants', f.amount
+          FROM payment_grants f JOIN payments p ON p.tenant_id = f.tenant_id AND p.payment_id = f.payment_id
+         WHERE f.tenant_id = %(tenant)s AND f.amount < 0 AND f.cause <> 'dispute won'
+           AND f.moved_at < %(end)s::timestamptz
+        UNION ALL
+        SELECT p.customer_id, p.currency, 'owed_for_grants', r.amount
+          FROM refunds r
+          JOIN payments p ON p.tenant_id = r.tenant_id AND p.payment_id = r.payment_id AND p.purpose = 'top_up'
+          JOIN transfers t ON t.tenant_id = r.tenant_id AND t.key = 'refund:' || r.key
+         WHERE r.tenant_id = %(tenant)s AND t.effective_at < %(end)s::timestamptz
     ), summed AS (
         SELECT customer_id, currency,
                coalesce(sum(amount) FILTER (WHERE part = 'open'), 0) AS open,

@@ -18,6 +18,7 @@ from farthing.payments.model import BY_HAND, DisputeKind, DisputeState, Purpose,
 from farthing.payments.money_back import store as rows
 from farthing.payments.settling import receive
 from farthing.payments.store import insert_payments, select_payments_of
+from farthing.payments.topping_up import return_won, take_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ def open_disputes(
     conn: BooksConnection, tenant_id: int, taken: Sequence[Taken], now: datetime, transfers: list[Transfer]
 ) -> list[str]:
     """Invoices that were paid by these are open again, and the ledger has it; answers with the keys that are new.
+
+    What paid for a top-up leaves the wallet, as far as it is undrawn; the rest is owed.
 
     More than what is left of a payment cannot be taken: where a refund went first, what is left is.
     """
@@ -88,6 +91,7 @@ def open_disputes(
         )
         for row in opened
     ]
+    take_back(conn, tenant_id, opened, now, transfers)
     return [row["key"] for row in opened]
 
 
@@ -106,6 +110,7 @@ def close_dispute(
     assert found is not None
     announce(conn, tenant_id, [_fact(f"dispute.{state}", found, now)])
     if state is DisputeState.WON:
+        of_top_up = found["purpose"] == Purpose.TOP_UP
         made = insert_payments(
             conn,
             tenant_id,
@@ -114,7 +119,7 @@ def close_dispute(
                     "key": f"won:{key}",
                     "customer_id": found["customer_id"],
                     "gateway": found["gateway"],
-                    "purpose": Purpose.WON_DISPUTE,
+                    "purpose": Purpose.TOP_UP if of_top_up else Purpose.WON_DISPUTE,
                     "currency": found["currency"],
                     "amount": found["amount"],
                     "reference": found["payment"],
@@ -127,6 +132,9 @@ def close_dispute(
         )
         payments = select_payments_of(conn, tenant_id, [row["payment_id"] for row in made])
         receive(conn, tenant_id, payments, now, transfers)
+        if of_top_up:
+            for one in made:
+                return_won(conn, tenant_id, found, one["payment_id"], now, transfers)
     return True
 
 

@@ -60,6 +60,7 @@ class Purpose(StrEnum):
     ACCOUNT = "account"
     """For whatever the customer owes, oldest first; the rest stands to its credit."""
     TOP_UP = "top_up"
+    """For a grant in a wallet."""
     WON_DISPUTE = "won_dispute"
     """A bank gave back what it had taken."""
 
@@ -171,6 +172,7 @@ class Payment:
     method: str | None
     purpose: Purpose
     invoice: str | None
+    top_up: str | None
     currency: str
     amount: Decimal
     reference: str
@@ -189,8 +191,8 @@ class Payment:
 
     @property
     def credit(self) -> Decimal:
-        """What of it stands to the customer's credit."""
-        if self.state is not State.SUCCEEDED:
+        """What of it stands to the customer's credit; of a top-up nothing does, it is in the wallet."""
+        if self.state is not State.SUCCEEDED or self.purpose is Purpose.TOP_UP:
             return Decimal(0)
         return self.amount - self.allocated - self.refunded - self.charged_back
 
@@ -203,6 +205,7 @@ class PaymentDetail:
     moves: tuple[dict[str, Any], ...]
     attempts: tuple[dict[str, Any], ...]
     allocations: tuple[dict[str, Any], ...]
+    grants: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from farthing.payments.model import BY_HAND, Purpose, RefundState
 from farthing.payments.money_back import store as rows
 from farthing.payments.settling import announce_paid
 from farthing.payments.settling_store import allocate_oldest, take_back
+from farthing.payments.topping_up import return_refunds, take_from_grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,13 @@ def reserve_refund(
     amount: Decimal,
     reason: str,
     now: datetime,
+    transfers: list[Transfer],
 ) -> None:
     """Set aside what is to go back: first of what stands to the customer's credit, then of what invoices got.
 
-    Raises Conflict `refund_above_payment`, `payment_not_succeeded`.
+    Of a top-up it leaves the wallet at once, as far as it is neither drawn nor held: no more can be given back.
+
+    Raises Conflict `refund_above_payment`, `payment_not_succeeded`, `top_up_drawn`.
     """
     room = rows.select_room(conn, tenant_id, [payment["payment_id"]]).get(payment["payment_id"])
     if room is None:
@@ -63,7 +67,9 @@ def reserve_refund(
             f"{payment['key']}",
             path="amount",
         )
-    if amount > credit:
+    if payment["purpose"] == Purpose.TOP_UP:
+        _take_from_wallet(conn, tenant_id, payment, amount, f"refund {key}", now, transfers)
+    elif amount > credit:
         with exact():
             short = amount - credit
         take_back(conn, tenant_id, [(payment["payment_id"], short)], f"refund {key}", now)
@@ -75,6 +81,26 @@ def reserve_refund(
         "now": now,
     }
     rows.insert_refund(conn, tenant_id, values)
+
+
+def _take_from_wallet(
+    conn: BooksConnection,
+    tenant_id: int,
+    payment: Mapping[str, Any],
+    amount: Decimal,
+    cause: str,
+    now: datetime,
+    transfers: list[Transfer],
+) -> None:
+    payment_id = payment["payment_id"]
+    taken = take_from_grants(conn, tenant_id, {payment_id: amount}, cause, now, transfers)[payment_id]
+    if taken < amount:
+        raise Conflict(
+            "top_up_drawn",
+            f"of what payment {payment['key']} paid for, {plain(taken)} {payment['currency']} are neither drawn nor "
+            "held: no more can be given back",
+            path="amount",
+        )
 
 
 def settle_refunds(
@@ -122,8 +148,7 @@ def settle_refunds(
                         row["currency"],
                         row["amount"],
                         now,
-                        of_prepaid=row["purpose"] == Purpose.TOP_UP,
-                        at_gateway=row["gateway"] not in BY_HAND and row["purpose"] != Purpose.WON_DISPUTE,
+                        at_gateway=row["gateway"] not in BY_HAND and row["charged_as"] is not None,
                     )
                 )
             )
@@ -134,4 +159,6 @@ def settle_refunds(
     kept = {row["customer_id"] for row in moved if row["state"] == RefundState.FAILED}
     if kept:
         announce_paid(conn, tenant_id, allocate_oldest(conn, tenant_id, kept, "credit", now), now)
+    failed = [row for row in moved if row["state"] == RefundState.FAILED]
+    return_refunds(conn, tenant_id, failed, now, transfers)
     return [row["refund_id"] for row in moved]

@@ -41,6 +41,7 @@ from farthing.payments.model import (
 )
 from farthing.payments.schedule import DunningPolicy, parse_policy, policy_json, policy_of
 from farthing.payments.settling import book, receive
+from farthing.payments.topping_up_store import select_fundings
 from farthing.payments.writing_off import write_off_open
 
 LIST_LIMIT_MAX = 10_001
@@ -277,6 +278,7 @@ def get_payment(books: Books, tenant_id: int, key: str) -> PaymentDetail:
             tuple(rows.select_moves(conn, tenant_id, found["payment_id"])),
             tuple(rows.select_attempts(conn, tenant_id, found["payment_id"])),
             tuple(rows.select_allocations(conn, tenant_id, found["payment_id"])),
+            tuple(select_fundings(conn, tenant_id, found["payment_id"])),
         )
 
 

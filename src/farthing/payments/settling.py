@@ -23,6 +23,8 @@ from farthing.payments import settling_store as rows
 from farthing.payments.gateway import Outcome, Result
 from farthing.payments.model import BY_HAND, Purpose, State
 from farthing.payments.schedule import DunningPolicy, next_attempt
+from farthing.payments.topping_up import fail, fund, watch_moved
+from farthing.payments.topping_up_store import select_asked_once
 
 NEVER_ARRIVED = "never_arrived"
 """The code of an attempt that the gateway never heard of, long after it was sent."""
@@ -48,7 +50,9 @@ def settle(
 ) -> list[int]:
     """Apply outcomes; answers with the payments that moved. What is old news moves nothing."""
     last = {(one.payment_id, one.attempt): one for one in told if one.outcome.result in _STATES}
-    moves = [_move(one, policy, now) for one in last.values()]
+    declined_ids = [one.payment_id for one in last.values() if one.outcome.result is Result.DECLINED]
+    once = select_asked_once(conn, tenant_id, declined_ids) if declined_ids else set()
+    moves = [_move(one, policy, now, retries=one.payment_id not in once) for one in last.values()]
     succeeded = [move for move in moves if move["state"] == State.SUCCEEDED]
     declined = [move for move in moves if move["result"] is Result.DECLINED]
     if succeeded:
@@ -57,6 +61,7 @@ def settle(
         rows.settle_attempts(conn, tenant_id, declined, "failed", now)
     moved = rows.move_payments(conn, tenant_id, moves, cause, now) if moves else []
     receive(conn, tenant_id, [row for row in moved if row["state"] == State.SUCCEEDED], now, transfers)
+    fail(conn, tenant_id, moved, now)
     _announce_declined(conn, tenant_id, [row for row in moved if row["failure"] is not None], now)
     return [row["payment_id"] for row in moved]
 
@@ -69,12 +74,12 @@ _STATES = {
 }
 
 
-def _move(one: Told, policy: DunningPolicy, now: datetime) -> dict[str, Any]:
+def _move(one: Told, policy: DunningPolicy, now: datetime, *, retries: bool) -> dict[str, Any]:
     outcome = one.outcome
     state = _STATES[outcome.result]
     retry = None
     if outcome.result is Result.DECLINED:
-        retry = next_attempt(policy, one.attempt, outcome.code, now)
+        retry = next_attempt(policy, one.attempt, outcome.code, now) if retries else None
         state = State.FAILED if retry is None else State.REQUESTED
     return {
         "payment_id": one.payment_id,
@@ -116,14 +121,16 @@ def receive(
     announce_paid(conn, tenant_id, touched, now)
     for one in payments:
         transfers += _transfers(one, names)
+    fund(conn, tenant_id, payments, now, transfers)
 
 
 def book(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], now: datetime) -> None:
-    """Book what was gathered, as the last thing that a transaction does.
+    """Book what was gathered, as the last thing that a transaction does; before it, tell what wallets came to by it.
 
     Money moved when gateways and banks say it did; where the books are closed for that time already, it takes effect
     as soon as they are open, for it has to be booked. (What people write down for a closed time is refused instead.)
     """
+    watch_moved(conn, tenant_id, transfers, now)
     closed_until = rows.select_closed_until(conn, tenant_id) if transfers else None
     if closed_until is not None:
         transfers = [replace(one, effective_at=max(one.effective_at, closed_until)) for one in transfers]
@@ -190,6 +197,7 @@ def _received(
         "gateway": payment["gateway"],
         "purpose": payment["purpose"],
         "invoice": numbers.get(payment["invoice_id"]),
+        "top_up": payment["top_up"],
         "paid_at": format_instant(payment["paid_at"]),
     }
     return Fact("payment.succeeded", payment["key"], body, now)

@@ -137,12 +137,17 @@ _ALLOCATE_OLDEST = """
         SELECT c.customer_id, c.currency, c.credit_id, c.arose_at, c.amount - c.allocated - c.taken_back AS credit,
                sum(c.amount - c.allocated - c.taken_back)
                    OVER (PARTITION BY c.customer_id, c.currency ORDER BY c.credit_id)
-               - coalesce((SELECT sum(g.amount) FROM grants g
+               - coalesce((SELECT sum(g.amount * coalesce(g.unit_price, 1)) FROM grants g
                              JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
                             WHERE g.tenant_id = c.tenant_id AND w.customer_id = c.customer_id
-                              AND w.currency = c.currency
+                              AND (w.currency = c.currency OR w.currency IS NULL)
                               AND g.paid AND g.rolled_from IS NULL AND g.returned_of IS NULL), 0)
-               + coalesce((SELECT sum(t.amount - t.charged_back) FROM payments t
+               -- What refunds and disputes took out of grants is not owed any more.
+               - coalesce((SELECT sum(f.amount) FROM payment_grants f
+                             JOIN payments t ON t.tenant_id = f.tenant_id AND t.payment_id = f.payment_id
+                            WHERE f.tenant_id = c.tenant_id AND t.customer_id = c.customer_id
+                              AND t.currency = c.currency AND f.amount < 0 AND f.cause <> 'dispute won'), 0)
+               + coalesce((SELECT sum(t.amount - t.charged_back - t.refunded) FROM payments t
                             WHERE t.tenant_id = c.tenant_id AND t.customer_id = c.customer_id
                               AND t.currency = c.currency
                               AND t.state = 'succeeded' AND t.purpose = 'top_up'), 0) AS paid_upto

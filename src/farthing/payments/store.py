@@ -12,8 +12,9 @@ from farthing.db.rowset import rowset
 
 _PAYMENTS = """
     SELECT p.payment_id, p.key, c.key AS customer, p.customer_id, p.gateway, m.key AS method, p.purpose, p.invoice_id,
-           i.number AS invoice, p.currency, p.amount, p.reference, p.requested_at, p.state, p.moved_at, p.provider_id,
-           p.failure, p.attempts, p.next_attempt_at, p.paid_at, p.fee, p.allocated, p.refunded, p.charged_back
+           i.number AS invoice, p.top_up, p.currency, p.amount, p.reference, p.requested_at, p.state, p.moved_at,
+           p.provider_id, p.failure, p.attempts, p.next_attempt_at, p.paid_at, p.fee, p.allocated, p.refunded,
+           p.charged_back
       FROM payments p
       JOIN customers c ON c.tenant_id = p.tenant_id AND c.customer_id = p.customer_id
       LEFT JOIN payment_methods m ON m.tenant_id = p.tenant_id AND m.payment_method_id = p.payment_method_id

@@ -15,6 +15,7 @@ from farthing.kernel.quantity import exact, trimmed
 from farthing.wallets import balance_store as rows
 from farthing.wallets.content import auto_top_up_of
 from farthing.wallets.model import AutoTopUp, BalanceState
+from farthing.wallets.top_up_store import insert_top_ups
 
 LOW_BALANCE = "wallet.low_balance"
 EXHAUSTED = "wallet.exhausted"
@@ -51,7 +52,8 @@ def watch_balances(
 
 
 def _said(row: Mapping[str, Any], available: Decimal) -> dict[str, Any]:
-    said = {"customer": row["customer"], "balance": trimmed(available), "currency": row["currency"]}
+    said = {"customer": row["customer"], "balance": trimmed(available)}
+    said |= {"currency": row["currency"]} if row["unit"] is None else {"unit": row["unit"]}
     if row["low_balance"] is not None:
         said["low_balance"] = trimmed(row["low_balance"])
     return said
@@ -71,17 +73,18 @@ def _requested(
         if not may_top_up(top_up, so_far["pending"], so_far["latest"], so_far["of_month"], now):
             continue
         key = f"{row['wallet_id']}:automatic:{so_far['count'] + 1}"
-        made.append((key, row["wallet_id"], top_up.amount))
+        made.append((key, row["wallet_id"], top_up.amount, top_up.collected_by.value))
         body = {
             "customer": row["customer"],
             "wallet": row["key"],
             "amount": trimmed(top_up.amount),
             "currency": row["currency"],
             "automatic": True,
+            "collected_by": top_up.collected_by.value,
         }
         facts.append(Fact(TOP_UP_REQUESTED, key, body, now))
     if made:
-        rows.insert_top_ups(conn, tenant_id, made, now, automatic=True)
+        insert_top_ups(conn, tenant_id, made, now, automatic=True)
     return facts
 
 
@@ -90,7 +93,7 @@ def may_top_up(
 ) -> bool:
     """Whether a wallet that is below its threshold may ask for money now. Pure.
 
-    pending: automatic top-ups that nobody has settled yet; latest: when the last one was requested, whatever came
+    pending: automatic top-ups that are not settled yet; latest: when the last one was requested, whatever came
     of it; of_month: what those of this calendar month come to, failed ones aside.
     """
     if pending:

@@ -34,7 +34,10 @@ def select_unlike_facts(conn: BooksConnection, tenant_id: int, limit: int) -> li
           FROM grants g
           LEFT JOIN (SELECT grant_id, sum(amount) AS drawn FROM grant_draws WHERE tenant_id = %(tenant_id)s
                       GROUP BY grant_id) d USING (grant_id)
-          LEFT JOIN (SELECT grant_id, sum(amount) AS funded FROM funding_parts WHERE tenant_id = %(tenant_id)s
+          LEFT JOIN (SELECT grant_id, sum(amount) AS funded
+                       FROM (SELECT grant_id, amount FROM funding_parts WHERE tenant_id = %(tenant_id)s
+                             UNION ALL
+                             SELECT grant_id, quantity FROM unit_funding WHERE tenant_id = %(tenant_id)s) paid
                       GROUP BY grant_id) f USING (grant_id)
           LEFT JOIN (SELECT grant_id, sum(amount) AS ended FROM grant_endings WHERE tenant_id = %(tenant_id)s
                       GROUP BY grant_id) e USING (grant_id)
@@ -50,20 +53,23 @@ def select_unlike_facts(conn: BooksConnection, tenant_id: int, limit: int) -> li
 def select_unlike_ledger(conn: BooksConnection, tenant_id: int, limit: int) -> list[DictRow]:
     """Customers whose undrawn funds, paid or promotional, are not what the ledger says they have in wallets.
 
-    What an opening balance brought, and what of prepaid funds was refunded, is not in grants: it is left out.
+    What an opening balance brought is not in grants: it is left out.
     """
     return conn.execute(
         """
         WITH grants_say AS (
-            SELECT g.customer_id, w.currency, CASE WHEN g.paid THEN 'prepaid' ELSE 'promotional_credit' END AS code,
-                   sum(g.amount - g.drawn - g.expired) AS undrawn
-              FROM grants g JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
-             WHERE g.tenant_id = %(tenant_id)s AND w.currency IS NOT NULL
+            SELECT g.customer_id, coalesce(w.currency, o.currency) AS currency,
+                   CASE WHEN g.paid THEN 'prepaid' ELSE 'promotional_credit' END AS code,
+                   sum((g.amount - g.drawn - g.expired) * coalesce(g.unit_price, 1)) AS undrawn
+              FROM grants g
+              JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
+              JOIN customers o ON o.tenant_id = g.tenant_id AND o.customer_id = g.customer_id
+             WHERE g.tenant_id = %(tenant_id)s
              GROUP BY 1, 2, 3),
         aside AS (
             SELECT e.account_id, sum(e.amount) AS amount
               FROM transfers t CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
-             WHERE t.tenant_id = %(tenant_id)s AND t.kind IN ('opening_balance', 'refund_paid')
+             WHERE t.tenant_id = %(tenant_id)s AND t.kind = 'opening_balance'
              GROUP BY e.account_id),
         ledger_says AS (
             SELECT a.customer_id, a.currency, a.code, coalesce(s.amount, 0) - b.balance AS undrawn

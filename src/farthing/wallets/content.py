@@ -1,7 +1,10 @@
 """How wallets and grants are read and written.
 
 {"key": "acme-usd", "customer": "acme", "currency": "USD", "priority": 10, "low_balance": "5",
- "top_up": {"below": "10", "amount": "50", "cooldown_seconds": 3600, "monthly_maximum": "500"}}
+ "top_up": {"below": "10", "amount": "50", "cooldown_seconds": 3600, "monthly_maximum": "500",
+            "collected_by": "payment"}}
+{"key": "acme-requests", "customer": "acme", "unit": "requests"}
+{"key": "pack-7", "kind": "paid", "amount": "10000", "unit_price": "0.002"}
 {"key": "order-4711", "kind": "paid", "amount": "100", "expires_at": "2027-01-01T00:00:00Z", "meters": ["tokens"]}
 {"key": "welcome", "kind": "promotional", "amount": "10", "every": {"interval": "month", "end": "2027-01-01T00:00:00Z",
  "rollover_percent": "50", "rollover_maximum": "20"}}
@@ -16,7 +19,7 @@ from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant, parse_instant
 from farthing.kernel.money import MINOR_UNITS, parse_currency
 from farthing.kernel.period import parse_interval, parse_interval_count
-from farthing.kernel.quantity import ZERO, parse_decimal, trimmed
+from farthing.kernel.quantity import ZERO, exact, parse_decimal, trimmed
 from farthing.kernel.reading import (
     Faults,
     Fields,
@@ -31,6 +34,7 @@ from farthing.kernel.reading import (
 )
 from farthing.wallets.model import (
     AutoTopUp,
+    CollectedBy,
     GrantContent,
     RecurringContent,
     Scope,
@@ -49,6 +53,8 @@ SCOPE_MAX = 100
 KEY_CHARACTERS_MAX = 128
 """A grant's key names its transfers in the ledger, with a word in front."""
 PAID, PROMOTIONAL = "paid", "promotional"
+OWN_PREFIXES = ("top_up:", "top_up_again:")
+"""Keys of grants that begin so are made here."""
 
 
 def parse_wallet(raw: object, path: str = "") -> WalletContent:
@@ -57,16 +63,25 @@ def parse_wallet(raw: object, path: str = "") -> WalletContent:
     fields = Fields(raw, path, faults)
     key = fields.required("key", parse_subject_key)
     customer = fields.required("customer", parse_subject)
-    currency = fields.required("currency", parse_currency)
+    unit = fields.optional("unit", parse_key, None)
+    currency: str | None
+    if "unit" not in fields:
+        currency = fields.required("currency", parse_currency)
+    elif currency := fields.optional("currency", parse_currency, None):
+        faults.add(
+            fields.at("unit"), "says nothing beside currency: a wallet holds money, or units of a meter"
+        )
     name = fields.optional("name", parse_text, None)
-    settings = _settings(fields, currency, faults)
+    settings = _settings(fields, currency or "")
     fields.refuse_unknown()
     faults.refuse()
     priority, low_balance, top_up = settings
-    return WalletContent(key, customer, name or key, currency, None, priority, low_balance, top_up)
+    if unit is not None and top_up is not None:
+        raise InvalidInput.of(INVALID_WALLET, [Fault("top_up", "is for wallets of money")])
+    return WalletContent(key, customer, name or key, currency, unit, priority, low_balance, top_up)
 
 
-def _settings(fields: Fields, currency: str, faults: Faults) -> tuple[int, Decimal | None, AutoTopUp | None]:
+def _settings(fields: Fields, currency: str) -> tuple[int, Decimal | None, AutoTopUp | None]:
     """What may change of a wallet while it stands."""
     priority = fields.optional("priority", _parse_priority, PRIORITY_DEFAULT)
     low_balance = fields.optional("low_balance", _parse_balance, None)
@@ -82,24 +97,40 @@ def parse_auto_top_up(raw: object, path: str, currency: str) -> AutoTopUp:
     amount = fields.required("amount", lambda value, at: parse_payable(value, at, currency, INVALID_WALLET))
     cooldown = fields.optional("cooldown_seconds", _parse_cooldown, COOLDOWN_SECONDS_DEFAULT)
     maximum = fields.optional("monthly_maximum", _parse_balance, None)
+    collected_by = fields.optional(
+        "collected_by", lambda value, at: parse_collected_by(value, at, INVALID_WALLET), CollectedBy.PAYMENT
+    )
     fields.refuse_unknown()
     if amount is not None and maximum is not None and maximum < amount:
         faults.add(fields.at("monthly_maximum"), "must not be less than the amount of one top-up")
     faults.refuse()
-    return AutoTopUp(below, amount, cooldown, maximum)
+    return AutoTopUp(below, amount, cooldown, maximum, collected_by)
 
 
-def parse_grant(raw: object, currency: str, path: str = "") -> GrantContent | RecurringContent:
+def parse_collected_by(raw: object, path: str, code: str) -> CollectedBy:
+    """Who collects the money of top-ups: `payment` or `hand`."""
+    return CollectedBy(parse_choice(raw, path, tuple(CollectedBy), code=code))
+
+
+def parse_grant(
+    raw: object, currency: str, path: str = "", *, of_units: bool = False
+) -> GrantContent | RecurringContent:
     """A grant, or with `every` the promise of one in each period.
+
+    currency: of the wallet, or what its units are paid for in.
 
     Raises InvalidInput `invalid_grant`, or the code of its parts; `currency_mismatch`.
     """
     faults = Faults(INVALID_GRANT)
     fields = Fields(raw, path, faults)
-    key = fields.required("key", parse_subject_key)
+    key = fields.required("key", _parse_grant_key)
     paid = fields.required("kind", _parse_kind) == PAID
     fields.optional("currency", lambda value, at: _parse_same_currency(value, at, currency), None)
-    if paid:
+    unit_price: Decimal | None = None
+    if of_units:
+        amount = fields.required("amount", _parse_amount)
+        unit_price = _unit_price(fields, amount, currency, faults, paid=paid)
+    elif paid:
         amount = fields.required(
             "amount", lambda value, at: parse_payable(value, at, currency, INVALID_GRANT)
         )
@@ -123,7 +154,9 @@ def parse_grant(raw: object, currency: str, path: str = "") -> GrantContent | Re
             faults.add(fields.at("every.end"), "must be later than effective_at")
     faults.refuse()
     if every is None:
-        return GrantContent(key, paid, amount, priority, scope, effective_at, expires_at, reference)
+        return GrantContent(
+            key, paid, amount, priority, scope, effective_at, expires_at, reference, unit_price
+        )
     return RecurringContent(
         key,
         paid,
@@ -137,7 +170,27 @@ def parse_grant(raw: object, currency: str, path: str = "") -> GrantContent | Re
         every.rollover_maximum,
         effective_at,
         every.end,
+        unit_price,
     )
+
+
+def _unit_price(
+    fields: Fields, amount: Decimal | None, currency: str, faults: Faults, *, paid: bool
+) -> Decimal:
+    """What one unit is paid for: all of them together an amount that can be paid. Of what is given away, nothing."""
+    if not paid:
+        if "unit_price" in fields:
+            faults.add(fields.at("unit_price"), "is for units that are paid for")
+        fields.optional("unit_price", _parse_amount, None)
+        return ZERO
+    price = fields.required("unit_price", _parse_amount)
+    if amount is not None and price is not None:
+        with exact():
+            total = amount * price
+        if scale_of(total) > MINOR_UNITS[currency]:
+            complaint = f"makes {trimmed(total)} {currency} in all, which has digits below its minor unit"
+            faults.add(fields.at("unit_price"), complaint)
+    return price
 
 
 def _parse_every(raw: object, path: str) -> RecurringContent:
@@ -169,6 +222,14 @@ def parse_subject_key(raw: object, path: str) -> str:
     return text
 
 
+def _parse_grant_key(raw: object, path: str) -> str:
+    key = parse_subject_key(raw, path)
+    if key.startswith(OWN_PREFIXES):
+        complaint = f"must not begin with {key.split(':')[0]}: top-ups become such grants"
+        raise InvalidInput.of("invalid_key", [Fault(path, complaint)])
+    return key
+
+
 def parse_payable(raw: object, path: str, currency: str, code: str) -> Decimal:
     """An amount that can be paid: above zero, and with no digit below the currency's minor unit."""
     amount = parse_decimal(raw, path, code=code)
@@ -196,6 +257,7 @@ def auto_top_up_json(top_up: AutoTopUp) -> dict[str, Any]:
         "below": trimmed(top_up.below),
         "amount": trimmed(top_up.amount),
         "cooldown_seconds": top_up.cooldown_seconds,
+        "collected_by": top_up.collected_by.value,
     }
     if top_up.monthly_maximum is not None:
         said["monthly_maximum"] = trimmed(top_up.monthly_maximum)
@@ -210,6 +272,8 @@ def auto_top_up_of(document: Mapping[str, Any]) -> AutoTopUp:
         Decimal(document["amount"]),
         int(document["cooldown_seconds"]),
         None if maximum is None else Decimal(maximum),
+        # Of wallets that were made before payments could collect, others do.
+        CollectedBy(document.get("collected_by", CollectedBy.HAND)),
     )
 
 
@@ -228,6 +292,8 @@ def grant_terms_json(content: GrantContent | RecurringContent) -> dict[str, Any]
         "priority": content.priority,
         **scope_json(content.scope),
     }
+    if content.unit_price is not None:
+        said["unit_price"] = trimmed(content.unit_price)
     if isinstance(content, RecurringContent):
         return said | {
             "effective_at": content.start and format_instant(content.start),

@@ -34,12 +34,13 @@ class Ending(StrEnum):
     ROLLED_OVER = "rolled_over"
 
 
-class TopUpStatus(StrEnum):
-    """What came of a top-up."""
+class CollectedBy(StrEnum):
+    """Who collects the money of a top-up."""
 
-    REQUESTED = "requested"
-    FUNDED = "funded"
-    FAILED = "failed"
+    PAYMENT = "payment"
+    """A payment by the method that the customer left; without one, whoever settles it by hand."""
+    HAND = "hand"
+    """Somebody else, who says what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class AutoTopUp:
     amount: Decimal
     cooldown_seconds: int
     monthly_maximum: Decimal | None
+    collected_by: CollectedBy = CollectedBy.PAYMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,11 @@ class WalletContent:
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """A container of grants of one customer. The lower its priority, the earlier it is drawn on."""
+    """A container of grants of one customer. The lower its priority, the earlier it is drawn on.
+
+    currency: of a wallet of money. unit: of one of units, the meter whose quantity it holds.
+    billed_in: the customer's currency, which units are paid for in.
+    """
 
     wallet_id: int
     key: str
@@ -86,6 +92,12 @@ class Wallet:
     top_up: AutoTopUp | None
     balance_state: BalanceState
     created_at: datetime
+    billed_in: str
+
+    @property
+    def counted_in(self) -> str:
+        """What its balance is counted in: a currency, or a meter."""
+        return self.currency or self.unit or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,7 @@ class GrantContent:
 
     expires_at: from then on it can no longer be drawn or held; None: never.
     reference: the document or reason it comes from, for people.
+    unit_price: of a grant of units, what one is paid for in the customer's currency; None: it is money.
     """
 
     key: str
@@ -121,6 +134,12 @@ class GrantContent:
     effective_at: datetime | None
     expires_at: datetime | None
     reference: str
+    unit_price: Decimal | None = None
+
+    @property
+    def worth(self) -> Decimal:
+        """What it is in money. Call it with exact arithmetic in force."""
+        return worth(self.amount, self.unit_price)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +169,7 @@ class Grant:
     settled: Decimal = ZERO
     expired: Decimal = ZERO
     closed_at: datetime | None = None
+    unit_price: Decimal | None = None
 
     @property
     def left(self) -> Decimal:
@@ -177,6 +197,7 @@ class RecurringContent:
     rollover_maximum: Decimal | None
     start: datetime | None
     end: datetime | None
+    unit_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +350,11 @@ class Settlement:
     totals: tuple[CardTotal, ...]
     payable: Decimal
     as_of: datetime
+
+
+def worth(amount: Decimal, unit_price: Decimal | None) -> Decimal:
+    """So much of a grant in money: itself, or units at what one was paid for. With exact arithmetic in force."""
+    return amount if unit_price is None else amount * unit_price
 
 
 Standing = list[tuple[int, Decimal]]

@@ -57,6 +57,7 @@ def grant_of(promise: Recurring, period: Period, now: datetime) -> GrantContent 
         period.start,
         period.end if content.expires else None,
         "",
+        content.unit_price,
     )
 
 

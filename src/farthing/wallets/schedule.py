@@ -6,8 +6,9 @@ where one price holds for the whole period:
     drawn when sealed      the price counts one meter that sums or counts events, and looks at no single event;
                            the subscription runs on the same terms from the start of the period to its end, without
                            coupons and commitments
-    drawn by a duty        everything else: what it comes to is told by the code that would bill it (a few seconds
-                           later, or minutes), see `invoicing/accruing.py`
+    drawn by a duty        everything else, and usage of a meter that the customer holds units of: what it comes to
+                           is told by the code that would bill it (a few seconds later, or minutes), see
+                           `invoicing/accruing.py`
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,11 +103,19 @@ def of_one_stretch(lives: Sequence[Life], period: Period) -> Stretch | None:
     return None
 
 
+def without_units(
+    cards: tuple[SealedCard, ...], unit_meters: frozenset[str] | None
+) -> tuple[SealedCard, ...]:
+    """Those whose usage no units may pay: what these leave to be priced is told by the code that would bill it."""
+    return cards if unit_meters is None else tuple(card for card in cards if card.meter not in unit_meters)
+
+
 class Schedule:
     """The periods of subscriptions that meet a stretch of time, as far as they are drawn when sealed.
 
     start, end: it holds for all moments of `[start, end]`, which is as far as the periods in it reach beyond the
         stretch that was asked for. So one for the first batch of a month mostly serves the whole month.
+    unit_meters: of customers with wallets of units, their meters: units pay for that usage before money does.
     """
 
     def __init__(
@@ -118,6 +127,7 @@ class Schedule:
         meters: Mapping[str, Meter],
         start: datetime,
         end: datetime,
+        unit_meters: Mapping[int, frozenset[str]] | None = None,
     ) -> None:
         """Of subscriptions without coupons and commitments. timezones: of the customers of those that changed."""
         self.start, self.end = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -127,19 +137,31 @@ class Schedule:
         self._parts: dict[Term, list[Period]] = {}
         self._cards: dict[int, tuple[SealedCard, ...]] = {}
         for some in alike:
-            self._add(some.subscription_ids, some.customer_ids, self._found(_one_of(some), some.timezone))
+            charged = self._found(_one_of(some), some.timezone)
+            self._add(some.subscription_ids, some.customer_ids, charged, unit_meters or {})
         for one in changed:
             charged = self._found(one, timezones[one.customer_id])
-            self._add([one.subscription_id], [one.customer_id], charged)
+            self._add([one.subscription_id], [one.customer_id], charged, unit_meters or {})
 
     def _add(
-        self, subscription_ids: Sequence[int], customer_ids: Sequence[int], charged: Iterable[_Charging]
+        self,
+        subscription_ids: Sequence[int],
+        customer_ids: Sequence[int],
+        charged: Sequence[_Charging],
+        unit_meters: Mapping[int, frozenset[str]],
     ) -> None:
+        places: dict[frozenset[str] | None, list[int]] = {}
+        for place, customer_id in enumerate(customer_ids):
+            places.setdefault(unit_meters.get(customer_id), []).append(place)
         subscriptions = np.array(subscription_ids, dtype=np.int64)
         customers = np.array(customer_ids, dtype=np.int64)
-        for currency, period, cards in charged:
-            first_place = self.periods[-1].end_place if self.periods else 0
-            self.periods.append(DrawnPeriod(first_place, subscriptions, customers, currency, period, cards))
+        for units, of in places.items():
+            for currency, period, cards in charged:
+                if own := without_units(cards, units):
+                    first_place = self.periods[-1].end_place if self.periods else 0
+                    self.periods.append(
+                        DrawnPeriod(first_place, subscriptions[of], customers[of], currency, period, own)
+                    )
 
     def holds_for(self, first: datetime, last: datetime) -> bool:
         """Whether events from `first` to `last` all lie in the time that it is of."""

@@ -45,6 +45,7 @@ from farthing.wallets.draws import draw_sealed
 from farthing.wallets.model import ChargeKey, Charges, UsageCharge
 from farthing.wallets.proportional import UsageColumns, amounts_of, usage_columns_of
 from farthing.wallets.schedule import DrawnPeriod, Numbers, Schedule, SealedCard
+from farthing.wallets.unit_store import select_unit_meters
 
 MARGIN = timedelta(days=1)
 """How far the schedule reaches beyond the events it is made for, so that it serves the next batches as well."""
@@ -197,6 +198,7 @@ class WalletDraws:
                 if fact.plan_version_id is not None
             }
             published = catalog_store.select_plan_versions(conn, tenant_id, versions)
+            unit_meters = select_unit_meters(conn, tenant_id)
         schedule = Schedule(
             alike,
             changed,
@@ -205,6 +207,7 @@ class WalletDraws:
             {meter.key: meter for meter in all_meters(self.books, tenant_id)},
             first - MARGIN,
             last + MARGIN,
+            unit_meters,
         )
         self._schedules[tenant_id] = (version, schedule)
         return schedule

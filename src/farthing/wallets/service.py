@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from farthing.catalog.model import Outcome
+from farthing.catalog.store import select_meters
 from farthing.customers.store import select_customers
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
@@ -27,6 +28,7 @@ from farthing.ledger.model import Transfer
 from farthing.ledger.recipes import grant_expired, grant_funded, grant_voided
 from farthing.ledger.service import post
 from farthing.wallets import history_store as history_rows
+from farthing.wallets import recurring_store as recurring_rows
 from farthing.wallets import store as rows
 from farthing.wallets.balances import watch_balances
 from farthing.wallets.content import grant_terms_json, parse_grant, parse_wallet, wallet_settings_json
@@ -38,8 +40,10 @@ from farthing.wallets.model import (
     RecurringContent,
     Wallet,
     WalletContent,
+    worth,
 )
 from farthing.wallets.returning_store import insert_grant_credit
+from farthing.wallets.top_up_store import is_paid_by_payment
 
 LIST_LIMIT_MAX = 101
 """A page of a hundred, and the one that tells whether another page follows."""
@@ -49,8 +53,8 @@ _HASH_BYTES = 16
 def create_wallet(books: Books, tenant_id: int, raw: object, now: datetime) -> tuple[Wallet, Outcome]:
     """A new wallet, or the standing one where it has this content already.
 
-    Raises InvalidInput; NotFound `customer_not_found`; InvalidInput `currency_mismatch`, where the customer is billed
-    in another currency; Conflict `wallet_exists` (with other content).
+    Raises InvalidInput; NotFound `customer_not_found`, `meter_not_found`; InvalidInput `currency_mismatch`, where the
+    customer is billed in another currency; Conflict `wallet_exists` (with other content).
     """
     content = parse_wallet(raw)
     with books.transaction(tenant_id) as conn:
@@ -58,7 +62,9 @@ def create_wallet(books: Books, tenant_id: int, raw: object, now: datetime) -> t
         if customer is None:
             said = f"there is no customer {shown(content.customer)}"
             raise NotFound("customer_not_found", said, path="customer")
-        if content.currency != customer.currency:
+        if content.unit is not None and content.unit not in select_meters(conn, tenant_id, [content.unit]):
+            raise NotFound("meter_not_found", f"there is no meter {shown(content.unit)}", path="unit")
+        if content.unit is None and content.currency != customer.currency:
             complaint = f"is {content.currency}, and the customer is billed in {customer.currency}"
             raise InvalidInput.of("currency_mismatch", [Fault("currency", complaint)])
         made = rows.insert_wallet(conn, tenant_id, customer.customer_id, content, now)
@@ -81,7 +87,8 @@ def update_wallet(
         raise InvalidInput.of("invalid_wallet", [Fault("", f"must be an object, not {kind(raw)}")])
     with books.transaction(tenant_id) as conn:
         before = _wallet(conn, tenant_id, key, hold=True)
-        fixed = {"key": before.key, "customer": before.customer, "currency": before.currency}
+        of = {"currency": before.currency} if before.unit is None else {"unit": before.unit}
+        fixed = {"key": before.key, "customer": before.customer, **of}
         for name, value in fixed.items():
             if raw.get(name, value) != value:
                 raise InvalidInput.of("invalid_wallet", [Fault(name, "never changes")])
@@ -142,8 +149,7 @@ def create_grant(
     """
     with books.transaction(tenant_id) as conn:
         into = _wallet(conn, tenant_id, wallet, hold=True)
-        assert into.currency is not None
-        content = parse_grant(raw, into.currency)
+        content = parse_grant(raw, into.billed_in, of_units=into.unit is not None)
         if isinstance(content, RecurringContent):
             return _promise(conn, tenant_id, into, content, now)
         return put_grant(conn, tenant_id, into, content, now)
@@ -153,7 +159,6 @@ def put_grant(
     conn: BooksConnection, tenant_id: int, wallet: Wallet, content: GrantContent, now: datetime
 ) -> tuple[Grant, Outcome]:
     """A grant in the caller's transaction, which holds the wallet. Raises as `create_grant`."""
-    assert wallet.currency is not None
     input_hash = _hash_of(wallet, content)
     effective_at = content.effective_at or now
     row = rows.grant_row(content, wallet.wallet_id, wallet.customer_id, effective_at, input_hash)
@@ -166,22 +171,26 @@ def put_grant(
         raise Conflict("grant_exists", f"{shown(content.key)} stands for another grant", path="key")
     if made:
         _watch(conn, tenant_id, [wallet.wallet_id], now)
-        post(conn, tenant_id, [_funded(content, wallet.customer_id, wallet.currency, now)], now)
+        post(conn, tenant_id, _funded(content, wallet, now), now)
     grant = rows.select_grant(conn, tenant_id, content.key)
     assert grant is not None
     return grant, Outcome.CREATED if made else Outcome.UNCHANGED
 
 
-def _funded(content: GrantContent, customer_id: int, currency: str, now: datetime) -> Transfer:
-    return grant_funded(GrantFunded(content.key, customer_id, currency, content.amount, content.paid, now))
+def _funded(content: GrantContent, wallet: Wallet, now: datetime) -> list[Transfer]:
+    """Units that are given away are worth nothing."""
+    with exact():
+        value = content.worth
+    fact = GrantFunded(content.key, wallet.customer_id, wallet.billed_in, value, content.paid, now)
+    return [grant_funded(fact)] if value else []
 
 
 def _promise(
     conn: BooksConnection, tenant_id: int, wallet: Wallet, content: RecurringContent, now: datetime
 ) -> tuple[Recurring, Outcome]:
     start = content.start or now.replace(microsecond=0)
-    made = rows.insert_recurring(conn, tenant_id, wallet.wallet_id, content, start, now)
-    standing = rows.select_recurring(conn, tenant_id, content.key)
+    made = recurring_rows.insert_recurring(conn, tenant_id, wallet.wallet_id, content, start, now)
+    standing = recurring_rows.select_recurring(conn, tenant_id, content.key)
     assert standing is not None
     if not made:
         # One that was asked for without a beginning began then.
@@ -223,7 +232,7 @@ def list_recurring(books: Books, tenant_id: int, wallet: str, after: int, limit:
     assert 1 <= limit <= LIST_LIMIT_MAX
     with books.read_only(tenant_id) as conn:
         found = _wallet(conn, tenant_id, wallet)
-        return rows.select_recurring_of(conn, tenant_id, found.wallet_id, after, limit)
+        return recurring_rows.select_recurring_of(conn, tenant_id, found.wallet_id, after, limit)
 
 
 def void_grant(
@@ -234,12 +243,15 @@ def void_grant(
     What was paid for it stands to the customer's credit, in whole minor units; what lies below one is breakage.
     What is held meanwhile and then released can be voided afterwards. wallet: which one it must be in.
 
-    Raises NotFound `grant_not_found`.
+    Raises NotFound `grant_not_found`; Conflict `grant_paid_by_payment`: its payment is what can be refunded.
     """
     with books.transaction(tenant_id) as conn:
         grant = _grant(conn, tenant_id, key, hold=True)
         if wallet is not None and grant.wallet != wallet:
             raise NotFound("grant_not_found", f"there is no grant {shown(key)} in the wallet {shown(wallet)}")
+        if is_paid_by_payment(conn, tenant_id, grant.grant_id):
+            said = f"{shown(key)} was paid by the payment {shown(grant.reference)}: refund that"
+            raise Conflict("grant_paid_by_payment", said, path="grant")
         with exact():
             left = grant.left
         if left > ZERO:
@@ -248,31 +260,33 @@ def void_grant(
             rows.insert_endings(conn, tenant_id, [ending], now)
             of = _wallet(conn, tenant_id, grant.wallet)
             _watch(conn, tenant_id, [grant.wallet_id], now)
-            if grant.paid and (credited := _credited(of, left)):
-                assert of.currency is not None
+            if grant.paid and (credited := _credited(grant, of, left)):
                 named = ending_name(grant.key, place)
-                insert_grant_credit(conn, tenant_id, of.customer_id, of.currency, named, credited, now)
-            post(conn, tenant_id, [_voided(grant, of, place, left, now)], now)
+                insert_grant_credit(conn, tenant_id, of.customer_id, of.billed_in, named, credited, now)
+            post(conn, tenant_id, _voided(grant, of, place, left, now), now)
         return _grant(conn, tenant_id, key), left
 
 
-def _voided(grant: Grant, wallet: Wallet, place: int, left: Decimal, now: datetime) -> Transfer:
-    assert wallet.currency is not None
-    named = ending_name(grant.key, place)
-    if not grant.paid:
-        return grant_expired(
-            GrantExpired(named, wallet.customer_id, wallet.currency, left, paid=False, expired_at=now)
-        )
-    credited = _credited(wallet, left)
+def _voided(grant: Grant, wallet: Wallet, place: int, left: Decimal, now: datetime) -> list[Transfer]:
+    named, currency = ending_name(grant.key, place), wallet.billed_in
     with exact():
-        rest = left - credited
-    return grant_voided(GrantVoided(named, wallet.customer_id, wallet.currency, credited, rest, now))
+        value = worth(left, grant.unit_price)
+    if not value:
+        return []
+    if not grant.paid:
+        lapsed = GrantExpired(named, wallet.customer_id, currency, value, paid=False, expired_at=now)
+        return [grant_expired(lapsed)]
+    credited = _credited(grant, wallet, left)
+    with exact():
+        rest = value - credited
+    return [grant_voided(GrantVoided(named, wallet.customer_id, currency, credited, rest, now))]
 
 
-def _credited(wallet: Wallet, left: Decimal) -> Decimal:
+def _credited(grant: Grant, wallet: Wallet, left: Decimal) -> Decimal:
     """What of the rest of a paid grant stands to the customer's credit: whole minor units."""
-    assert wallet.currency is not None
-    return round_count(left, MINOR_UNITS[wallet.currency], Direction.DOWN)
+    with exact():
+        value = worth(left, grant.unit_price)
+    return round_count(value, MINOR_UNITS[wallet.billed_in], Direction.DOWN)
 
 
 def ending_name(grant: str, place: int) -> str:

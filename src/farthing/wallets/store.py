@@ -9,7 +9,6 @@ from psycopg.rows import DictRow, tuple_row
 from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
-from farthing.kernel.period import Interval
 from farthing.wallets.content import auto_top_up_json, auto_top_up_of
 from farthing.wallets.model import (
     AutoTopUp,
@@ -17,8 +16,6 @@ from farthing.wallets.model import (
     Ending,
     Grant,
     GrantContent,
-    Recurring,
-    RecurringContent,
     Scope,
     Wallet,
     WalletContent,
@@ -26,30 +23,20 @@ from farthing.wallets.model import (
 
 _WALLETS = """
     SELECT w.wallet_id, w.key, w.customer_id, c.key AS customer, w.name, w.currency, w.unit, w.priority,
-           w.low_balance, w.top_up, w.balance_state, w.created_at
+           w.low_balance, w.top_up, w.balance_state, w.created_at, c.currency AS billed_in
       FROM wallets w JOIN customers c ON c.tenant_id = w.tenant_id AND c.customer_id = w.customer_id
      WHERE w.tenant_id = %(tenant_id)s
 """
 _GRANTS = """
     SELECT g.grant_id, g.key, g.wallet_id, w.key AS wallet, g.paid, g.amount, g.priority, g.meters, g.rate_cards,
            g.effective_at, g.expires_at, g.reference, r.key AS recurring, f.key AS rolled_from, g.created_at,
-           g.drawn, g.held, g.settled, g.expired, g.closed_at
+           g.drawn, g.held, g.settled, g.expired, g.closed_at, g.unit_price
       FROM grants g
       JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
       LEFT JOIN recurring_grants r ON r.tenant_id = g.tenant_id AND r.recurring_grant_id = g.recurring_grant_id
       LEFT JOIN grants f ON f.tenant_id = g.tenant_id AND f.grant_id = g.rolled_from
      WHERE g.tenant_id = %(tenant_id)s
 """
-_RECURRING = """
-    SELECT r.recurring_grant_id, r.key, r.wallet_id, w.key AS wallet, w.customer_id, c.timezone, r.paid, r.amount,
-           r.priority, r.meters, r.rate_cards, r.schedule_interval, r.interval_count, r.expires,
-           r.rollover_percent, r.rollover_maximum, r.start_at, r.end_at, r.next_start
-      FROM recurring_grants r
-      JOIN wallets w ON w.tenant_id = r.tenant_id AND w.wallet_id = r.wallet_id
-      JOIN customers c ON c.tenant_id = w.tenant_id AND c.customer_id = w.customer_id
-     WHERE r.tenant_id = %(tenant_id)s
-"""
-
 # ---- Wallets
 
 
@@ -134,9 +121,11 @@ def _wallet(row: Mapping[str, Any]) -> Wallet:
 
 
 def select_currencies(conn: BooksConnection, tenant_id: int, wallet_ids: Collection[int]) -> dict[int, str]:
-    """The currency of each of these wallets."""
+    """The currency of each of these wallets, or what its units are paid for in."""
     rows = conn.cursor(row_factory=tuple_row).execute(
-        "SELECT wallet_id, currency FROM wallets WHERE tenant_id = %s AND wallet_id = ANY(%s)",
+        "SELECT w.wallet_id, c.currency FROM wallets w"
+        " JOIN customers c ON c.tenant_id = w.tenant_id AND c.customer_id = w.customer_id"
+        " WHERE w.tenant_id = %s AND w.wallet_id = ANY(%s)",
         [tenant_id, list(wallet_ids)],
     )
     return dict(rows.fetchall())
@@ -183,21 +172,23 @@ def insert_grants(
     columns = {name: [grant[name] for grant in grants] for name in _GRANT_COLUMNS}
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
-        INSERT INTO grants (tenant_id, key, wallet_id, customer_id, paid, amount, priority, meters, rate_cards,
-                            effective_at, expires_at, recurring_grant_id, rolled_from, reference, input_hash,
-                            created_at, returned_of)
-        SELECT %(tenant_id)s, given.key, given.wallet_id, given.customer_id, given.paid, given.amount, given.priority,
+        INSERT INTO grants (tenant_id, key, wallet_id, customer_id, paid, amount, unit_price, priority, meters,
+                            rate_cards, effective_at, expires_at, recurring_grant_id, rolled_from, reference,
+                            input_hash, created_at, returned_of)
+        SELECT %(tenant_id)s, given.key, given.wallet_id, given.customer_id, given.paid, given.amount,
+               given.unit_price, given.priority,
                string_to_array(given.meters, E'\\n'), string_to_array(given.rate_cards, E'\\n'),
                given.effective_at, given.expires_at, given.recurring_grant_id, given.rolled_from, given.reference,
                given.input_hash, %(now)s, given.returned_of
           FROM unnest(%(key)s::text[], %(wallet_id)s::bigint[], %(customer_id)s::bigint[], %(paid)s::boolean[],
-                      %(amount)s::numeric[], %(priority)s::int[], %(meters)s::text[], %(rate_cards)s::text[],
+                      %(amount)s::numeric[], %(unit_price)s::numeric[], %(priority)s::int[], %(meters)s::text[],
+                      %(rate_cards)s::text[],
                       %(effective_at)s::timestamptz[], %(expires_at)s::timestamptz[],
                       %(recurring_grant_id)s::bigint[], %(rolled_from)s::bigint[], %(reference)s::text[],
                       %(input_hash)s::bytea[], %(returned_of)s::bigint[])
-               WITH ORDINALITY AS given (key, wallet_id, customer_id, paid, amount, priority, meters, rate_cards,
-                                         effective_at, expires_at, recurring_grant_id, rolled_from, reference,
-                                         input_hash, returned_of, place)
+               WITH ORDINALITY AS given (key, wallet_id, customer_id, paid, amount, unit_price, priority, meters,
+                                         rate_cards, effective_at, expires_at, recurring_grant_id, rolled_from,
+                                         reference, input_hash, returned_of, place)
          ORDER BY given.place
         ON CONFLICT DO NOTHING
         RETURNING key, grant_id
@@ -213,6 +204,7 @@ _GRANT_COLUMNS = (
     "customer_id",
     "paid",
     "amount",
+    "unit_price",
     "priority",
     "meters",
     "rate_cards",
@@ -244,6 +236,7 @@ def grant_row(
         "customer_id": customer_id,
         "paid": content.paid,
         "amount": content.amount,
+        "unit_price": content.unit_price,
         "priority": content.priority,
         "meters": "\n".join(content.scope.meters),
         "rate_cards": "\n".join(content.scope.rate_cards),
@@ -308,7 +301,8 @@ def lock_ending_grants(conn: BooksConnection, tenant_id: int, until: datetime, l
     """
     return conn.execute(
         """
-        SELECT g.grant_id, g.key, g.wallet_id, g.customer_id, w.key AS wallet, w.currency, c.key AS customer, g.paid,
+        SELECT g.grant_id, g.key, g.wallet_id, g.customer_id, w.key AS wallet, w.unit, g.unit_price,
+               coalesce(w.currency, c.currency) AS currency, c.key AS customer, g.paid,
                g.amount - g.drawn - g.held - g.settled - g.expired AS left_over, g.amount, g.priority, g.meters,
                g.rate_cards, g.effective_at, g.expires_at, g.recurring_grant_id, g.rolled_from,
                r.key AS recurring, coalesce(r.rollover_percent, 0) AS rollover_percent, r.rollover_maximum,
@@ -383,117 +377,3 @@ def close_used_up(conn: BooksConnection, tenant_id: int, now: datetime, limit: i
         """,
         {"tenant_id": tenant_id, "now": now, "limit": limit},
     ).rowcount
-
-
-# ---- Recurring grants
-
-
-def insert_recurring(
-    conn: BooksConnection,
-    tenant_id: int,
-    wallet_id: int,
-    content: RecurringContent,
-    start: datetime,
-    now: datetime,
-) -> bool:
-    """A new promise. False where its key is taken."""
-    made = conn.execute(
-        """
-        INSERT INTO recurring_grants (tenant_id, key, wallet_id, paid, amount, priority, meters, rate_cards,
-                                      schedule_interval, interval_count, expires, rollover_percent, rollover_maximum,
-                                      start_at, end_at, next_start, created_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-        ON CONFLICT (tenant_id, key) DO NOTHING
-        """,
-        [
-            tenant_id,
-            content.key,
-            wallet_id,
-            content.paid,
-            content.amount,
-            content.priority,
-            list(content.scope.meters),
-            list(content.scope.rate_cards),
-            content.interval.value,
-            content.interval_count,
-            content.expires,
-            content.rollover_percent,
-            content.rollover_maximum,
-            start,
-            content.end,
-            start,
-            now,
-        ],
-    )
-    return made.rowcount == 1
-
-
-def select_recurring(conn: BooksConnection, tenant_id: int, key: str) -> Recurring | None:
-    """A promise by its key."""
-    row = conn.execute(_RECURRING + " AND r.key = %(key)s", {"tenant_id": tenant_id, "key": key}).fetchone()
-    return None if row is None else _recurring(row)
-
-
-def select_recurring_of(
-    conn: BooksConnection, tenant_id: int, wallet_id: int, after: int, limit: int
-) -> list[Recurring]:
-    """The promises of a wallet, in the order of their making, those behind the id `after`."""
-    rows = conn.execute(
-        _RECURRING
-        + " AND r.wallet_id = %(wallet_id)s AND r.recurring_grant_id > %(after)s"
-        + " ORDER BY r.recurring_grant_id LIMIT %(limit)s",
-        {"tenant_id": tenant_id, "wallet_id": wallet_id, "after": after, "limit": limit},
-    )
-    return [_recurring(row) for row in rows]
-
-
-def lock_due_recurring(conn: BooksConnection, tenant_id: int, now: datetime, limit: int) -> list[Recurring]:
-    """Promises of which a period has begun that has no grant yet; nobody else keeps them meanwhile."""
-    rows = conn.execute(
-        _RECURRING
-        + """
-           AND r.next_start <= %(now)s AND (r.end_at IS NULL OR r.next_start < r.end_at)
-         ORDER BY r.recurring_grant_id LIMIT %(limit)s FOR NO KEY UPDATE OF r
-        """,
-        {"tenant_id": tenant_id, "now": now, "limit": limit},
-    )
-    return [_recurring(row) for row in rows]
-
-
-def move_recurring(conn: BooksConnection, tenant_id: int, next_starts: Mapping[int, datetime]) -> None:
-    """Up to where promises have been kept."""
-    conn.execute(
-        """
-        UPDATE recurring_grants r SET next_start = given.next_start
-          FROM unnest(%(ids)s::bigint[], %(starts)s::timestamptz[]) AS given (recurring_grant_id, next_start)
-         WHERE r.tenant_id = %(tenant_id)s AND r.recurring_grant_id = given.recurring_grant_id
-        """,
-        {"tenant_id": tenant_id, "ids": list(next_starts), "starts": list(next_starts.values())},
-    )
-
-
-def _recurring(row: Mapping[str, Any]) -> Recurring:
-    content = RecurringContent(
-        row["key"],
-        row["paid"],
-        row["amount"],
-        row["priority"],
-        Scope(tuple(row["meters"]), tuple(row["rate_cards"])),
-        Interval(row["schedule_interval"]),
-        row["interval_count"],
-        row["expires"],
-        row["rollover_percent"],
-        row["rollover_maximum"],
-        row["start_at"],
-        row["end_at"],
-    )
-    return Recurring(
-        row["recurring_grant_id"],
-        row["wallet_id"],
-        row["wallet"],
-        row["customer_id"],
-        row["timezone"],
-        content,
-        row["start_at"],
-        row["next_start"],
-    )

@@ -17,9 +17,10 @@ from farthing.ledger.facts import GrantExpired, GrantFunded
 from farthing.ledger.recipes import grant_expired, grant_funded
 from farthing.ledger.service import post
 from farthing.wallets import balance_store
+from farthing.wallets import recurring_store as recurring_rows
 from farthing.wallets import store as rows
 from farthing.wallets.balances import watch_balances
-from farthing.wallets.model import Ending, GrantContent, Scope
+from farthing.wallets.model import Ending, GrantContent, Scope, worth
 from farthing.wallets.recurrence import due_periods, grant_of, rolled_over
 from farthing.wallets.service import ending_name
 
@@ -46,7 +47,7 @@ def recur_grants(books: Books, tenant_id: int, now: datetime) -> int:
 
 def _recurred(books: Books, tenant_id: int, now: datetime) -> tuple[int, bool]:
     with books.transaction(tenant_id) as conn:
-        promises = rows.lock_due_recurring(conn, tenant_id, now, GRANTS_PER_TRANSACTION)
+        promises = recurring_rows.lock_due_recurring(conn, tenant_id, now, GRANTS_PER_TRANSACTION)
         wanted: list[dict[str, Any]] = []
         moved: dict[int, datetime] = {}
         for promise in promises:
@@ -66,7 +67,7 @@ def _recurred(books: Books, tenant_id: int, now: datetime) -> tuple[int, bool]:
                     )
         made = rows.insert_grants(conn, tenant_id, wanted, now) if wanted else {}
         if moved:
-            rows.move_recurring(conn, tenant_id, moved)
+            recurring_rows.move_recurring(conn, tenant_id, moved)
         new = [row for row in wanted if row["key"] in made]
         if new:
             _watch(conn, tenant_id, [row["wallet_id"] for row in new], now)
@@ -76,18 +77,21 @@ def _recurred(books: Books, tenant_id: int, now: datetime) -> tuple[int, bool]:
 
 def _fund(conn: BooksConnection, tenant_id: int, grants: Sequence[Mapping[str, Any]], now: datetime) -> None:
     currencies = rows.select_currencies(conn, tenant_id, {grant["wallet_id"] for grant in grants})
+    with exact():
+        worths = [worth(grant["amount"], grant["unit_price"]) for grant in grants]
     transfers = [
         grant_funded(
             GrantFunded(
                 grant["key"],
                 grant["customer_id"],
                 currencies[grant["wallet_id"]],
-                grant["amount"],
+                value,
                 grant["paid"],
                 now,
             )
         )
-        for grant in grants
+        for grant, value in zip(grants, worths, strict=True)
+        if value  # Units that are given away are worth nothing.
     ]
     post(conn, tenant_id, transfers, now)
 
@@ -127,7 +131,10 @@ def _expired(books: Books, tenant_id: int, now: datetime) -> tuple[int, bool]:
         ]
         announce(conn, tenant_id, [_lapsed_fact(row, amount, now) for row, _, amount in lapsed])
         _watch(conn, tenant_id, {row["wallet_id"] for row in ending}, now)
-        post(conn, tenant_id, [_lapse(row, place, amount, now) for row, place, amount in lapsed], now)
+        transfers = [
+            _lapse(row, place, amount, now) for row, place, amount in lapsed if row["unit_price"] != ZERO
+        ]
+        post(conn, tenant_id, transfers, now)
     return len(ending), True
 
 
@@ -148,6 +155,7 @@ def _next_of(row: Mapping[str, Any], amount: Decimal) -> dict[str, Any]:
         row["next_effective_at"],
         row["next_expires_at"],
         "",
+        row["unit_price"],
     )
     return rows.grant_row(
         content,
@@ -162,7 +170,8 @@ def _next_of(row: Mapping[str, Any], amount: Decimal) -> dict[str, Any]:
 
 def _lapse(row: Mapping[str, Any], place: int, amount: Decimal, now: datetime) -> Any:
     named = ending_name(row["key"], place)
-    return grant_expired(GrantExpired(named, row["customer_id"], row["currency"], amount, row["paid"], now))
+    value = worth(amount, row["unit_price"])
+    return grant_expired(GrantExpired(named, row["customer_id"], row["currency"], value, row["paid"], now))
 
 
 def _lapsed_fact(row: Mapping[str, Any], amount: Decimal, now: datetime) -> Fact:
@@ -171,7 +180,7 @@ def _lapsed_fact(row: Mapping[str, Any], amount: Decimal, now: datetime) -> Fact
         "wallet": row["wallet"],
         "kind": "paid" if row["paid"] else "promotional",
         "amount": trimmed(amount),
-        "currency": row["currency"],
+        **({"currency": row["currency"]} if row["unit"] is None else {"unit": row["unit"]}),
         "expired_at": format_instant(row["expires_at"]),
     }
     return Fact(GRANT_EXPIRED, row["key"], body, now)

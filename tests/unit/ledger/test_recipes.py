@@ -87,12 +87,6 @@ CASES = [
         {"cash": "11.90"},
     ),
     (
-        recipes.refund_paid(RefundPaid("r-2", ACME, "USD", D("3.10"), AT, of_prepaid=True)),
-        "refund:r-2",
-        {"prepaid": "3.10"},
-        {"cash": "3.10"},
-    ),
-    (
         recipes.charged_back(Chargeback("c-1", "p-1", ACME, "USD", D("142.80"), D("15.00"), AT)),
         "chargeback:c-1",
         {"receivable": "142.80", "payment_fees": "15.00"},

@@ -235,7 +235,7 @@ def history(
     summary="Request a top-up",
 )
 def top_up(key: PathText, write: JsonWrite) -> Response:
-    """Money that somebody is to collect. The wallet has it once that is settled."""
+    """Money that is to be collected, by a payment or by hand. The wallet has it once that is settled."""
     services = write.services
 
     def effect() -> Answer:
@@ -248,7 +248,7 @@ def top_up(key: PathText, write: JsonWrite) -> Response:
 class TopUpQuery(PageQuery):
     """Which page of the top-ups."""
 
-    status: Literal["requested", "funded", "failed"] | None = None
+    status: Literal["requested", "collecting", "funded", "failed"] | None = None
 
 
 @router.get(
@@ -274,7 +274,10 @@ def list_wallet_top_ups(
     summary="Settle a top-up",
 )
 def settle(key: PathText, top_up: PathText, write: JsonWrite) -> Response:
-    """Say what came of the money, where it was collected elsewhere: funded, or failed."""
+    """Say what came of the money, where it was collected elsewhere: funded, or failed.
+
+    Not while a payment for it is under way (`top_up_under_way`).
+    """
     services = write.services
 
     def effect() -> Answer:

@@ -164,7 +164,7 @@ def _issue_due(
 ) -> None:
     seen = Counter(key.subscription_id for key in issued_keys)
     in_order = sorted(due, key=lambda bill: (bill.customer.key, bill.subscription.key))
-    for batch in draft_batches(books, store, tenant_id, in_order, {}):
+    for batch in draft_batches(books, store, tenant_id, in_order, {}, now):
         numbers, skipped = issue(books, tenant_id, batch, now, seen)
         done.issued += numbers
         done.skipped += batch.skipped + skipped

@@ -24,7 +24,9 @@ from farthing.invoicing.credit_notes.creditable import creditable_of
 from farthing.invoicing.credit_notes.decide import credit_of, net_of
 from farthing.invoicing.credit_notes.model import Credit, Creditable, CreditWanted
 from farthing.invoicing.document import document_text
+from farthing.invoicing.model import Reason
 from farthing.invoicing.seller import seller_on_document
+from farthing.invoicing.unit_drawing import units_given_back
 from farthing.invoicing.wallets import gave_back
 from farthing.kernel.errors import Conflict, NotFound
 from farthing.kernel.instant import format_instant
@@ -206,6 +208,8 @@ def void_invoice(
         transfers = void_transfers([(fact, now) for fact in facts])
         if invoice["paid_from_wallets"]:
             transfers += gave_back(conn, tenant_id, invoice, now)
+        if invoice["reason"] == Reason.PERIOD:
+            transfers += units_given_back(conn, tenant_id, invoice, now)
         post(conn, tenant_id, transfers, now)
         return _void(conn, tenant_id, number), Outcome.CHANGED
 

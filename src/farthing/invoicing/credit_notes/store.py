@@ -17,8 +17,8 @@ def select_invoice(conn: BooksConnection, tenant_id: int, number: str) -> DictRo
     and whether a later one of its subscription holds."""
     return conn.execute(
         """
-        SELECT i.invoice_id, i.customer_id, i.subscription_id, i.currency, i.total, i.document, i.period_start,
-               i.paid_from_wallets,
+        SELECT i.invoice_id, i.customer_id, i.subscription_id, i.currency, i.total, i.document, i.reason,
+               i.period_start, i.paid_from_wallets,
                coalesce(c.credited, 0) AS credited, coalesce(c.voided, false) AS voided,
                b.payable, b.credited AS reduced, b.written_off,
                (SELECT min(l.number) FROM standing_invoices l

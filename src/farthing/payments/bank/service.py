@@ -39,6 +39,7 @@ from farthing.payments.schedule import DunningPolicy, policy_of
 from farthing.payments.service import get_payment
 from farthing.payments.settling import Told, book, receive, settle
 from farthing.payments.settling_store import expect_many, lock_settling
+from farthing.payments.topping_up_store import insert_due_top_ups
 
 MANY_ENTRIES = 100
 """From so many on, an import joins sets with sets."""
@@ -302,6 +303,7 @@ def export_debits(
     with books.transaction(tenant_id) as conn:
         lock_settling(conn, tenant_id)
         expect_many(conn)
+        insert_due_top_ups(conn, tenant_id, [SEPA], DEBITS_MAX, now)
         collecting_rows.insert_due(conn, tenant_id, [SEPA], DEBITS_MAX, until, now)
         claimed = collecting_rows.claim_requested(conn, tenant_id, [SEPA], DEBITS_MAX, now)
         told = [

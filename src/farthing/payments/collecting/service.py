@@ -26,6 +26,8 @@ from farthing.payments.gateway import Charge, Gateway, Outcome, OutcomeUnknown, 
 from farthing.payments.refunding import RefundTold, settle_refunds
 from farthing.payments.schedule import DunningPolicy, policy_of
 from farthing.payments.settling import NEVER_ARRIVED, Told, apply_credits, book, settle
+from farthing.payments.topping_up import take_back_owed
+from farthing.payments.topping_up_store import insert_due_top_ups
 from farthing.payments.writing_off import write_off_open
 
 PATIENCE_SECONDS = 120
@@ -71,7 +73,7 @@ def collect(
     patience_seconds: int = PATIENCE_SECONDS,
     calls_at_once: int = CALLS_AT_ONCE,
 ) -> Collected:
-    """Charge invoices that are due, resolve what is unknown, send refunds, dun."""
+    """Charge invoices that are due and top-ups that are wanted, resolve what is unknown, send refunds, dun."""
     done = Collected()
     with books.transaction(tenant_id) as conn:
         policy = policy_of(payment_rows.select_policy(conn, tenant_id))
@@ -79,6 +81,9 @@ def collect(
         settling_store.expect_many(conn)
         done.credited = apply_credits(conn, tenant_id, now)
         settling_store.cancel_needless(conn, tenant_id, now)
+        transfers: list[Transfer] = []
+        take_back_owed(conn, tenant_id, now, transfers)
+        book(conn, tenant_id, transfers, now)
     house = _House(books, tenant_id, gateways, policy, now, patience_seconds)
     if gateways:
         with ThreadPoolExecutor(calls_at_once, thread_name_prefix="gateway") as callers:
@@ -109,7 +114,11 @@ class _House:
     patience_seconds: int
 
     def request(self, done: Collected) -> None:
-        """Write payments for what is due."""
+        """Write payments for what is due, and for the top-ups that are wanted."""
+        with self.books.transaction(self.tenant_id) as conn:
+            done.requested += insert_due_top_ups(
+                conn, self.tenant_id, list(self.gateways), PER_ROUND_MAX, self.now
+            )
         for _ in range(ROUNDS_MAX):
             with self.books.transaction(self.tenant_id) as conn:
                 settling_store.expect_many(conn)

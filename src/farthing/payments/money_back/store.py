@@ -17,7 +17,8 @@ _REFUNDS = """
 """
 _DISPUTES = """
     SELECT d.dispute_id, d.key, p.key AS payment, c.key AS customer, d.kind, d.reason, p.currency, d.amount, d.fee,
-           d.state, d.opened_at, d.moved_at, d.respond_by, p.payment_id, p.customer_id, p.gateway, p.payment_method_id
+           d.state, d.opened_at, d.moved_at, d.respond_by, p.payment_id, p.customer_id, p.gateway, p.purpose,
+           p.payment_method_id
       FROM disputes d
       JOIN payments p ON p.tenant_id = d.tenant_id AND p.payment_id = d.payment_id
       JOIN customers c ON c.tenant_id = p.tenant_id AND c.customer_id = p.customer_id
@@ -72,7 +73,7 @@ def move_refunds(
                AND NOT (r.state = g.state AND r.provider_id IS NOT DISTINCT FROM g.provider_id)
             RETURNING r.refund_id, r.key, r.payment_id, r.amount, r.state, r.failure
         )
-        SELECT m.*, p.customer_id, p.currency, p.purpose, p.gateway, p.key AS payment
+        SELECT m.*, p.customer_id, p.currency, p.purpose, p.gateway, p.provider_id AS charged_as, p.key AS payment
           FROM moved m JOIN payments p ON p.tenant_id = %(tenant_id)s AND p.payment_id = m.payment_id
          ORDER BY m.refund_id
         """,
@@ -109,7 +110,7 @@ def insert_disputes(
             ON CONFLICT (tenant_id, key) DO NOTHING
             RETURNING key, payment_id, kind, reason, amount, fee, opened_at, state
         )
-        SELECT o.*, p.customer_id, p.currency, p.gateway, p.key AS payment
+        SELECT o.*, p.customer_id, p.currency, p.purpose, p.gateway, p.provider_id AS charged_as, p.key AS payment
           FROM opened o JOIN payments p ON p.tenant_id = %(tenant_id)s AND p.payment_id = o.payment_id
          ORDER BY o.key
         """,

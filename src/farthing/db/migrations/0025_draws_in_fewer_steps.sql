@@ -60,7 +60,11 @@ BEGIN
               FROM new_draws n CROSS JOIN LATERAL unnest(n.grant_ids, n.amounts, n.settled) AS p (grant_id, amount, settled)
              GROUP BY n.tenant_id, p.grant_id) m
      WHERE g.tenant_id = m.tenant_id AND g.grant_id = m.grant_id;
-    INSERT INTO draws_to_fund (tenant_id, draw_id) SELECT tenant_id, draw_id FROM new_draws;
+    -- A draw is of units as a whole or not at all, and units stand in unit_funding.
+    INSERT INTO draws_to_fund (tenant_id, draw_id)
+    SELECT n.tenant_id, n.draw_id FROM new_draws n
+     WHERE NOT EXISTS (SELECT FROM grants g WHERE g.tenant_id = n.tenant_id AND g.grant_id = n.grant_ids[1]
+                          AND g.unit_price IS NOT NULL);
     RETURN NULL;
 END $$;
 
