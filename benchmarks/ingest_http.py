@@ -26,8 +26,9 @@ from benchmarks.measuring import (
 from benchmarks.report import Row
 from benchmarks.serving import Server, own_environment, serve
 from benchmarks.workload import Expected, batches, expected_of, traffic_of
-from farthing.api.keys import create_key, load_pepper
+from farthing.api.keys import create_key
 from farthing.app import wall_clock
+from farthing.db.secret import load_secret
 from farthing.db.tenants import tenant_id
 from farthing.events.store.books import tally
 
@@ -140,7 +141,7 @@ def _load(bench: Bench, events: int) -> _Load:
 def _to_farthing(bench: Bench, server: Server, tenant: str, load: _Load) -> _Run:
     app = bench.app
     identity = tenant_id(app.books, new_tenant(app, tenant))
-    key = create_key(app.books, load_pepper(app.settings.data_dir), identity, "bench", wall_clock())
+    key = create_key(app.books, load_secret(app.settings.data_dir), identity, "bench", wall_clock())
     headers = {"Authorization": f"Bearer {key}", **_NDJSON}
     requests = [request("/v1/events", body, headers) for body in load.bodies]
     database = postmaster(app.settings.data_dir)

@@ -18,9 +18,10 @@ from benchmarks.measuring import Wrong, postmaster, require_equal, series, stret
 from benchmarks.report import Row
 from benchmarks.serving import serve
 from benchmarks.workload import meters
-from farthing.api.keys import create_key, load_pepper
+from farthing.api.keys import create_key
 from farthing.app import open_app, read_settings, wall_clock
 from farthing.customers.apply import apply
+from farthing.db.secret import load_secret
 from farthing.events.files import read_ndjson
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
 from farthing.events.store.books import tally
@@ -42,7 +43,7 @@ def run(bench: Bench) -> list[Row]:
     file, expected = bench.event_file("unsealed", bench.sizes.recovery_events)
     with open_app(settings, wall_clock) as app:
         apply(app.books, app.tenant_id, {"meters": meters()}, wall_clock())
-        key = create_key(app.books, load_pepper(data_dir), app.tenant_id, "bench", wall_clock())
+        key = create_key(app.books, load_secret(data_dir), app.tenant_id, "bench", wall_clock())
         tenant = app.tenant_id
     single = {"Authorization": f"Bearer {key}", "Content-Type": "application/cloudevents+json"}
     with bench.saying("killing a server, and writing what it leaves"), serve(data_dir) as server:

@@ -38,6 +38,10 @@ ROOT_DATA_DIR = "/var/lib/farthing/default"
 USER_DATA_DIR = "~/.farthing"
 RETENTION_SECONDS = 3600
 """How often it is looked for events that are older than they are kept."""
+ERASE_SECONDS = 10
+"""How often erasures that are under way are carried on."""
+SEAL_WAIT_SECONDS = 60
+"""How long a duty waits for what stands in the log to be sealed."""
 CHARGE_EVERY_SECONDS = 3.0
 """How often the engine looks whether accrued spend is to be charged."""
 ENGINE_CONNECTIONS = 24
@@ -406,10 +410,12 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
 
 def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Duty]":
     """What the engine does by itself beside sealing."""
+    from farthing.events.engine import seal_what_waits
     from farthing.finance.service import recognise_revenue
     from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
     from farthing.invoicing.correcting import keep_corrected
+    from farthing.keeping.erasing.service import carry_on
     from farthing.keeping.service import remove_expired
     from farthing.payments.collecting.service import collect
     from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
@@ -421,12 +427,16 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     def append(tenant_id: int, now: datetime) -> None:
         append_again(books, tenant_id, now, lambda: open_own_log(settings.data_dir, now))
 
+    def seal() -> None:
+        seal_what_waits(books, store, settings.lateness, wall_clock, SEAL_WAIT_SECONDS)
+
     gateways = GatewaysInUse(books, open_gateways(settings.gateways, wall_clock))
     return [
         Duty("wallets", 15, lambda tenant, now: keep_up(books, tenant, now)),
         Duty("accruals", 30, lambda tenant, now: accrue(books, store, tenant, now)),
         Duty("revenue recognition", 3600, lambda tenant, now: recognise_revenue(books, tenant, now, now)),
         Duty("retention", RETENTION_SECONDS, lambda tenant, now: remove_expired(books, store, tenant, now)),
+        Duty("erasures", ERASE_SECONDS, lambda tenant, _: carry_on(books, store, tenant, seal, wall_clock)),
         Duty("authorisations that expire", 1, lambda tenant, now: expire_holds(books, tenant, now)),
         Duty("settled events that are not counted", 5, append),
         Duty(

@@ -14,9 +14,10 @@ from serving import WEBHOOK_SECRET
 
 from farthing.api.asgi import build_asgi
 from farthing.api.front import Front
-from farthing.api.keys import create_key, load_pepper
+from farthing.api.keys import create_key
 from farthing.api.services import Services, log_dir
 from farthing.db import Books
+from farthing.db.secret import load_secret
 from farthing.db.tenants import create_tenant, list_tenants
 from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
@@ -27,7 +28,7 @@ from farthing.wallets.holds.desk import Desk
 
 @pytest.fixture(scope="session")
 def pepper(books_dir: Path) -> bytes:
-    return load_pepper(books_dir)
+    return load_secret(books_dir)
 
 
 @pytest.fixture

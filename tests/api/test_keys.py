@@ -9,10 +9,10 @@ from farthing.api.keys import (
     create_first_key,
     create_key,
     list_keys,
-    load_pepper,
     revoke_key,
     tenant_of_key,
 )
+from farthing.db.secret import load_secret
 from farthing.kernel.errors import Corrupt, NotFound, Unauthorized
 
 
@@ -64,8 +64,8 @@ def test_only_the_first_key_of_a_tenant_is_made_by_itself(books, pepper, tenant_
 
 
 def test_the_pepper_is_made_once_and_readable_by_its_owner_alone(tmp_path):
-    pepper = load_pepper(tmp_path / "data")
-    assert load_pepper(tmp_path / "data") == pepper
+    pepper = load_secret(tmp_path / "data")
+    assert load_secret(tmp_path / "data") == pepper
     assert len(pepper) == 32
     path = tmp_path / "data" / "secret.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -75,4 +75,4 @@ def test_the_pepper_is_made_once_and_readable_by_its_owner_alone(tmp_path):
 def test_a_damaged_pepper_is_named(tmp_path):
     (tmp_path / "secret.key").write_bytes(b"short")
     with pytest.raises(Corrupt):
-        load_pepper(tmp_path)
+        load_secret(tmp_path)

@@ -133,6 +133,8 @@ BODIES = {
     ("POST", "/v1/payouts/{gateway}/{payout}/arrival"): {"arrived_at": "2026-11-05T00:00:00Z"},
     ("POST", "/v1/invoices/{number}/write-off"): {"reason": "insolvent"},
     ("PUT", "/v1/dunning-policy"): {"suspend_after_days": 30},
+    ("POST", "/v1/erasures"): {"customer": "gone", "confirm": "gone"},
+    ("PUT", "/v1/retention"): {"keep_days": 4000},
 }
 
 
@@ -172,6 +174,8 @@ def furnished(client, services, books, tenant_id, now):
     for path in ("payment-methods", "payments", "refunds"):
         assert send(client, ("POST", f"/v1/{path}")).status_code == 201
     _disputed(books, tenant_id, now)
+    assert client.post("/v1/customers", CUSTOMER | {"key": "gone", "aliases": []}).status_code == 201
+    erasure = send(client, ("POST", "/v1/erasures")).json()
     nap = made_for("acme-payg", client, "changes")
     made_for("acme-payg", client, "charges")
     names = {
@@ -180,6 +184,7 @@ def furnished(client, services, books, tenant_id, now):
         "/v1/customers": {"key": "acme", "alias": "key-7"},
         "/v1/subscriptions": {"key": "acme-payg", "change_id": str(nap["change_id"])},
         "/v1/coupons": {"key": "launch"},
+        "/v1/erasures": {"erasure_id": str(erasure["erasure"])},
         "/v1/wallets": {"key": "acme-usd", "grant": "order-1", "top_up": "order-2"},
         "/v1/authorizations": {"key": "call-1"},
         "/v1/spending-limits": {"limit_id": str(limit["limit_id"])},
@@ -331,7 +336,7 @@ def test_another_tenant_may_use_the_same_keys_for_its_own(client, other_client, 
 
 # ---- Bad input, at every route that takes a body
 
-NUMBERS = {"threshold", "percent", "amount", "suspend_after_days"}
+NUMBERS = {"threshold", "percent", "amount", "suspend_after_days", "keep_days"}
 """Fields in which a JSON number is as good as a decimal string, or is what is asked for."""
 
 DEEP = b'{"key":' * 1000 + b"1" + b"}" * 1000

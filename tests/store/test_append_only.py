@@ -32,6 +32,7 @@ FACTS = (
     "correction_credits",
     "removed_segments",
     "payment_grants",
+    "erased_subjects",
 )
 
 SEAL = """

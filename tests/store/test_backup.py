@@ -16,8 +16,9 @@ import pytest
 from billing_world import PER_TOKEN, World, plan
 from given_server import GivenServer
 
-from farthing.api.keys import create_key, load_pepper, tenant_of_key
+from farthing.api.keys import create_key, tenant_of_key
 from farthing.db import Books, open_books
+from farthing.db.secret import load_secret
 from farthing.db.tenants import create_tenant, list_tenants
 from farthing.events.checks import (
     check_conservation,
@@ -113,7 +114,7 @@ def house(used_dir: Path, now: datetime) -> Iterator[House]:
         world = house.world()
         world.furnish([plan(PER_TOKEN)], [{"customer": "acme", "plan": "payg"}])
         world.use("acme", "2026-01-10", "1000000", model="a")
-        load_pepper(used_dir)
+        load_secret(used_dir)
         yield house
 
 
@@ -131,7 +132,7 @@ def test_what_comes_back_bills_the_same_to_the_last_byte(house: House, place: Pa
     other = create_tenant(house.books, "other", "Other", now)
     house.world(other).furnish([plan(PER_TOKEN)], [{"customer": "globex", "plan": "payg"}])
     house.world(other).use("globex", "2026-02-01", "777777")
-    key = create_key(house.books, load_pepper(house.data_dir), other, "theirs", now)
+    key = create_key(house.books, load_secret(house.data_dir), other, "theirs", now)
     assert house.world().bill("2026-02-01").issued == ["INV-000001"]
     house.world().use("acme", "2026-02-10", "3000000", model="b")
 
@@ -141,7 +142,7 @@ def test_what_comes_back_bills_the_same_to_the_last_byte(house: House, place: Pa
     with opened(bring_back(backup, place.with_name("again"), now), now) as again:
         assert (again.bill(), again.bill(other)) == here
         again.assert_lawful()
-        assert tenant_of_key(again.books, load_pepper(again.data_dir), key) == other
+        assert tenant_of_key(again.books, load_secret(again.data_dir), key) == other
         # Ids and numbers go on where they were.
         create_tenant(again.books, "third", "Third", now)
     house.assert_lawful()

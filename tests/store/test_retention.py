@@ -11,8 +11,9 @@ import pytest
 from billing_world import PER_TOKEN, World, instant, open_store, plan
 
 from farthing.db import Books
-from farthing.events.checks import check_conservation, check_counted_once, check_files
+from farthing.events.checks import check_conservation, check_corrections, check_counted_once, check_files
 from farthing.events.index_checks import check_index
+from farthing.events.model import VOID_TYPE
 from farthing.events.rewrite import merge
 from farthing.events.sealer import sweep
 from farthing.events.store import books as event_rows
@@ -186,3 +187,35 @@ def test_what_was_removed_is_a_fact_of_its_own(world: World, owner: psycopg.Conn
     owner.execute("SELECT set_config('farthing.tenant', %s, false)", [str(world.tenant_id)])
     with pytest.raises(psycopg.errors.RestrictViolation):
         owner.execute("UPDATE removed_segments SET events = 1")
+
+
+def test_a_void_outlives_its_event_and_what_is_gone_is_corrected_no_more(world: World) -> None:
+    """Acme's event of January is voided, and both are removed; the other removed one can only be left as it is."""
+    void = {"specversion": "1.0", "id": "v", "source": "test", "type": VOID_TYPE, "corrects": "0",
+            "time": "2026-01-12T00:00:00Z"}  # fmt: skip
+    world.send([void])
+    world.bill("2026-11-01")
+    keep(world, 100)
+    assert remove(world) == Removal(3, 3, 0)
+    assert check_corrections(world.books, world.store, world.tenant_id).findings == ()
+    lawful(world)
+
+    late = {**void, "time": "2026-11-20T00:00:00Z"}
+    stranger = world.events([("stranger", "2026-11-20", "8", {})])[0]
+    world.send([
+        void,  # a repeat of what stands
+        late | {"id": "v2", "corrects": "0"},
+        late | {"id": "v3", "corrects": "1"},
+        stranger | {"id": "1-again", "corrects": "1"},
+        late | {"id": "v4", "corrects": "2"},  # of October, which is there
+        late | {"id": "v5", "corrects": "never seen"},
+    ])  # fmt: skip
+    with world.books.read_only(world.tenant_id) as conn:
+        assert event_rows.quarantine_reasons(conn, world.tenant_id) == {
+            "already_corrected": 1,
+            "corrects_a_removed": 2,
+        }
+        assert event_rows.tally(conn, world.tenant_id)["duplicate"] == 1
+    assert used(world, instant("2026-10-01"), instant("2026-11-01")) == []
+    assert check_corrections(world.books, world.store, world.tenant_id).findings == ()
+    lawful(world)

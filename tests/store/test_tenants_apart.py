@@ -75,6 +75,10 @@ def one_row_of_each(now: datetime) -> dict[str, Row]:
             "updated_at": now,
         },
         "customer_subjects": {"subject": "c", "customer_id": 1, "is_key": True},
+        "erasures": {
+            "erasure_id": 1, "customer_id": 1, "pseudonym": "e", "documents_from": now, "requested_at": now,
+        },
+        "erased_subjects": {"subject_hash": b"h" * 16, "erasure_id": 1},
         "subscriptions": {
             "subscription_id": 1, "key": "s", "customer_id": 1, "plan_version_id": 1, "anchor": "calendar",
             "start_at": now, "created_at": now,

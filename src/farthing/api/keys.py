@@ -4,51 +4,17 @@ import hmac
 import os
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from farthing.api import store
 from farthing.api.idempotency import Request, earlier_write
-from farthing.api.key_format import ID_BITS, PEPPER_BYTES, SECRET_BITS, Minted, key_id, mint, secret_hash
+from farthing.api.key_format import ID_BITS, SECRET_BITS, Minted, key_id, mint, secret_hash
 from farthing.api.store import ApiKey, IdempotentWrite
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
-from farthing.events.log.files import sync_directory
-from farthing.kernel.errors import Corrupt, NotFound, Unauthorized
+from farthing.kernel.errors import NotFound, Unauthorized
 
-PEPPER_FILE = "secret.key"
 NO_TENANT = 0
 """No tenant has this id: a transaction under it sees the presented key and nothing else."""
-
-
-def load_pepper(data_dir: Path) -> bytes:
-    """The server's secret, from DATA/secret.key; made on first use, readable by its owner alone.
-
-    Raises `Corrupt` where the file is there and is not a secret of ours.
-    """
-    path = data_dir / PEPPER_FILE
-    if not path.exists():
-        _create_pepper(path)
-    pepper = path.read_bytes()
-    if len(pepper) != PEPPER_BYTES:
-        raise Corrupt("damaged_secret", f"{path} does not hold {PEPPER_BYTES} bytes")
-    return pepper
-
-
-def _create_pepper(path: Path) -> None:
-    """Written in full under another name first, so that no process ever reads half a secret."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, os.urandom(PEPPER_BYTES))
-        os.fsync(descriptor)
-        os.link(draft, path)
-        sync_directory(path.parent)
-    except FileExistsError:
-        pass  # Another process was first; its secret stands.
-    finally:
-        os.close(descriptor)
-        draft.unlink()
 
 
 def create_key(books: Books, pepper: bytes, tenant_id: int, name: str, now: datetime) -> str:

@@ -42,6 +42,7 @@ from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
 from farthing.api.finance_documents import ClosingBody, RecognitionBody
 from farthing.api.front import OPEN_PATHS, SIGNED_PATHS
 from farthing.api.invoice_documents import BillingRunBody, SellerBody
+from farthing.api.keeping_documents import ErasureBody, RetentionBody
 from farthing.api.payment_documents import (
     AnswerBody,
     DisputeBody,
@@ -88,6 +89,8 @@ BODIES: tuple[type[BaseModel], ...] = (
     CustomerBody,
     CustomerPatch,
     AliasBody,
+    ErasureBody,
+    RetentionBody,
     SubscriptionBody,
     CancelBody,
     ChangeBody,

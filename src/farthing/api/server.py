@@ -24,9 +24,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from farthing.api.keys import create_first_key, load_pepper
+from farthing.api.keys import create_first_key
 from farthing.api.process import READY, Orders, ServerSettings, write_orders
 from farthing.db import open_books
+from farthing.db.secret import load_secret
 from farthing.db.tenants import DEFAULT_TENANT_ID
 from farthing.kernel.errors import Unavailable
 
@@ -62,7 +63,7 @@ def serve(settings: ServerSettings, announce: Announce) -> int:
         _listen(settings) as listener,
         open_books(settings.data_dir, settings.database_url, now=now) as books,
     ):
-        first_key = create_first_key(books, load_pepper(settings.data_dir), DEFAULT_TENANT_ID, now)
+        first_key = create_first_key(books, load_secret(settings.data_dir), DEFAULT_TENANT_ID, now)
         return asyncio.run(_Supervisor(settings, listener, announce, first_key).run())
 
 

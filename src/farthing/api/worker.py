@@ -16,10 +16,10 @@ import uvicorn
 
 from farthing.api.asgi import build_asgi
 from farthing.api.http_protocol import CLOSE, CONNECTIONS_MAX, BoundedHttp, sweep
-from farthing.api.keys import load_pepper
 from farthing.api.process import Orders, Ready
 from farthing.api.services import Draining, Services, log_dir
 from farthing.db import open_books
+from farthing.db.secret import load_secret
 from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
@@ -60,7 +60,7 @@ def run(orders: Orders, ready: Ready) -> int:
             door=door,
             desk=desk,
             store=store,
-            pepper=load_pepper(settings.data_dir),
+            pepper=load_secret(settings.data_dir),
             now=_now,
             gateways=GatewaysInUse(books, open_gateways(settings.gateways, _now)),
             draining=draining,

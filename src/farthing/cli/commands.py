@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "apply": "Bring meters, plans, coupons, customers and subscriptions to what a file says.",
     "ingest": "Count the events of files: NDJSON, CSV with --map, Parquet.",
     "usage": "How much of a meter was used.",
+    "customers": "Customers: erase one's personal data; erasures.",
     "plans": "Plans: list, show; move subscriptions to another version.",
     "subscriptions": "Subscriptions: list, show, change, cancel, pause, resume, charge.",
     "bill": "Issue the invoices that are due.",

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from farthing.api.keys import create_key, list_keys, load_pepper, revoke_key
+from farthing.api.keys import create_key, list_keys, revoke_key
 from farthing.api.store import ApiKey
 from farthing.app import App, wall_clock
 from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, moment, print_json, print_table
+from farthing.db.secret import load_secret
 from farthing.kernel.instant import format_instant
 from farthing.kernel.reading import parse_text
 
@@ -29,7 +30,7 @@ def create(
     """Make a key and print it: this is the only time that it can be read."""
     parse_text(name, "--name")
     with opened(data, tenant) as house:
-        pepper = load_pepper(house.settings.data_dir)
+        pepper = load_secret(house.settings.data_dir)
         text = create_key(house.books, pepper, house.tenant_id, name, wall_clock())
     if as_json:
         print_json({"key": text, "name": name})

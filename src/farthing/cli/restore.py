@@ -7,11 +7,15 @@ import typer
 
 from farthing.app import open_app, wall_clock
 from farthing.cli.commands import new_app
+from farthing.cli.customers import seal
 from farthing.cli.doctor import examine
 from farthing.cli.errors import EXIT_NO, EXIT_OK
 from farthing.cli.options import AsJson, Data, NoTenant, say, settings_from
 from farthing.cli.output import plural, print_json, printable
 from farthing.cli.progress import progress_bar
+from farthing.db.tenants import list_tenants
+from farthing.keeping.erasing.restored import read_erasures
+from farthing.keeping.erasing.service import carry_on
 from farthing.keeping.model import Manifest
 from farthing.keeping.restore import check_backup
 from farthing.keeping.restore import restore as bring_back
@@ -34,6 +38,15 @@ def restore(
     check: Annotated[
         bool, typer.Option("--check", help="Only read all of it and compare it with what was written.")
     ] = False,
+    erasures: Annotated[
+        Path | None,
+        typer.Option(
+            "--erasures",
+            metavar="FILE",
+            help="Customers to erase again: what `farthing customers erasures --json` printed.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     data: Data = None,
     _tenant: NoTenant = None,
@@ -41,6 +54,7 @@ def restore(
     """Bring a backup back as a new data directory, and check the laws on it as `farthing doctor` does.
 
     The data directory must not be there, or be empty. A backup that is incomplete or damaged is refused.
+    Customers that were erased since are erased again, as far as newer backups in DIR or --erasures tell.
     Exit code 1: it is back as it was, and something was off already.
     """
     if check:
@@ -50,8 +64,18 @@ def restore(
         return EXIT_OK
     settings = settings_from(data, None)
     with progress_bar("restore", "bytes") as bar:
-        found, manifest = bring_back(backup, settings.data_dir, settings.database_url, wall_clock(), bar, say)
+        found, manifest = bring_back(
+            backup,
+            settings.data_dir,
+            settings.database_url,
+            wall_clock(),
+            bar,
+            say,
+            [] if erasures is None else read_erasures(erasures.read_bytes()),
+        )
     with open_app(settings, wall_clock, make=False, on_wait=say) as house, progress_bar("doctor") as bar:
+        for tenant in list_tenants(house.books):
+            carry_on(house.books, house.store, tenant.tenant_id, lambda: seal(house), house.clock)
         findings = examine(house, bar)
     _print(found, manifest, f"is back in {settings.data_dir}", as_json, findings)
     return EXIT_NO if findings else EXIT_OK

@@ -24,7 +24,8 @@ NO_SETTINGS: Mapping[str, str] = {}
 
 BooksConnection = psycopg.Connection[DictRow]
 
-_exact_json = partial(json.loads, parse_float=Decimal)
+exact_json = partial(json.loads, parse_float=Decimal)
+"""How jsonb is read: its numbers exactly."""
 
 
 def check_unless_quiet(conn: psycopg.Connection[Any]) -> None:
@@ -123,7 +124,7 @@ class Books:
         return self._endpoint.app
 
     def _configure(self, conn: psycopg.Connection[Any]) -> None:
-        set_json_loads(_exact_json, conn)  # numbers in jsonb are read exactly, never as float
+        set_json_loads(exact_json, conn)  # numbers in jsonb are read exactly, never as float
         if self._endpoint.app_role is not None:
             conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._endpoint.app_role)))
         conn.execute("SET search_path = public")

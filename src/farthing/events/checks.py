@@ -224,12 +224,15 @@ def check_corrections(books: Books, store: EventStore, tenant_id: int) -> Checke
             for segment in finding.segments_holding(conn, store, tenant_id, list(targets))
             if (store.data_dir / segment.path).exists()
         ]
+        removed = removed_rows.removed_spans(conn, tenant_id)
     held = {(row["source"], row["id"]): row for row in finding.events_of(store, segments, list(targets))}
     findings = []
     for target, row in targets.items():
         event = held.get(target)
         if row["target_unreadable"]:
             continue  # In effect wherever its event may be: no segment is read without it.
+        if event is None and row["voided_at"] is not None and _was_removed(row, removed):
+            continue  # It was void before its segment was removed.
         if (event is None) != (row["voided_at"] is None):
             said = "is counted and was never voided" if event else "is void and was never counted"
             findings.append(
@@ -240,6 +243,13 @@ def check_corrections(books: Books, store: EventStore, tenant_id: int) -> Checke
                 f"the void of {target[1]!r} of {target[0]!r} tells another time or subject than the event"
             )
     return checked(len(corrections), "correction", findings)
+
+
+def _was_removed(voided: dict[str, Any], removed: Sequence[removed_rows.RemovedSpan]) -> bool:
+    return any(
+        voided["event_type"] in span.event_types and span.min_time <= voided["event_time"] <= span.max_time
+        for span in removed
+    )
 
 
 def _told(event: dict[str, Any]) -> tuple[int, str | None]:

@@ -8,6 +8,7 @@ the event that counts in its place.
   the chain counts, and the chain can be read.
 - A void cannot be voided or replaced. Who wants the event back sends it anew, under an id of its own.
 - The corrected event keeps its id: a repeat of it is a duplicate, whatever else happened to it.
+- What was removed because of its age, or erased, can no longer be corrected: nobody could say what it takes away.
 - It may come before its event, which then never counts, or name one that stands in quarantine: should that be
   counted one day, it is void from then on.
 
@@ -30,6 +31,9 @@ CORRECTS_ITSELF: Final = "corrects_itself|an event cannot correct itself"
 CORRECTS_A_VOID: Final = "corrects_a_void|a void cannot be corrected; send the event anew under another id"
 ALREADY_CORRECTED: Final = (
     "already_corrected|the event has a correction; correct the event that took its place"
+)
+CORRECTS_A_REMOVED: Final = (
+    "corrects_a_removed|the event was counted and is gone, by its age or erased; nothing can correct it"
 )
 INVALID_CORRECTION: Final = "invalid_correction|the id or the source of a correction holds a NUL character"
 
@@ -67,18 +71,21 @@ class Correcting:
 
 
 def judged(
-    counted: Sequence[Correcting], corrected: Mapping[Identity, Identity], voids: Collection[Identity]
+    counted: Sequence[Correcting],
+    corrected: Mapping[Identity, Identity],
+    voids: Collection[Identity],
+    removed: Collection[Identity] = (),
 ) -> tuple[list[Correcting], dict[Correcting, str]]:
     """Those that stand, in the order of the batch, and why others do not (reason and detail).
 
     counted: the corrections of a batch that are no repeats. corrected: events that have a correction already,
-    and which event that is. voids: events that are voids themselves.
+    and which event that is. voids: events that are voids themselves. removed: events that were counted and are gone.
     """
     taken, known_voids = dict(corrected), set(voids)
     standing: list[Correcting] = []
     faults: dict[Correcting, str] = {}
     for one in counted:
-        fault = _fault(one, taken, known_voids)
+        fault = _fault(one, taken, known_voids, removed)
         if fault is not None:
             faults[one] = fault
             continue
@@ -91,7 +98,10 @@ def judged(
 
 
 def _fault(
-    one: Correcting, corrected: Mapping[Identity, Identity], voids: Collection[Identity]
+    one: Correcting,
+    corrected: Mapping[Identity, Identity],
+    voids: Collection[Identity],
+    removed: Collection[Identity],
 ) -> str | None:
     if one.target is None:
         return CORRECTS_NOTHING
@@ -103,4 +113,6 @@ def _fault(
         return CORRECTS_A_VOID
     if corrected.get(one.target, one.identity) != one.identity:
         return ALREADY_CORRECTED
+    if one.target in removed:
+        return CORRECTS_A_REMOVED
     return None

@@ -9,7 +9,7 @@ removed once nobody reads them.
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -123,15 +123,17 @@ def merge(
             for part in merging.file_ranges(cursor, sources, events_per_file, by_month=by_month):
                 if stopped():
                     return False
-                segment_id = _new_id("seg", now)
+                segment_id = new_id("seg", now)
                 target = store.data_dir / segment_path(tenant_id, segment_id)
                 file = merging.write_merged(cursor, sources, target, kept, part)
                 ids = row_identities(cursor, "read_parquet($1)", [str(target)])
                 made.append((segment_id, replace(file, id_filter=id_filter(ids.keys, ids.checks))))
     finally:
         cursor.close()
-    _refuse_loss(old, sum(file.events for _, file in made))
-    return _replace(books, store, tenant_id, old, made, _new_id("merge", now), now)
+    refuse_loss(old, sum(file.events for _, file in made))
+    return replace_segments(
+        books.transaction(tenant_id), store, tenant_id, old, made, new_id("merge", now), now
+    )
 
 
 def rewrite(
@@ -148,7 +150,7 @@ def rewrite(
     Unavailable `disk_full`.
     """
     check_segments(store, tenant_id, old)
-    segment_id = _new_id("seg", now)
+    segment_id = new_id("seg", now)
     cursor = store.cursor()
     try:
         with full_disk_named():
@@ -159,14 +161,21 @@ def rewrite(
             file = replace(file, id_filter=id_filter(ids.keys, ids.checks))
     finally:
         cursor.close()
-    _refuse_loss(old, file.events)
+    refuse_loss(old, file.events)
     merge_id = old[0].merge_id if len(old) == 1 else None
-    return _replace(
-        books, store, tenant_id, old, [(segment_id, file)], merge_id or _new_id("merge", now), now
+    return replace_segments(
+        books.transaction(tenant_id),
+        store,
+        tenant_id,
+        old,
+        [(segment_id, file)],
+        merge_id or new_id("merge", now),
+        now,
     )
 
 
-def _refuse_loss(old: Sequence[Segment], events: int) -> None:
+def refuse_loss(old: Sequence[Segment], events: int) -> None:
+    """Files with other events than those that they replace are not put in force."""
     if events != sum(segment.events for segment in old):
         raise Corrupt(
             SEGMENT_DAMAGED,
@@ -174,29 +183,33 @@ def _refuse_loss(old: Sequence[Segment], events: int) -> None:
         )
 
 
-def _replace(
-    books: Books,
+def replace_segments(
+    transaction: AbstractContextManager[rows.Connection],
     store: EventStore,
     tenant_id: int,
     old: Sequence[Segment],
     made: Sequence[tuple[str, SegmentFile]],
     merge_id: str,
     now: datetime,
+    beside: Callable[[rows.Connection], object] = lambda _conn: None,
 ) -> bool:
+    """Put files in force in the place of others, and what becomes true beside that. False: somebody else did before."""
     replaced = False
-    with books.transaction(tenant_id) as conn:
+    with transaction as conn:
         if rows.delete_segments(conn, tenant_id, [segment.segment_id for segment in old]) < len(old):
             raise psycopg.Rollback
         for segment_id, file in made:
             path = segment_path(tenant_id, segment_id)
             rows.insert_segment(conn, tenant_id, segment_id, path, file, now, merge_id)
+        beside(conn)
         replaced = True
     if replaced:
         _leave_to_readers(store, old)
     return replaced
 
 
-def _new_id(prefix: str, now: datetime) -> str:
+def new_id(prefix: str, now: datetime) -> str:
+    """A name that sorts by its time: of a segment (seg), a merge (merge)."""
     return time_ordered_id(prefix, unix_microseconds(now) // 1000, os.urandom(ENTROPY_BYTES))
 
 

@@ -8,7 +8,7 @@ commits (law 4). A crash before that leaves debris, which `sweep` removes, and t
 it was, so the same lines are sealed again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from operator import attrgetter
@@ -20,8 +20,10 @@ import numpy.typing as npt
 from duckdb import DuckDBPyConnection
 
 from farthing.catalog.model import Meter
+from farthing.db.secret import load_secret
 from farthing.events.corrections import Correcting, Identity, judged
 from farthing.events.deduplicate import Outcome, counted_in_order, deduplicate
+from farthing.events.erased import ERASED_SUBJECT
 from farthing.events.id_filter import id_filter
 from farthing.events.id_index import (
     NO_IDENTITIES,
@@ -39,6 +41,7 @@ from farthing.events.store import duckdb as columns
 from farthing.events.store.books import QuarantineEntry, RunRow
 from farthing.events.store.correcting import add_faults, all_corrections
 from farthing.events.store.duckdb import EventStore, Lateness
+from farthing.events.store.erased import put_out_erased
 from farthing.events.store.identities import identities
 from farthing.events.store.lines import load_lines
 from farthing.events.store.segment_file import SegmentFile
@@ -115,9 +118,17 @@ class DecodedBlocks:
 
 
 def decode_blocks(
-    store: EventStore, tenant_id: int, blocks: Sequence[Block], meters: Sequence[Meter], lateness: Lateness
+    store: EventStore,
+    tenant_id: int,
+    blocks: Sequence[Block],
+    meters: Sequence[Meter],
+    lateness: Lateness,
+    erased_subjects: Collection[bytes] = (),
 ) -> DecodedBlocks:
-    """Decode one tenant's blocks: their identities, their typed columns and what is wrong with them."""
+    """Decode one tenant's blocks: their identities, their typed columns and what is wrong with them.
+
+    erased_subjects: by what the subjects of erased customers are known. Their events do not count.
+    """
     events = _of_kind(blocks, "events")
     wanted = wanted_columns(meters)
     if not events:
@@ -129,6 +140,8 @@ def decode_blocks(
             cursor, [block.payload for block in events], [block.header.received_us for block in events]
         )
         corrects = columns.decode(cursor, wanted, meters, lateness)
+        if erased_subjects:
+            put_out_erased(cursor, erased_subjects, load_secret(store.data_dir), tenant_id)
         known_as, faulty = identities(cursor)
         order = in_key_order(known_as)
         return DecodedBlocks(tenant_id, blocks, wanted, cursor, known_as, order, faulty, corrects)
@@ -193,7 +206,8 @@ def _decided(
     for passes in count():
         some = (one for alike in everyone.values() for one in alike if outcomes[one.row] == Outcome.COUNTED)
         counted = sorted(some, key=attrgetter("row"))
-        standing, faults = judged(counted, *known.about([one.target for one in counted if one.target]))
+        targets = [one.target for one in counted if one.target]
+        standing, faults = judged(counted, *known.about(targets), known.removed_among(targets, runs))
         if not faults:
             break
         # What repeats a refused one is a repeat of nothing that counts, so it is refused as well. Another event of
@@ -242,7 +256,7 @@ def _faulty_entries(faulty: Sequence[columns.FaultyEvent], blocks: Sequence[Bloc
             reason=event.reason,
             detail=event.detail,
             origin=blocks[int(np.searchsorted(ends, event.row, side="right"))].header.origin,
-            raw=event.line,
+            raw=b"" if event.reason == ERASED_SUBJECT else event.line,
             received_at=from_unix_microseconds(event.received_us),
         )
         for event in faulty

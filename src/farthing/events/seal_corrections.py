@@ -13,6 +13,7 @@ import duckdb
 from farthing.db import Books
 from farthing.events.corrections import Correcting, Identity
 from farthing.events.damage import damaged_segments
+from farthing.events.id_index import IdRun, find
 from farthing.events.store import correcting, finding
 from farthing.events.store import corrections as correction_rows
 from farthing.events.store.corrections import NewCorrection, VoidedEvent
@@ -40,6 +41,8 @@ class KnownCorrections:
         self._tenant_id = tenant_id
         with books.read_only(tenant_id) as conn:
             self._awaited = dict.fromkeys(correction_rows.waiting_targets(conn, tenant_id))
+            # Whether anything was ever removed or erased; else nobody looks for it.
+            self._any_removed = correction_rows.any_removed(conn, tenant_id)
 
     def about(self, targets: Sequence[Identity]) -> tuple[dict[Identity, Identity], set[Identity]]:
         """Those of these events that have a correction, with it, and those that are voids themselves."""
@@ -50,6 +53,22 @@ class KnownCorrections:
                 correction_rows.corrected_among(conn, self._tenant_id, targets),
                 correction_rows.voids_among(conn, self._tenant_id, targets),
             )
+
+    def removed_among(self, targets: Sequence[Identity], runs: Sequence[IdRun]) -> set[Identity]:
+        """Those of these events that were counted, and are in no segment any more."""
+        if not targets:
+            return set()
+        if not self._any_removed:
+            with self._books.read_only(self._tenant_id) as conn:
+                self._any_removed = correction_rows.any_removed(conn, self._tenant_id)
+            if not self._any_removed:
+                return set()
+        wanted = sorted(set(targets))
+        hashes = finding.identity_hashes(self._store, wanted)
+        counted, _ = find(runs, hashes.keys, hashes.checks)
+        known = [identity for identity, was in zip(wanted, counted, strict=True) if was]
+        found, unreadable = self._earlier(known)
+        return set(known).difference(unreadable, ((one.source, one.event_id) for one in found))
 
     def effect_of(
         self, cursor: duckdb.DuckDBPyConnection, standing: Sequence[Correcting]

@@ -38,6 +38,7 @@ from farthing.events.store import corrections as correction_rows
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store.books import RunRow, Seal
 from farthing.events.store.duckdb import EventStore, Lateness
+from farthing.events.store.erased import erased_subject_hashes
 from farthing.events.store.identities import segment_identities
 from farthing.events.store.removed import removed_events
 from farthing.events.verified import VerifiedFiles
@@ -152,12 +153,15 @@ class Sealer:
         by_tenant: dict[int, list[Block]] = {}
         for block in blocks:
             by_tenant.setdefault(block.header.tenant, []).append(block)
-        return [
-            decode_blocks(
-                self.store, tenant_id, tenant_blocks, all_meters(self.books, tenant_id), self.lateness
-            )
-            for tenant_id, tenant_blocks in by_tenant.items()
-        ]
+        return [self._decode_of(tenant_id, tenant_blocks) for tenant_id, tenant_blocks in by_tenant.items()]
+
+    def _decode_of(self, tenant_id: int, blocks: Sequence[Block]) -> DecodedBlocks:
+        # Asked anew for each piece: who is erased meanwhile waits until what was read before is sealed.
+        with self.books.read_only(tenant_id) as conn:
+            erased = erased_subject_hashes(conn, tenant_id)
+        return decode_blocks(
+            self.store, tenant_id, blocks, all_meters(self.books, tenant_id), self.lateness, erased
+        )
 
     def _seal_piece(self, log_file: str, start: int, blocks: Sequence[Block], now: datetime) -> SealReport:
         decoded = self._reading.decoded(blocks)
@@ -365,16 +369,21 @@ def repair_index(books: Books, store: EventStore, tenant_id: int, now: datetime)
         return sum(run.ids for run in rebuild_index(books, store, tenant_id, now))
 
 
-def sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int) -> int:
+def sweep(
+    books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int | None
+) -> int:
     """Remove files of these tenants that no row names: debris of a crash, or replaced and no longer read.
 
+    keep_seconds: how old they must be; None: of any age, for whoever is the only sealer and knows of no reader.
     Removes nothing while somebody copies the files.
     """
     with removing(data_dir) as allowed:
         return _sweep(books, data_dir, tenant_ids, now, keep_seconds) if allowed else 0
 
 
-def _sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int) -> int:
+def _sweep(
+    books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetime, keep_seconds: int | None
+) -> int:
     removed = 0
     for tenant_id in tenant_ids:
         with books.read_only(tenant_id) as conn:
@@ -383,7 +392,8 @@ def _sweep(books: Books, data_dir: Path, tenant_ids: Sequence[int], now: datetim
         for kind in ("segments", "ids"):
             for path in (data_dir / kind / str(tenant_id)).glob("*"):
                 age_seconds = unix_microseconds(now) / 1_000_000 - path.stat().st_mtime
-                if str(path.relative_to(data_dir)) not in named and age_seconds >= keep_seconds:
+                old = keep_seconds is None or age_seconds >= keep_seconds
+                if old and str(path.relative_to(data_dir)) not in named:
                     path.unlink()
                     removed += 1
         for lost in known_damage(data_dir, tenant_id):

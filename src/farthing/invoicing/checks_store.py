@@ -90,11 +90,16 @@ def count_terms(conn: BooksConnection, tenant_id: int) -> int:
 
 
 def select_issued_after(conn: BooksConnection, tenant_id: int, after: int, limit: int) -> list[DictRow]:
-    """Invoices behind the id `after`, in order: what their columns say, their lines, and the document."""
+    """Invoices behind the id `after`, in order: what their columns say, their lines, and the document.
+
+    as_issued: the customer was erased, and the document is kept as it was issued.
+    """
     return conn.execute(
         """
         SELECT i.invoice_id, i.number, c.key AS customer, s.key AS subscription, i.status, i.reason, i.currency,
                i.period_start, i.period_end, i.subtotal, i.tax, i.total, i.total_exact, i.issued_at, i.document,
+               EXISTS (SELECT FROM erasures e WHERE e.tenant_id = i.tenant_id AND e.customer_id = i.customer_id
+                                                AND e.books_at IS NOT NULL AND e.documents_at IS NULL) AS as_issued,
                (SELECT json_agg(ARRAY[coalesce(l.adjustment || ' ' || l.adjustment_key, l.rate_card),
                                       l.quantity::text, l.amount_exact::text, l.amount::text]
                                 ORDER BY l.line)

@@ -19,10 +19,12 @@ from farthing.db.embedded import locks
 from farthing.db.installation import INSTALLATION_FILE
 from farthing.events.checks import end_of_blocks
 from farthing.events.damage import SEGMENT_DAMAGED
+from farthing.events.log.blanking import REDO_DIR
 from farthing.events.log.files import is_finished, list_log_files, sync_directory
 from farthing.events.removal import nothing_removed
 from farthing.events.store import books as event_rows
 from farthing.keeping.copying import compressed, copy_file, make_private, sync_tree
+from farthing.keeping.erasing.restored_store import select_kept_erasures
 from farthing.keeping.manifest import (
     INCOMPLETE,
     MANIFEST,
@@ -33,7 +35,15 @@ from farthing.keeping.manifest import (
     read_manifest,
     table_path,
 )
-from farthing.keeping.model import FORMAT, BackupReport, KeptFile, KeptMigration, KeptTable, Manifest
+from farthing.keeping.model import (
+    FORMAT,
+    BackupReport,
+    KeptErasure,
+    KeptFile,
+    KeptMigration,
+    KeptTable,
+    Manifest,
+)
 from farthing.kernel.errors import Conflict, Corrupt, InvalidInput
 
 Progress = Callable[[int, int | None, str], object]
@@ -45,7 +55,7 @@ LOCK_FILE = "backup.lock"
 _EVENT_DIRECTORIES = ("log", "segments", "ids")
 # What a running installation makes for itself, each time anew: locks, the server's own files, what it remembers
 # of checksums, what it was about to write, what it has put aside as damaged.
-_NOT_KEPT = ("tmp", "damaged", "postgres", "verified", "cluster.id", INSTALLATION_FILE)
+_NOT_KEPT = ("tmp", REDO_DIR, "damaged", "postgres", "verified", "cluster.id", INSTALLATION_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class _Copy:
     earlier: Path | None
     progress: Progress
     known: dict[str, KeptFile] = field(default_factory=dict)
+    known_at: float = 0.0
     done_bytes: int = 0
     total_bytes: int | None = None
     linked_bytes: int = 0
@@ -127,7 +138,9 @@ def take_backup(
         copy = _Copy(data_dir, half, earlier, progress)
         if earlier is not None:
             with suppress(Corrupt, Conflict):  # One that is damaged has nothing to share.
-                copy.known = {file.path: file for file in read_manifest(earlier).files}
+                before = read_manifest(earlier)
+                copy.known = {file.path: file for file in before.files}
+                copy.known_at = before.taken_at.timestamp()
         manifest = _copied(books, copy, program, now)
         (half / MANIFEST).write_bytes(encode_manifest(manifest))
         os.chmod(half / MANIFEST, 0o600)
@@ -147,6 +160,7 @@ def _copied(books: Books, copy: _Copy, program: str, now: datetime) -> Manifest:
             in_force = _in_force(moment)
             sequences = moment.sequences()
             tenants = len(moment.tenant_ids)
+            erasures = tuple(_erasures(moment))
         return Manifest(
             format=FORMAT,
             program=program,
@@ -157,6 +171,7 @@ def _copied(books: Books, copy: _Copy, program: str, now: datetime) -> Manifest:
             tables=tables,
             sequences=sequences,
             files=tuple(_kept_files(copy, in_force)),
+            erasures=erasures,
         )
 
 
@@ -167,6 +182,12 @@ def _kept_tables(moment: Moment, copy: _Copy) -> Iterator[KeptTable]:
             rows = moment.write_rows(shape, file.write)
             written = file.finish()
         yield KeptTable(shape.name, shape.columns, rows, written.size_bytes, written.checksum)
+
+
+def _erasures(moment: Moment) -> Iterator[KeptErasure]:
+    for tenant_id in moment.tenant_ids:
+        moment.bind(tenant_id)
+        yield from select_kept_erasures(moment.conn, tenant_id)
 
 
 def _in_force(moment: Moment) -> _InForce:
@@ -193,8 +214,8 @@ def _kept_files(copy: _Copy, in_force: _InForce) -> Iterator[KeptFile]:
     copy.total_bytes = sum(end for _, end in log) + sum(sizes.values())
     for name, end in log:
         path = f"log/{name}"
-        if not is_finished(data_dir / path):
-            # It may grow into a size that an earlier backup has; only what nobody writes any more is shared.
+        if not is_finished(data_dir / path) or (data_dir / path).stat().st_mtime >= copy.known_at:
+            # It may grow into a size that an earlier backup has, or lines of it were blanked since (an erasure).
             copy.known.pop(path, None)
         yield copy.keep(path, end, None)
     for path in others:

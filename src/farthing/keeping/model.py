@@ -35,10 +35,26 @@ class KeptMigration(msgspec.Struct, frozen=True):
     checksum: str
 
 
+class KeptErasure(msgspec.Struct, frozen=True):
+    """A customer that was erased, by its number in the books and when it was made: it names nobody.
+
+    subject_hashes: hexadecimal, by what its subjects are known.
+    """
+
+    tenant_id: int
+    customer_id: int
+    created_at: datetime
+    pseudonym: str
+    documents_from: datetime
+    requested_at: datetime
+    subject_hashes: tuple[str, ...]
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """Everything that is in a backup, written last.
 
-    events: how many are counted in it.
+    events: how many are counted in it. erasures: which customers had been erased, for older backups to be restored
+        without them.
     """
 
     format: int
@@ -50,6 +66,7 @@ class Manifest(msgspec.Struct, frozen=True):
     tables: tuple[KeptTable, ...]
     sequences: dict[str, int]
     files: tuple[KeptFile, ...]
+    erasures: tuple[KeptErasure, ...] = ()
 
     @property
     def size_bytes(self) -> int:

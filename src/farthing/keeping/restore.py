@@ -6,7 +6,7 @@ data directory that looks like one.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from farthing.db.installation import new_installation_id, write_installation
 from farthing.db.load import load_books
 from farthing.events.log.files import sync_directory
 from farthing.keeping.copying import Written, checksum_of, copy_file, decompressed, sync_tree
+from farthing.keeping.erasing.restored import apply_erasures, erasures_since
 from farthing.keeping.manifest import (
     BACKUP_DAMAGED,
     contents,
@@ -29,7 +30,7 @@ from farthing.keeping.manifest import (
     rows_of,
     table_path,
 )
-from farthing.keeping.model import Manifest
+from farthing.keeping.model import KeptErasure, Manifest
 from farthing.kernel.errors import Conflict, Corrupt, FarthingError
 
 Progress = Callable[[int, int | None, str], object]
@@ -66,9 +67,18 @@ def check_backup(given: Path, progress: Progress) -> tuple[Path, Manifest]:
 
 
 def restore(
-    given: Path, data_dir: Path, database_url: str | None, now: datetime, progress: Progress, on_wait: OnWait
+    given: Path,
+    data_dir: Path,
+    database_url: str | None,
+    now: datetime,
+    progress: Progress,
+    on_wait: OnWait,
+    erasures: Sequence[KeptErasure] = (),
 ) -> tuple[Path, Manifest]:
     """Bring a backup back as a new data directory, with its books embedded or in an empty database.
+
+    Customers that were erased after it was taken, as newer backups beside it or `erasures` say, are under erasure from
+    the first moment on (`carry_on`).
 
     Raises what `check_backup` raises, and Conflict: `data_directory_not_empty`, `books_not_empty`,
         `restore_running`.
@@ -110,6 +120,7 @@ def restore(
                 manifest.sequences,
                 installation_id,
             )
+            apply_erasures(endpoint, half, [*erasures_since(backup, manifest), *erasures])
         half.rename(data_dir)
         sync_directory(data_dir.parent)
     return backup, manifest

@@ -19,11 +19,11 @@ from farthing.invoicing.due import open_bills, parted
 from farthing.invoicing.run import usage_needed
 from farthing.invoicing.service import subscribed_by
 from farthing.keeping import store
+from farthing.keeping.retention import INVALID_RETENTION, KEEP_DAYS_MAX, Retention
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.usage.model import Span
 from farthing.usage.store import spans_table, subjects
 
-KEEP_DAYS_MAX = 36_600
 SEGMENTS_AT_ONCE = 100
 
 
@@ -43,6 +43,12 @@ def keep_days(books: Books, tenant_id: int) -> int | None:
         return store.select_keep_days(conn, tenant_id)
 
 
+def get_retention(books: Books, tenant_id: int) -> Retention:
+    """For how long a tenant's events are kept, and what was removed so far."""
+    with books.read_only(tenant_id) as conn:
+        return store.select_retention(conn, tenant_id)
+
+
 def set_keep_days(books: Books, tenant_id: int, days: int | None, now: datetime) -> None:
     """Keep events for so many days from their time on; None: for ever.
 
@@ -50,7 +56,7 @@ def set_keep_days(books: Books, tenant_id: int, days: int | None, now: datetime)
     """
     if days is not None and not 1 <= days <= KEEP_DAYS_MAX:
         raise InvalidInput.of(
-            "invalid_retention", [Fault("days", f"must be a whole number from 1 to {KEEP_DAYS_MAX}")]
+            INVALID_RETENTION, [Fault("days", f"must be a whole number from 1 to {KEEP_DAYS_MAX}")]
         )
     with books.transaction(tenant_id) as conn:
         store.put_keep_days(conn, tenant_id, days, now)
@@ -62,7 +68,8 @@ def remove_expired(
     """Remove the segments whose every event is older than events are kept, and stands on an invoice if it is to.
 
     An event is to be billed still if its customer has a subscription with a period around its time that
-    has no invoice, due or going on. Events of no customer go with the others. Ids stay in the id index.
+    has no invoice, due or going on, and it is not void. Events of no customer go with the others. Ids stay in the
+    id index.
 
     Raises Corrupt `segment_damaged`.
     """
@@ -70,9 +77,7 @@ def remove_expired(
         days = store.select_keep_days(conn, tenant_id)
         if days is None:
             return Removal(0, 0, 0)
-        expired = event_rows.segments(
-            conn, tenant_id, ended_before=now - timedelta(days=days), with_voids=False
-        )
+        expired = event_rows.segments(conn, tenant_id, ended_before=now - timedelta(days=days))
         known = subjects(conn, tenant_id)
     spans = spans_table(_unbilled_spans(books, tenant_id, now)) if expired else None
     segments = events = unbilled = 0
@@ -80,9 +85,7 @@ def remove_expired(
         some = expired[first : first + SEGMENTS_AT_ONCE]
         check_segments(event_store, tenant_id, some)
         paths = {str(event_store.data_dir / segment.path): segment for segment in some}
-        held = store.unbilled_files(
-            event_store, [event_store.data_dir / one.path for one in some], known, spans
-        )
+        held = store.unbilled_files(event_store, some, known, spans)
         unbilled += len(held)
         gone = [segment for path, segment in paths.items() if path not in held]
         if pretend or _removed(books, event_store, tenant_id, gone, now):

@@ -2,18 +2,34 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 
 from farthing.db.pool import BooksConnection
+from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
+from farthing.keeping.retention import Retention
 
 
 def select_keep_days(conn: BooksConnection, tenant_id: int) -> int | None:
     """For how many days events are kept; None: for ever."""
     row = conn.execute("SELECT keep_days FROM retention WHERE tenant_id = %s", [tenant_id]).fetchone()
     return None if row is None else int(row["keep_days"])
+
+
+def select_retention(conn: BooksConnection, tenant_id: int) -> Retention:
+    """What was said, and what was removed."""
+    row = conn.execute(
+        """
+        SELECT (SELECT keep_days FROM retention WHERE tenant_id = %(tenant)s) AS keep_days,
+               count(*) AS removed_segments, coalesce(sum(events), 0)::bigint AS removed_events,
+               max(max_time) AS removed_until
+          FROM removed_segments WHERE tenant_id = %(tenant)s
+        """,
+        {"tenant": tenant_id},
+    ).fetchone()
+    assert row is not None
+    return Retention(**row)
 
 
 def put_keep_days(conn: BooksConnection, tenant_id: int, keep_days: int | None, now: datetime) -> None:
@@ -31,13 +47,23 @@ def put_keep_days(conn: BooksConnection, tenant_id: int, keep_days: int | None, 
 
 
 def unbilled_files(
-    store: EventStore, paths: Sequence[Path], known_subjects: pa.Table, spans: pa.Table
+    store: EventStore, segments: Sequence[Segment], known_subjects: pa.Table, spans: pa.Table
 ) -> set[str]:
-    """The files that hold an event of a customer in one of these spans of time."""
+    """The files that hold an event of a customer in one of these spans of time that is not void."""
+    voids = sorted({identity for segment in segments for identity in segment.voids})
     cursor = store.cursor()
     try:
         cursor.register("known_subjects", known_subjects)
         cursor.register("spans", spans)
+        cursor.register(
+            "voids",
+            pa.table(
+                {
+                    "source": pa.array([source for source, _ in voids], pa.string()),
+                    "id": pa.array([event_id for _, event_id in voids], pa.string()),
+                }
+            ),
+        )
         found = cursor.execute(
             """
             SELECT DISTINCT filename
@@ -45,8 +71,9 @@ def unbilled_files(
               JOIN known_subjects USING (subject)
               JOIN spans ON spans.customer_id = known_subjects.customer_id
                         AND events.time >= spans.span_start AND events.time < spans.span_end
+              ANTI JOIN voids ON voids.source = events.source AND voids.id = events.id
             """,
-            [[str(path) for path in paths]],
+            [[str(store.data_dir / segment.path) for segment in segments]],
         ).fetchall()
         return {str(name) for (name,) in found}
     finally:

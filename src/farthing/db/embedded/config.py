@@ -16,6 +16,7 @@ CREATE ROLE {APP_ROLE} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB;
 CREATE DATABASE {DATABASE} OWNER {OWNER_ROLE};
 REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE {DATABASE} TO {APP_ROLE};
+GRANT pg_checkpoint TO {OWNER_ROLE};
 """
 """Run once by the server alone, without a socket, before the cluster is anybody's to use."""
 
@@ -48,6 +49,8 @@ shared_buffers = 256MB
 work_mem = 16MB
 maintenance_work_mem = 128MB
 max_wal_size = 2GB
+# A file of the write-ahead log that is done with is removed: renamed for later use it would keep what was erased.
+wal_recycle = off
 random_page_cost = 1.1
 jit = off
 # Files in the cluster instead of /dev/shm, which is small in containers and swept at log-out by some systems.
@@ -72,4 +75,6 @@ log_rotation_size = 0
 log_file_mode = 0600
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] '
+# What failed, and neither the row nor the values that it failed with.
+log_error_verbosity = terse
 """

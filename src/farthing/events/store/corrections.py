@@ -100,6 +100,19 @@ def waiting_targets(conn: Connection, tenant_id: int) -> list[Identity]:
     return [(row["target_source"], row["target_id"]) for row in found]
 
 
+def any_removed(conn: Connection, tenant_id: int) -> bool:
+    """Whether counted events of a tenant were removed because of their age, or erased with their customer."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM removed_segments WHERE tenant_id = %(tenant)s)
+            OR EXISTS (SELECT FROM erasures WHERE tenant_id = %(tenant)s) AS removed
+        """,
+        {"tenant": tenant_id},
+    ).fetchone()
+    assert row is not None
+    return bool(row["removed"])
+
+
 def corrected_among(
     conn: Connection, tenant_id: int, targets: Sequence[Identity]
 ) -> dict[Identity, Identity]:

@@ -40,6 +40,7 @@ from farthing.catalog.event_data import (
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.deduplicate import Outcome
+from farthing.events.erased import RESERVED_SOURCE
 from farthing.events.log.files import make_directory
 from farthing.events.store.correcting import find_corrections
 from farthing.events.store.identity_sql import HASH_MACROS, OWN_TIME, SEGMENT_FILES
@@ -332,6 +333,7 @@ def _find_faults(cursor: duckdb.DuckDBPyConnection, meters: Sequence[Meter], lat
     cases = [
         "WHEN NOT valid THEN 'malformed_json|the event is not valid JSON'",
         "WHEN identity IS NULL OR type IS NULL THEN 'malformed_json|the line is JSON and no event'",
+        f"WHEN is_erased(source) THEN {bound.bind(RESERVED_SOURCE)}",
         f"WHEN epoch_us(time) < received_us - {bound.bind(lateness.too_late_seconds * 1_000_000)} THEN {too_late}",
         f"WHEN epoch_us(time) > received_us + {bound.bind(lateness.too_early_seconds * 1_000_000)} THEN {too_early}",
     ]

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from farthing.events.id_filter import probes
+from farthing.events.id_index import Identities
 from farthing.events.store.books import Connection, Segment, segments
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.identities import row_identities
@@ -65,13 +66,18 @@ def segments_holding(
     return [segment for segment in found if segment.segment_id in may_hold]
 
 
-def _probes(store: EventStore, wanted: Sequence[Identity]) -> dict[str, list[int]]:
+def identity_hashes(store: EventStore, wanted: Sequence[Identity]) -> Identities:
+    """By what the id index knows events, in the order of `wanted`; their contents are zero."""
     cursor = store.cursor()
     try:
         cursor.register("wanted", _identity_table(wanted))
-        found = row_identities(cursor, "wanted")
+        return row_identities(cursor, "wanted")
     finally:
         cursor.close()
+
+
+def _probes(store: EventStore, wanted: Sequence[Identity]) -> dict[str, list[int]]:
+    found = identity_hashes(store, wanted)
     places = probes(found.keys, found.checks)
     return {f"p{number}": [int(place) for place in some] for number, some in enumerate(places)}
 

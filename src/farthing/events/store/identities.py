@@ -32,7 +32,7 @@ def segment_identities(
     """
     files = [str(path) for path in paths]
     hashed = f"""
-        SELECT source, id, event_identity(source, id) AS identity,
+        SELECT source, id, held_identity(source, id) AS identity,
                event_content(type, subject, CASE WHEN {OWN_TIME} THEN epoch_us(time) END, data) AS content
           FROM {SEGMENT_FILES}
     """
@@ -40,9 +40,10 @@ def segment_identities(
         cursor.register("corrections", corrections)
         said = "correction_content(content, target_source, target_id, reason)"
         hashed = (
-            f"SELECT identity, CASE WHEN target_id IS NULL THEN content ELSE {said} END AS content "
+            f"SELECT source, id, identity, CASE WHEN target_id IS NULL THEN content ELSE {said} END AS content "
             f"FROM ({hashed}) LEFT JOIN corrections USING (source, id)"
         )
+    hashed = f"SELECT identity, held_content(source, id, content) AS content FROM ({hashed})"
     return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})", [files]).fetchnumpy())
 
 
@@ -53,7 +54,7 @@ def row_identities(
 
     Content is left out: it takes reading and hashing all of `data`.
     """
-    hashed = f"SELECT event_identity(source, id) AS identity, 0::UHUGEINT AS content FROM {rows}"
+    hashed = f"SELECT held_identity(source, id) AS identity, 0::UHUGEINT AS content FROM {rows}"
     return _identities(cursor.execute(f"SELECT {HASHES} FROM ({hashed})", list(parameters)).fetchnumpy())
 
 

@@ -3,7 +3,10 @@
 Identity is source and id. Content is everything else that the client said: type, subject, its own time (an
 instant, however it was spelt, or its absence) and the bytes of data. What hangs on the receipt is no part of it.
 Lengths stand before texts, so that no two events give the same text to hash; of no subject there is only the colon.
+An event that was erased has its hashes instead of an id (`events/erased.py`).
 """
+
+from farthing.events.erased import ERASED_SOURCE
 
 HASH_MACROS = (
     # `concat` puts texts together faster than `||`, and takes NULL for nothing.
@@ -20,6 +23,18 @@ HASH_MACROS = (
     CREATE MACRO correction_content(content, target_source, target_id, reason) AS md5_number(concat(
         content::VARCHAR, ':', strlen(target_source), ':', target_source,
         strlen(target_id), ':', target_id, reason))::UHUGEINT
+    """,
+    f"CREATE MACRO is_erased(source) AS source = '{ERASED_SOURCE}'",
+    "CREATE MACRO hash_bits(id, place) AS TRY_CAST('0x' || substr(id, place, 16) AS UBIGINT)::UHUGEINT",
+    # Of an event in a segment, where it may be an erased one.
+    """
+    CREATE MACRO held_identity(source, id) AS
+        CASE WHEN is_erased(source) THEN (hash_bits(id, 1) << 64) + hash_bits(id, 17)
+             ELSE event_identity(source, id) END
+    """,
+    """
+    CREATE MACRO held_content(source, id, content) AS
+        CASE WHEN is_erased(source) THEN hash_bits(id, 33) << 64 ELSE content END
     """,
 )
 """Made on every connection that hashes events."""

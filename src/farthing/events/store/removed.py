@@ -1,6 +1,7 @@
 """What the books know about segments that were removed because they were old enough. Only SQL."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from farthing.events.store.books import Connection
@@ -19,6 +20,23 @@ def remove_segments(conn: Connection, tenant_id: int, segment_ids: Sequence[str]
         """,
         {"tenant": tenant_id, "ids": list(segment_ids), "now": now},
     ).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedSpan:
+    """What was in a segment that was removed."""
+
+    event_types: tuple[str, ...]
+    min_time: datetime
+    max_time: datetime
+
+
+def removed_spans(conn: Connection, tenant_id: int) -> list[RemovedSpan]:
+    """Every segment that was removed."""
+    rows = conn.execute(
+        "SELECT event_types, min_time, max_time FROM removed_segments WHERE tenant_id = %s", [tenant_id]
+    )
+    return [RemovedSpan(tuple(row["event_types"]), row["min_time"], row["max_time"]) for row in rows]
 
 
 def removed_events(conn: Connection, tenant_id: int) -> int:
