@@ -228,6 +228,12 @@ def _disputed(books, tenant_id, now):
             " arrives_on) VALUES (%s, 'fake', 'po_1', 1, 'USD', %s, '', %s, 'paid', %s)",
             [tenant_id, now, now, now.date()],
         )
+        conn.execute(
+            "INSERT INTO customer_credits (tenant_id, customer_id, currency, source, reference, amount, arose_at)"
+            " SELECT tenant_id, customer_id, 'USD', 'grant', 'order-0:1', 1, %s FROM customers WHERE key = 'acme'"
+            " AND tenant_id = %s",
+            [now, tenant_id],
+        )
 
 
 def _quarantined(books, tenant_id, now):
@@ -282,6 +288,10 @@ def test_its_own_things_are_there(client, furnished):
     for route, address in furnished.items():
         if route[1] == "/v1/invoices/{number}/void":  # It is credited, and so cannot be void.
             assert check_problem(send(client, route, address), 409)["code"] == "invoice_credited"
+        elif (
+            route[1] == "/v1/credit-notes/{number}/events"
+        ):  # It was asked for by hand, and corrects nothing.
+            assert check_problem(send(client, route, address), 404)["code"] == "not_a_correction"
         elif route not in (
             ("POST", "/v1/api-keys/{api_key_id}/revoke"),
             ("POST", "/v1/authorizations/{key}/release"),  # It is settled.

@@ -14,7 +14,7 @@ NAMED_BY_PROGRAMS = {
     "event_corrections": {"kind", "seal_id"}, "grant_endings": {"reason"},
     "holds": {"held_parts", "limits", "settled_parts", "status", "event"}, "id_runs": {"checksum", "path", "run_id"},
     "imports": {"file_key"}, "invoice_taxes": {"category", "country", "name", "region", "treatment"},
-    "invoice_lines": {"adjustment", "corrected"}, "invoices": {"number", "reason", "status"},
+    "invoice_lines": {"adjustment", "corrected"}, "invoices": {"brings", "number", "reason", "status"},
     "otlp_streams": {"stream"},
     "outbox": {"kind"}, "payment_allocations": {"cause"}, "payment_attempts": {"code", "outcome"},
     "payment_methods": {"gateway", "kind"}, "payment_moves": {"from_state", "to_state"},
@@ -27,7 +27,7 @@ NAMED_BY_PROGRAMS = {
     "wallets": {"balance_state", "top_up", "unit"}, "recurring_grants": {"schedule_interval"},
     "customers": {"timezone"}, "accrued_spend": {"checkpoints", "held"}, "accrual_cursors": {"segments"},
     "collection_terms": {"definition"}, "erasures": {"pseudonym", "word_key", "kept_words"},
-    "erased_subjects": {"subject_hash"},
+    "erased_subjects": {"subject_hash"}, "billing_terms": {"definition"}, "draft_notices": {"reason"},
 }  # fmt: skip
 """Numbers, states, hashes and names that no client chose."""
 WHAT_IS_SOLD = {

@@ -233,7 +233,7 @@ def test_what_two_give_back_at_once_is_given_back_once_and_no_draft_carries_it(w
         issued = select_issued(conn, tenant_id)
     missing, standing = parted(billed.due(until), issued)
     drafted = with_corrections(books, store, tenant_id, missing, standing, billed.terms)
-    (batch,) = draft_batches(books, store, tenant_id, drafted, billed.terms)
+    (batch,) = draft_batches(books, store, tenant_id, drafted, billed.terms, until)
     assert [len(draft.bill.corrections) for draft in batch.drafts] == [1]
     with ThreadPoolExecutor(2) as two:
         corrected = [

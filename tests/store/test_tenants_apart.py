@@ -23,14 +23,15 @@ Row = Mapping[str, object]
 
 KEPT_BY_THE_DATABASE = (
     "account_balances",
+    "draws_to_fund",
     "credited_invoices",
     "credited_parts",
     "payment_moves",
     "invoice_balances",
     "invoice_reductions",
 )
-"""Tables whose rows follow from others: a transfer makes the row of a balance, a credit note that of its sums, an
-invoice that of what is open."""
+"""Tables whose rows follow from others: a transfer makes the row of a balance, a draw that of what waits, a credit note
+that of its sums, an invoice that of what is open."""
 
 
 def one_row_of_each(now: datetime) -> dict[str, Row]:

@@ -6,6 +6,7 @@ there before and some only afterwards, and asks both for every meter in several 
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -23,13 +24,16 @@ from farthing.customers.service import create_customer
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.rewrite import merge, rewrite
+from farthing.events.store import books as store_books
 from farthing.events.typed_columns import wanted_columns
 from farthing.rating import Clock, Events
 from farthing.rating.clock import Window as ClockWindow
 from farthing.rating.needs import ALL_EVENTS
 from farthing.usage import reference
-from farthing.usage.model import Detail, Span, UsageQuery, Window
+from farthing.usage.billing_store import usage_columns
+from farthing.usage.model import Detail, Span, UsageQuery, UsageRow, Window
 from farthing.usage.service import billable_usage, prepare_usage, query_usage
+from farthing.usage.store import spans_table, subjects
 
 EXAMPLES = 15
 EVENTS_MAX = 300
@@ -315,6 +319,53 @@ class World:
         assert [row.span_id for row in answer] == sorted(row.span_id for row in answer)
         expected = reference.usage_by_span(self.counted, meter, detail, spans, self.ids)
         assert sorted(map(repr, map(comparable, answer))) == sorted(map(repr, map(comparable, expected)))
+        if (
+            detail.events is Events.NONE
+            and meter.aggregation in (Aggregation.SUM, Aggregation.COUNT)
+            and spans
+        ):
+            self.compare_columns(meter, detail, spans)
+
+    def compare_columns(self, meter: Meter, detail: Detail, spans: Sequence[Span]) -> None:
+        """The same in columns; and of spans that hold all events, summed up by subject first."""
+        times = [event["time"] for event in self.counted] or [self.works.now]
+        first, behind = min(times), max(times) + timedelta(microseconds=1)
+        everything = [replace(span, start=first, end=behind) for span in spans]
+        for asked, covering in ((spans, False), (everything, False), (everything, True)):
+            with self.works.books.read_only(self.tenant_id) as conn:
+                segments = [
+                    one
+                    for one in store_books.segments(conn, self.tenant_id, with_voids=True)
+                    if meter.event_type in one.event_types
+                ]
+                known = subjects(conn, self.tenant_id)
+            start, end = min(span.start for span in asked), max(span.end for span in asked)
+            expected = reference.usage_by_span(self.counted, meter, detail, asked, self.ids)
+            if not segments:
+                assert expected == []
+                continue
+            table = usage_columns(
+                self.works.store,
+                segments,
+                known,
+                meter,
+                detail,
+                spans_table(asked),
+                start,
+                end,
+                covering=covering,
+            )
+            assert table.column("span_id").to_pylist() == sorted(table.column("span_id").to_pylist())
+            answer = [
+                UsageRow(
+                    row["span_id"],
+                    {name: row[name] for name in detail.names if row[name] is not None},
+                    Decimal(row["quantity"]),
+                    row["events"],
+                )
+                for row in table.to_pylist()
+            ]
+            assert sorted(map(repr, map(comparable, answer))) == sorted(map(repr, map(comparable, expected)))
 
     def compact(self) -> None:
         works = self.works

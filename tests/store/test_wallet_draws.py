@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+import psycopg
 import pytest
 from billing_world import PER_TOKEN, fee, instant, plan
 from mortals import mortals
@@ -18,6 +19,7 @@ from farthing.customers.terms.service import redeem_coupon
 from farthing.db import Books
 from farthing.invoicing.accruing import accrue
 from farthing.invoicing.service import get_invoice
+from farthing.kernel.quantity import trimmed
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
 from farthing.wallets.model import ChargeKey, SettledHold, UsageCharge
 from farthing.wallets.sealing import WalletDraws
@@ -365,3 +367,74 @@ def test_a_sealer_killed_at_any_moment_draws_each_event_once(
         exact = D(min(used[name], 100)) + max(used[name] - 100, 0) * D("0.1")
         assert world.drawn(f"order-{name}") == exact
     lawful(world)
+
+
+def test_customers_of_every_kind_are_drawn_in_one_batch(world: WalletWorld) -> None:
+    """The only grant of one covers its usage, another's does not, one has two grants, one a threshold, one a gift, one
+    two rate cards, one a promotion for something else, one nothing: each pays as it would alone."""
+    names = ["easy", "short", "two", "near", "gift", "elsewhere", "poor"]
+    both = plan(PER_TOKEN, TIERED)
+    world.furnish([both], [{"customer": name, "plan": both["key"]} for name in names])
+    for name in names:
+        world.wallet(name, name, **({"low_balance": "50"} if name == "near" else {}))
+    for name, amount in (("easy", "1000"), ("short", "60"), ("near", "150"), ("two", "30")):
+        world.grant(f"{name}-1", amount, name)
+    world.grant("two-2", "1000", "two", priority=200)
+    world.grant("gift-1", "1000", "gift", kind="promotional")
+    world.grant("elsewhere-1", "1000", "elsewhere", rate_cards=["tiered"])
+    for tokens in ("40", "70"):  # 40 and then 60 of the first tier, 10 of the second: 40 + 61 = 101
+        world.use_all([(name, "2026-01-09", tokens, {}) for name in names])
+        lawful(world)
+    per_token = D(110) * D("0.0000025")
+    whole = D(101) + per_token
+    assert world.drawn("easy-1") == world.drawn("gift-1") == world.drawn("near-1") == whole
+    assert world.drawn("short-1") == 60
+    assert (world.drawn("two-1"), world.drawn("two-2")) == (30, whole - 30)
+    assert world.drawn("elsewhere-1") == 101
+    assert world.told("wallet.low_balance") == [("wallet.low_balance", "near")]
+    assert ("wallet.exhausted", "short") in world.told("wallet.exhausted")
+    assert world.trial_balance()["revenue"] == trimmed(-(4 * whole + 60 + 101))
+
+
+def test_where_the_money_came_from_is_summed_up_when_somebody_asks(world: WalletWorld) -> None:
+    furnished(world, TIERED)
+
+    def waiting() -> int:
+        with world.books.read_only(world.tenant_id) as conn:
+            row = conn.execute("SELECT count(*) AS waiting FROM draws_to_fund").fetchone()
+        assert row is not None
+        return int(row["waiting"])
+
+    for number in range(3):
+        world.use("acme", "2026-01-09", "60")
+        assert waiting() == number + 1
+        lawful(world)
+    accrue(world.books, world.store, world.tenant_id, world.now)
+    assert waiting() == 0
+    lawful(world)
+    world.use("acme", "2026-01-09", "20")
+    assert waiting() == 1
+    settled(world, paid="110.00")
+    assert waiting() == 0
+
+
+def test_a_charge_of_a_subscription_that_is_not_there_is_refused(world: WalletWorld) -> None:
+    furnished(world, TIERED)
+    asked = """
+        INSERT INTO charge_funding (tenant_id, subscription_id, period_start, rate_card, grant_id, customer_id, amount,
+                                    last_draw_id)
+        SELECT tenant_id, subscription_id + %(off)s, now(), 'tiered', 0, customer_id + %(other)s, 1, 0
+          FROM subscriptions
+    """
+    for off, other in ((1_000_000, 0), (0, 1)):
+        with (
+            pytest.raises(psycopg.errors.ForeignKeyViolation),
+            world.books.transaction(world.tenant_id) as conn,
+        ):
+            conn.execute(asked, {"off": off, "other": other})
+    positions = """
+        INSERT INTO usage_positions (tenant_id, subscription_id, period_start, rate_card, dimensions, quantity)
+        SELECT tenant_id, subscription_id + 1000000, now(), 'tiered', '', 1 FROM subscriptions
+    """
+    with pytest.raises(psycopg.errors.ForeignKeyViolation), world.books.transaction(world.tenant_id) as conn:
+        conn.execute(positions)

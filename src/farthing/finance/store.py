@@ -65,7 +65,7 @@ _REVENUE_OF = """
          WHERE e.kind = 'invoice_issued'
         UNION ALL
         -- What is brought forward became revenue when it was carried; there it stands below zero.
-        SELECT e.customer_id, e.currency, 'brought_forward',
+        SELECT i.customer_id, e.currency, 'brought_forward',
                l.amount - CASE WHEN s.prices_include_tax THEN l.tax ELSE 0 END
           FROM earned e
           JOIN invoices i ON i.tenant_id = %(tenant)s AND i.number = e.reference AND i.brings IS NOT NULL

@@ -12,7 +12,7 @@ from datetime import datetime
 from farthing.catalog.model import Meter, RateCard
 from farthing.catalog.service import all_meters
 from farthing.customers.model import Subscription
-from farthing.customers.timeline import lives_of
+from farthing.customers.timeline import Stretch, lives_of
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
@@ -24,7 +24,13 @@ from farthing.invoicing.wallets import card_totals, drawn_as_of
 from farthing.ledger.model import Transfer
 from farthing.ledger.service import post_all
 from farthing.usage.service import prepare_usage
-from farthing.wallets.draw_store import hold_accruing, hold_invoicing, select_holders, select_invoiced
+from farthing.wallets.draw_store import (
+    fund_charges,
+    hold_accruing,
+    hold_invoicing,
+    select_holders,
+    select_invoiced,
+)
 from farthing.wallets.draws import draw_to
 from farthing.wallets.model import Cause, ChargeKey, UsageCharge
 from farthing.wallets.schedule import drawn_when_sealed, of_one_stretch
@@ -42,6 +48,8 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
         unit_meters = select_unit_meters(conn, tenant_id)
     if not of_money and not unit_meters:
         return 0
+    with books.transaction(tenant_id) as conn:
+        fund_charges(conn)  # What sealing has drawn meanwhile, so that never much of it gathers.
     billed = subscribed_by(books, tenant_id, now, of_money | unit_meters.keys())
     meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
     left_to_this = {
@@ -58,6 +66,14 @@ def accrue(books: Books, store: EventStore, tenant_id: int, now: datetime) -> in
     bills, _ = pending_alone(
         books, tenant_id, billed, now
     )  # Wallets pay for no late usage of issued periods.
+    # All bills of a subscription or none: what a later one comes to may depend on those before.
+    left = {
+        bill.subscription.subscription_id
+        for bill in bills
+        if bill.customer.customer_id in unit_meters
+        or (is_open(bill, now) and _leaves_any(bill, billed, meters))
+    }
+    bills = [bill for bill in bills if bill.subscription.subscription_id in left]
     found: dict[BillKey, list[UsageCharge]] = {}
     of_units: dict[BillKey, UnitDraft] = {}
     for batch in draft_batches(books, store, tenant_id, bills, billed.terms, now):
@@ -142,13 +158,27 @@ def _charges(
     ]
 
 
+def _leaves_any(bill: Bill, billed: Subscribed, meters: Mapping[str, Meter]) -> bool:
+    """Whether sealing leaves anything of a period's usage to this, for a customer without units."""
+    stretch = _drawn_stretch(bill, billed)
+    if stretch is None:
+        return True
+    cards = stretch.rate_cards(bill.plans[stretch.plan_version_id])
+    return any(card.meters and not drawn_when_sealed(card, meters) for card in cards)
+
+
 def _sealed_cards(
     bill: Bill, billed: Subscribed, meters: Mapping[str, Meter], unit_meters: frozenset[str]
 ) -> set[str]:
-    if billed.terms.get(bill.subscription.subscription_id):
-        return set()
-    stretch = of_one_stretch(lives_of(bill.subscription), bill.period)
+    stretch = _drawn_stretch(bill, billed)
     if stretch is None:
         return set()
     cards = stretch.rate_cards(bill.plans[stretch.plan_version_id])
     return {card.key for card in cards if _is_sealed(card, meters, unit_meters)}
+
+
+def _drawn_stretch(bill: Bill, billed: Subscribed) -> Stretch | None:
+    """The stretch that sealing draws a period's usage by; None where it draws nothing of it."""
+    if billed.terms.get(bill.subscription.subscription_id):
+        return None
+    return of_one_stretch(lives_of(bill.subscription), bill.period)

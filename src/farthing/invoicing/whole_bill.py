@@ -23,7 +23,13 @@ from farthing.kernel.period import Period
 from farthing.kernel.quantity import ONE, ZERO, exact
 
 MADE_OF_LINES = (LineKind.COUPON, LineKind.DRAWDOWN, LineKind.OVERAGE)
-ASIDE = (LineKind.BILLED, LineKind.CARRIED, LineKind.CORRECTION)
+ASIDE = (
+    LineKind.BILLED,
+    LineKind.CARRIED,
+    LineKind.CARRIED_FORWARD,
+    LineKind.BROUGHT_FORWARD,
+    LineKind.CORRECTION,
+)
 
 
 @dataclass(frozen=True, slots=True)

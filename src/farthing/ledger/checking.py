@@ -12,7 +12,8 @@ from farthing.kernel.errors import LimitExceeded
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.quantity import ZERO, exact, trimmed
 from farthing.kernel.reading import Faults, shown
-from farthing.ledger.chart import KIND_OF, OF_A_CUSTOMER
+from farthing.ledger.chart import KIND_OF, OF_A_CUSTOMER, Code
+from farthing.ledger.facts import DrawnTogether
 from farthing.ledger.model import Account, Side, Transfer
 
 TRANSFERS_MAX = 10_000
@@ -46,6 +47,21 @@ def check_transfers(transfers: Sequence[Transfer]) -> None:
         for index, transfer in enumerate(transfers):
             _check_head(transfer, index, faults)
             _check_entries(transfer, index, seen, faults)
+    faults.refuse()
+
+
+def check_draws(drawn: Sequence[DrawnTogether]) -> None:
+    """The same for draws in columns, whose transfers balance by how they are made.
+
+    Raises InvalidInput `invalid_amount`, `too_many_digits`, `invalid_currency`.
+    """
+    faults = Faults("invalid_transfers")
+    for index, some in enumerate(drawn):
+        for place, amount in enumerate(some.amounts):
+            complaint, code = _amount_complaint(amount)
+            if complaint:
+                faults.add(f"draws[{index}].amounts[{place}]", complaint, code=code)
+        _check_account(Account(Code.REVENUE, some.currency), f"draws[{index}]", faults)
     faults.refuse()
 
 

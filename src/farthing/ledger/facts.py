@@ -3,11 +3,13 @@
 Amounts are exact and greater than zero unless the fact says otherwise.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from farthing.kernel.quantity import ZERO
+from farthing.ledger.chart import Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,23 @@ class WalletDrawn:
     currency: str
     paid: Decimal
     promotional: Decimal
+    drawn_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnTogether:
+    """Usage of many customers was paid from their wallets at one moment: as so many `WalletDrawn`, in columns.
+
+    draws: names them. codes: which funds each customer's are, prepaid or promotional credit; amounts are above zero.
+    A customer stands there once. account_ids: the accounts of those funds, where they are known.
+    """
+
+    draws: str
+    currency: str
+    customer_ids: Sequence[int]
+    codes: Sequence[Code]
+    amounts: Sequence[Decimal]
+    account_ids: Sequence[int | None]
     drawn_at: datetime
 
 

@@ -1,8 +1,7 @@
 """How every business fact is booked. Pure: a fact in, one balanced transfer out.
 
-This is the one place that says so; of payouts it is `clearing_recipes.py`. A fact is named by its key, so it is
-booked once; amounts are exact and greater than zero unless a field says otherwise. In the examples `Dr` is a debit
-and `Cr` a credit.
+This is the one place that says so; of payouts it is `clearing_recipes.py`. A fact is booked once, by its key; amounts
+are exact and above zero unless a field says otherwise. In the examples `Dr` is a debit and `Cr` a credit.
 
     fact                  debit                               credit
     invoice issued        receivable, unbilled_receivable     revenue, deferred_revenue, tax_payable
@@ -348,7 +347,7 @@ def wallet_drawn(fact: WalletDrawn) -> Transfer:
         (account(Code.REVENUE), Side.CREDIT, total),
     )
     return Transfer(
-        f"draw:{fact.draw}",
+        draw_key(fact.draw),
         TransferKind.WALLET_DRAW,
         fact.drawn_at,
         tuple(
@@ -359,7 +358,7 @@ def wallet_drawn(fact: WalletDrawn) -> Transfer:
     )
 
 
-def wallets_drawn(draw: str, facts: Sequence[WalletDrawn]) -> Transfer:
+def drawn_together(draw: str, facts: Sequence[WalletDrawn]) -> Transfer:
     """Many customers' draws of one moment and currency as one transfer: each has its own entries, revenue has one.
 
     So that a sealed batch of twenty thousand customers is a few hundred transfers. At most `WALLETS_AT_ONCE`.
@@ -383,7 +382,12 @@ def wallets_drawn(draw: str, facts: Sequence[WalletDrawn]) -> Transfer:
     if revenue:
         side = Side.CREDIT if revenue > 0 else Side.DEBIT
         entries.append(Entry(Account(Code.REVENUE, first.currency), side, revenue.copy_abs()))
-    return Transfer(f"draw:{draw}", TransferKind.WALLET_DRAW, first.drawn_at, tuple(entries))
+    return Transfer(draw_key(draw), TransferKind.WALLET_DRAW, first.drawn_at, tuple(entries))
+
+
+def draw_key(draw: str) -> str:
+    """The key of the transfer that books a draw."""
+    return f"draw:{draw}"
 
 
 def grant_expired(fact: GrantExpired) -> Transfer:

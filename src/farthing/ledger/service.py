@@ -15,10 +15,26 @@ from farthing.kernel.quantity import ZERO
 from farthing.kernel.reading import Faults
 from farthing.ledger import store as rows
 from farthing.ledger.balances import trial_balance_of
-from farthing.ledger.batch import Batch, batch_of, columns_of, refuse_conflicts
+from farthing.ledger.batch import (
+    Row,
+    account_names,
+    batch_of,
+    columns_of,
+    refuse_conflicts,
+    rows_of_draws,
+)
 from farthing.ledger.chart import Code, Kind
-from farthing.ledger.checking import TRANSFERS_MAX, check_transfers
-from farthing.ledger.model import AccountBalance, BookedEntry, PeriodClosing, Posted, Transfer, TrialBalance
+from farthing.ledger.checking import TRANSFERS_MAX, check_draws, check_transfers
+from farthing.ledger.facts import DrawnTogether
+from farthing.ledger.model import (
+    Account,
+    AccountBalance,
+    BookedEntry,
+    PeriodClosing,
+    Posted,
+    Transfer,
+    TrialBalance,
+)
 
 LIST_LIMIT_MAX = 10_001
 """The longest page, and the one item that tells whether another page follows."""
@@ -44,10 +60,60 @@ def post(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], n
     batch = batch_of(transfers)
     if not batch.rows:
         return Posted(0, 0)
-    account_ids = _account_ids(conn, tenant_id, batch, now)
-    columns = columns_of(batch, rows.take_transfer_ids(conn, len(batch.rows)), account_ids)
+    account_ids = _account_ids(conn, tenant_id, batch.accounts, now)
+    booked = _booked(conn, tenant_id, batch.rows, account_ids, now)
+    if booked < len(batch.rows):
+        stands = rows.select_input_hashes(conn, tenant_id, [row.key for row in batch.rows])
+        refuse_conflicts(transfers, [row.key for row in batch.rows if stands[row.key] != row.input_hash])
+    return Posted(booked, len(transfers) - booked)
+
+
+def post_drawn(
+    conn: BooksConnection,
+    tenant_id: int,
+    drawn: Sequence[DrawnTogether],
+    transfers: Sequence[Transfer],
+    now: datetime,
+) -> None:
+    """Book what many wallets paid, and transfers beside it, in one statement. None of it was booked before.
+
+    See `post`: this comes last in a transaction, too.
+    """
+    if not drawn:
+        post_all(conn, tenant_id, transfers, now)
+        return
+    check_transfers(transfers)
+    check_draws(drawn)
+    batch = batch_of(transfers)
+    account_ids = _account_ids(conn, tenant_id, batch.accounts, now) if batch.accounts else {}
+    for some in drawn:
+        names = account_names(some)
+        account_ids |= _draw_account_ids(conn, tenant_id, some, names, now)
+        batch.rows += rows_of_draws(some, names)
+    _booked(conn, tenant_id, batch.rows, account_ids, now)
+
+
+def _draw_account_ids(
+    conn: BooksConnection, tenant_id: int, drawn: DrawnTogether, names: Sequence[str], now: datetime
+) -> dict[str, int]:
+    revenue = Account(Code.REVENUE, drawn.currency)
+    known = _account_ids(conn, tenant_id, {revenue.name: revenue}, now)
+    unknown = {}
+    for place, (name, account_id) in enumerate(zip(names, drawn.account_ids, strict=True)):
+        if account_id is None:
+            unknown[name] = Account(drawn.codes[place], drawn.currency, drawn.customer_ids[place])
+        else:
+            known[name] = account_id
+    return known | _account_ids(conn, tenant_id, unknown, now) if unknown else known
+
+
+def _booked(
+    conn: BooksConnection, tenant_id: int, made: Sequence[Row], account_ids: Mapping[str, int], now: datetime
+) -> int:
+    """Book these rows; how many of them had not been booked before."""
+    columns = columns_of(made, rows.take_transfer_ids(conn, len(made)), account_ids)
     try:
-        booked = _insert(conn, tenant_id, len(batch.rows), columns, now)
+        return _insert(conn, tenant_id, len(made), columns, now)
     except psycopg.errors.CheckViolation as error:
         said = error.diag.message_primary or str(error)
         if error.diag.constraint_name == "transfers_corrects":
@@ -55,11 +121,6 @@ def post(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], n
         if error.diag.constraint_name == "transfers_period_open":
             raise Conflict("period_closed", said) from error
         raise
-    if booked < len(batch.rows):
-        stands = rows.select_input_hashes(conn, tenant_id, [row.transfer.key for row in batch.rows])
-        differing = [row for row in batch.rows if stands[row.transfer.key] != row.input_hash]
-        refuse_conflicts(transfers, [row.transfer.key for row in differing])
-    return Posted(booked, len(transfers) - booked)
 
 
 def post_all(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], now: datetime) -> None:
@@ -80,12 +141,13 @@ def _insert(
         return rows.insert_transfers_unless_booked(conn, tenant_id, columns, now)
 
 
-def _account_ids(conn: BooksConnection, tenant_id: int, batch: Batch, now: datetime) -> dict[str, int]:
-    """The ids of all accounts of a batch, by name; those that nobody has posted to yet are made."""
-    accounts = batch.accounts.values()
-    customers = {account.customer_id for account in accounts if account.customer_id is not None}
+def _account_ids(
+    conn: BooksConnection, tenant_id: int, accounts: Mapping[str, Account], now: datetime
+) -> dict[str, int]:
+    """The ids of these accounts, by name; those that nobody has posted to yet are made."""
+    customers = {account.customer_id for account in accounts.values() if account.customer_id is not None}
     known = rows.select_account_ids(conn, tenant_id, customers)
-    missing = [account for name, account in batch.accounts.items() if name not in known]
+    missing = [account for name, account in accounts.items() if name not in known]
     if missing:
         try:
             rows.insert_accounts(conn, tenant_id, missing, now)
@@ -93,7 +155,7 @@ def _account_ids(conn: BooksConnection, tenant_id: int, batch: Batch, now: datet
             complaint = f"there is no such customer: {error.diag.message_detail}"
             raise InvalidInput("unknown_account", complaint) from error
         known = rows.select_account_ids(conn, tenant_id, customers)
-    return known
+    return {name: known[name] for name in accounts}
 
 
 def booked_differently(
@@ -101,13 +163,9 @@ def booked_differently(
 ) -> tuple[list[str], list[str]]:
     """The keys of these transfers that were never booked, and of those that were booked as something else."""
     batch = batch_of(transfers)
-    stands = rows.select_input_hashes(conn, tenant_id, [row.transfer.key for row in batch.rows])
-    missing = [row.transfer.key for row in batch.rows if row.transfer.key not in stands]
-    differing = [
-        row.transfer.key
-        for row in batch.rows
-        if stands.get(row.transfer.key, row.input_hash) != row.input_hash
-    ]
+    stands = rows.select_input_hashes(conn, tenant_id, [row.key for row in batch.rows])
+    missing = [row.key for row in batch.rows if row.key not in stands]
+    differing = [row.key for row in batch.rows if stands.get(row.key, row.input_hash) != row.input_hash]
     return missing, differing
 
 

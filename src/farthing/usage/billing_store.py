@@ -5,6 +5,7 @@ where it must, and what it found is taken from it a piece at a time.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
@@ -49,7 +50,8 @@ def usage_by_span(
     single = detail.events is not Events.NONE
     assert not single or meter.aggregation is Aggregation.SUM, "only events that are summed have a value each"
     bound = Bound()
-    statement = _spans_sql(store, segments, meter, detail, spans, bound, until)
+    start, end = min(span.start for span in spans), max(span.end for span in spans)
+    statement = _spans_sql(store, segments, meter, detail, start, end, bound, until)
     cursor = store.cursor()
     try:
         cursor.register("known_subjects", known_subjects)
@@ -61,23 +63,86 @@ def usage_by_span(
     return _event_rows(cursor, detail) if single else _quantity_rows(cursor, meter, detail)
 
 
+def usage_columns(
+    store: EventStore,
+    segments: Sequence[Segment],
+    known_subjects: pa.Table,
+    meter: Meter,
+    detail: Detail,
+    spans: pa.Table,
+    start: datetime,
+    end: datetime,
+    *,
+    covering: bool = False,
+) -> pa.Table:
+    """The same as columns, of quantities that are counted or summed: span_id, the names of the detail, quantity and
+    events, in the order of the span ids. The quantity is a whole number or a decimal, exact.
+
+    spans: see `spans_table`; all of them lie in [start, end).
+    covering: every span holds all events of the segments, so subjects are summed up before it is asked whose they are.
+    """
+    assert detail.events is Events.NONE
+    assert meter.aggregation in (Aggregation.COUNT, Aggregation.SUM)
+    bound = Bound()
+    if covering:
+        statement = _covering_sql(store, segments, meter, detail, start, end, bound)
+    else:
+        statement = _spans_sql(store, segments, meter, detail, start, end, bound, None)
+    cursor = store.cursor()
+    try:
+        cursor.register("known_subjects", known_subjects)
+        cursor.register("spans", spans)
+        found = cursor.sql(statement, params=bound.values).to_arrow_table()
+    finally:
+        cursor.close()
+    return found.rename_columns(["span_id", *detail.names, "quantity", "events"])
+
+
+def _covering_sql(
+    store: EventStore,
+    segments: Sequence[Segment],
+    meter: Meter,
+    detail: Detail,
+    start: datetime,
+    end: datetime,
+    bound: Bound,
+) -> str:
+    events = labelled_sql(
+        events_sql(store, segments, meter, start, end, bound), detail.clocks, start, end, bound
+    )
+    groups = _groups(meter, detail)
+    named = "".join(f", {group}" for group in groups)
+    return f"""
+        SELECT span_id{named}, sum(quantity), sum(events)::BIGINT
+          FROM (SELECT subject{named}, {aggregate_sql(meter)} AS quantity, count(*) AS events
+                  FROM ({events}) GROUP BY subject{named})
+          JOIN known_subjects USING (subject)
+          JOIN spans USING (customer_id)
+         GROUP BY span_id{named} ORDER BY span_id
+    """
+
+
+def _groups(meter: Meter, detail: Detail) -> list[str]:
+    """The columns that usage is told apart by."""
+    paths = dict(meter.dimensions)
+    groups = [identifier(text_column(paths[name])) for name in detail.dimensions]
+    return groups + [identifier(clock.dimension) for clock in detail.clocks]
+
+
 def _spans_sql(
     store: EventStore,
     segments: Sequence[Segment],
     meter: Meter,
     detail: Detail,
-    spans: Sequence[Span],
+    start: datetime,
+    end: datetime,
     bound: Bound,
     until: Until | None,
 ) -> str:
-    start, end = min(span.start for span in spans), max(span.end for span in spans)
     events = labelled_sql(
         events_sql(store, segments, meter, start, end, bound, until=until), detail.clocks, start, end, bound
     )
-    paths = dict(meter.dimensions)
-    groups = [identifier(text_column(paths[name])) for name in detail.dimensions]
-    groups += [identifier(clock.dimension) for clock in detail.clocks]
-    keys = ", ".join(["span_id", *groups])
+    keys = ", ".join(["span_id", *_groups(meter, detail)])
     spanned = f"""
         ({events}) AS events
           JOIN known_subjects USING (subject)

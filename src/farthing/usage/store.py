@@ -405,6 +405,20 @@ def spans_table(spans: Sequence[Span]) -> pa.Table:
     )
 
 
+def subjects_of(store: EventStore, segments: Sequence[Segment]) -> list[str]:
+    """The subjects that the events of these segments name."""
+    cursor = store.cursor()
+    try:
+        found = cursor.sql(
+            "SELECT DISTINCT subject FROM read_parquet($1) WHERE subject IS NOT NULL",
+            params=[[str(store.data_dir / segment.path) for segment in segments]],
+        ).to_arrow_table()
+    finally:
+        cursor.close()
+    names: list[str] = found.column("subject").to_pylist()
+    return names
+
+
 def customers_of(store: EventStore, segments: Sequence[Segment], known_subjects: pa.Table) -> list[int]:
     """The customers with an event in these segments, in order of their ids."""
     cursor = store.cursor()

@@ -35,7 +35,7 @@ def select_unlike_facts(conn: BooksConnection, tenant_id: int, limit: int) -> li
           LEFT JOIN (SELECT grant_id, sum(amount) AS drawn FROM grant_draws WHERE tenant_id = %(tenant_id)s
                       GROUP BY grant_id) d USING (grant_id)
           LEFT JOIN (SELECT grant_id, sum(amount) AS funded
-                       FROM (SELECT grant_id, amount FROM charge_funding WHERE tenant_id = %(tenant_id)s
+                       FROM (SELECT grant_id, amount FROM funding_parts WHERE tenant_id = %(tenant_id)s
                              UNION ALL
                              SELECT grant_id, quantity FROM unit_funding WHERE tenant_id = %(tenant_id)s) paid
                       GROUP BY grant_id) f USING (grant_id)
@@ -105,7 +105,7 @@ def select_unlike_invoices(conn: BooksConnection, tenant_id: int, limit: int) ->
         SELECT i.number, i.currency, i.paid_from_wallets, coalesce(f.drawn, 0) AS drawn
           FROM standing_invoices i
           LEFT JOIN LATERAL (
-               SELECT sum(f.amount) AS drawn FROM charge_funding f
+               SELECT sum(f.amount) AS drawn FROM funding_parts f
                 WHERE f.tenant_id = i.tenant_id AND f.subscription_id = i.subscription_id
                   AND f.period_start = i.period_start AND f.grant_id <> 0) f ON true
          WHERE i.tenant_id = %s AND i.reason = 'period' AND i.paid_from_wallets <> coalesce(f.drawn, 0)

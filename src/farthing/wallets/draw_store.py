@@ -4,20 +4,51 @@ Lines of text are the quickest way of thousands of rows into one statement, and 
 of catalogs have none, and dimensions are written as JSON.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from psycopg.rows import tuple_row
 
+from farthing.customers.content import anchor_of
 from farthing.db.pool import BooksConnection
 from farthing.kernel.quantity import plain
-from farthing.wallets.model import Cause, ChargeKey, DrawPart, OpenGrant, Scope
+from farthing.wallets.model import Cause, ChargeKey, DrawPart, LoneGrants, OpenGrant, Scope
+from farthing.wallets.schedule import Alike
 
 PARTS_PER_ROW = 500
 """Parts of draws that stand in one row."""
+
+
+@dataclass(slots=True)
+class PartColumns:
+    """What grants pay or get back, a column each, as lines of text."""
+
+    customer_ids: list[str] = field(default_factory=list)
+    subscription_ids: list[str] = field(default_factory=list)
+    period_starts: list[str] = field(default_factory=list)
+    rate_cards: list[str] = field(default_factory=list)
+    grant_ids: list[str] = field(default_factory=list)
+    amounts: list[str] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, parts: Sequence[DrawPart]) -> "PartColumns":
+        """These parts."""
+        keys = [part.charge.key for part in parts]
+        return cls(
+            [str(part.charge.customer_id) for part in parts],
+            [str(key.subscription_id) for key in keys],
+            moments(key.period_start for key in keys),
+            [key.rate_card for key in keys],
+            [str(part.grant_id) for part in parts],
+            [plain(part.amount) for part in parts],
+            [plain(part.settled) for part in parts],
+        )
 
 
 def hold_invoicing(conn: BooksConnection, tenant_id: int) -> None:
@@ -87,62 +118,103 @@ def open_grants_of(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[OpenGrant]
     return dict(found)
 
 
+def lock_lone_grants(
+    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int], first: datetime, last: datetime
+) -> LoneGrants:
+    """Lock all open grants of these customers as `lock_open_grants` does, and tell those that leave no choice: the
+    only one of its customer, for everything, in force from `first` to `last`, and its wallet is funded."""
+    row = (
+        conn.cursor(row_factory=tuple_row, binary=True)
+        .execute(
+            """
+            WITH locked AS MATERIALIZED (
+                SELECT g.customer_id, g.grant_id, g.paid, w.currency,
+                       g.amount - g.drawn - g.held - g.settled - g.expired AS available,
+                       greatest(w.low_balance, (w.top_up ->> 'below')::numeric, 0) AS changes_at,
+                       w.currency IS NOT NULL AND w.balance_state = 'funded'
+                           AND g.meters = '{}' AND g.rate_cards = '{}' AND g.effective_at <= %(first)s
+                           AND (g.expires_at IS NULL OR g.expires_at > %(last)s) AS free
+                  FROM grants g JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
+                 WHERE g.tenant_id = %(tenant_id)s AND g.closed_at IS NULL
+                   AND g.customer_id = ANY(string_to_array(%(customers)s, E'\\n')::bigint[])
+                 ORDER BY g.grant_id FOR NO KEY UPDATE OF g),
+            counted AS (SELECT *, count(*) OVER (PARTITION BY customer_id) AS grants FROM locked)
+            SELECT array_agg(l.customer_id), array_agg(l.grant_id), array_agg(l.paid), array_agg(l.currency),
+                   array_agg(l.available), array_agg(l.changes_at),
+                   array_agg((SELECT a.account_id FROM accounts a
+                               WHERE a.tenant_id = %(tenant_id)s AND a.customer_id = l.customer_id
+                                 AND a.code = CASE WHEN l.paid THEN 'prepaid' ELSE 'promotional_credit' END
+                                 AND a.currency = l.currency))
+              FROM counted l
+             WHERE l.grants = 1 AND l.free
+            """,
+            {"tenant_id": tenant_id, "customers": lines_of(customer_ids), "first": first, "last": last},
+        )
+        .fetchone()
+    )
+    assert row is not None
+    return LoneGrants(*(column or [] for column in row))
+
+
 def lines_of(values: Iterable[object]) -> str:
     """Values as lines of text."""
     return "\n".join(map(str, values))
 
 
-def _moments(values: Iterable[datetime]) -> str:
-    """The same for moments: thousands of rows share a few."""
+def moments(values: Iterable[datetime]) -> list[str]:
+    """Moments as text: thousands of rows share a few."""
     texts: dict[datetime, str] = {}
-    return "\n".join(texts.get(value) or texts.setdefault(value, str(value)) for value in values)
+    return [texts.get(value) or texts.setdefault(value, str(value)) for value in values]
+
+
+def _moments(values: Iterable[datetime]) -> str:
+    return "\n".join(moments(values))
 
 
 def insert_draws(
-    conn: BooksConnection,
-    tenant_id: int,
-    parts: Sequence[DrawPart],
-    cause: Cause,
-    reference: str,
-    now: datetime,
+    conn: BooksConnection, tenant_id: int, parts: PartColumns, cause: Cause, reference: str, now: datetime
 ) -> int:
-    """Write draws, which moves the counters of their grants. The id of the first row, which names them all."""
-    first: int | None = None
-    for begin in range(0, len(parts), PARTS_PER_ROW):
-        some = parts[begin : begin + PARTS_PER_ROW]
-        keys = [part.charge.key for part in some]
-        row = (
-            conn.cursor(row_factory=tuple_row)
-            .execute(
-                """
-                INSERT INTO wallet_draws (tenant_id, cause, reference, drawn_at, customer_ids, subscription_ids,
-                                          period_starts, rate_cards, grant_ids, amounts, settled)
-                VALUES (%s, %s, %s, %s, string_to_array(%s, E'\\n')::bigint[], string_to_array(%s, E'\\n')::bigint[],
-                        string_to_array(%s, E'\\n')::timestamptz[], string_to_array(%s, E'\\n'),
-                        string_to_array(%s, E'\\n')::bigint[], string_to_array(%s, E'\\n')::numeric[],
-                        string_to_array(%s, E'\\n')::numeric[])
-                RETURNING draw_id
-                """,
-                [
-                    tenant_id,
-                    cause.value,
-                    reference,
-                    now,
-                    lines_of(part.charge.customer_id for part in some),
-                    lines_of(key.subscription_id for key in keys),
-                    _moments(key.period_start for key in keys),
-                    lines_of(key.rate_card for key in keys),
-                    lines_of(part.grant_id for part in some),
-                    lines_of(plain(part.amount) for part in some),
-                    lines_of(plain(part.settled) for part in some),
-                ],
-            )
-            .fetchone()
-        )
-        assert row is not None
-        first = first or row[0]
+    """Write draws, which moves the counters of their grants. The id of the first row, which names them all.
+
+    Where the money for charges came from is summed up by whoever asks next (`fund_charges`).
+    """
+    begins = range(0, len(parts.grant_ids), PARTS_PER_ROW)
+
+    def rows_of(column: Sequence[str]) -> list[str]:
+        return ["\n".join(column[begin : begin + PARTS_PER_ROW]) for begin in begins]
+
+    found = conn.cursor(row_factory=tuple_row).execute(
+        """
+        WITH written AS (
+            INSERT INTO wallet_draws (tenant_id, cause, reference, drawn_at, customer_ids, subscription_ids,
+                                      period_starts, rate_cards, grant_ids, amounts, settled)
+            SELECT %s, %s, %s, %s, string_to_array(given.customer_ids, E'\\n')::bigint[],
+                   string_to_array(given.subscription_ids, E'\\n')::bigint[],
+                   string_to_array(given.period_starts, E'\\n')::timestamptz[],
+                   string_to_array(given.rate_cards, E'\\n'), string_to_array(given.grant_ids, E'\\n')::bigint[],
+                   string_to_array(given.amounts, E'\\n')::numeric[], string_to_array(given.settled, E'\\n')::numeric[]
+              FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+                   AS given (customer_ids, subscription_ids, period_starts, rate_cards, grant_ids, amounts, settled)
+            RETURNING draw_id)
+        SELECT min(draw_id) FROM written
+        """,
+        [
+            tenant_id,
+            cause.value,
+            reference,
+            now,
+            rows_of(parts.customer_ids),
+            rows_of(parts.subscription_ids),
+            rows_of(parts.period_starts),
+            rows_of(parts.rate_cards),
+            rows_of(parts.grant_ids),
+            rows_of(parts.amounts),
+            rows_of(parts.settled),
+        ],
+    )
+    ((first,),) = found.fetchall()
     assert first is not None, "nothing was drawn"
-    return first
+    return int(first)
 
 
 def reopen_grants(conn: BooksConnection, tenant_id: int, grant_ids: Collection[int]) -> dict[int, bool]:
@@ -154,45 +226,53 @@ def reopen_grants(conn: BooksConnection, tenant_id: int, grant_ids: Collection[i
     return dict(rows.fetchall())
 
 
-def add_funding(
-    conn: BooksConnection,
-    tenant_id: int,
-    funding: Sequence[tuple[ChargeKey, int, int, Decimal]],
-    draw_id: int,
+def add_owed(
+    conn: BooksConnection, tenant_id: int, owed: Sequence[tuple[ChargeKey, int, Decimal]], draw_id: int
 ) -> None:
-    """Where the money for charges came from, on top of what stands: (key, grant or 0, customer, amount)."""
+    """How much more of charges no funds covered, on top of what stands: (key, customer, amount).
+
+    What grants paid is told by draws.
+    """
     conn.execute(
         """
         INSERT INTO charge_funding AS f (tenant_id, subscription_id, period_start, rate_card, grant_id, customer_id,
                                          amount, last_draw_id)
-        SELECT %(tenant_id)s, given.*, %(draw_id)s
+        SELECT %(tenant_id)s, given.subscription_id, given.period_start, given.rate_card, 0, given.customer_id,
+               given.amount, %(draw_id)s
           FROM unnest(string_to_array(%(subscriptions)s, E'\\n')::bigint[],
                       string_to_array(%(starts)s, E'\\n')::timestamptz[], string_to_array(%(cards)s, E'\\n'),
-                      string_to_array(%(grants)s, E'\\n')::bigint[],
                       string_to_array(%(customers)s, E'\\n')::bigint[],
                       string_to_array(%(amounts)s, E'\\n')::numeric[])
-               AS given (subscription_id, period_start, rate_card, grant_id, customer_id, amount)
+               AS given (subscription_id, period_start, rate_card, customer_id, amount)
         ON CONFLICT (tenant_id, subscription_id, period_start, rate_card, grant_id)
         DO UPDATE SET amount = f.amount + excluded.amount, last_draw_id = excluded.last_draw_id
         """,
         {
             "tenant_id": tenant_id,
             "draw_id": draw_id,
-            "subscriptions": lines_of(key.subscription_id for key, *_ in funding),
-            "starts": _moments(key.period_start for key, *_ in funding),
-            "cards": lines_of(key.rate_card for key, *_ in funding),
-            "grants": lines_of(grant_id for _, grant_id, *_ in funding),
-            "customers": lines_of(customer_id for *_, customer_id, _ in funding),
-            "amounts": lines_of(plain(amount) for *_, amount in funding),
+            "subscriptions": lines_of(key.subscription_id for key, *_ in owed),
+            "starts": _moments(key.period_start for key, *_ in owed),
+            "cards": lines_of(key.rate_card for key, *_ in owed),
+            "customers": lines_of(customer_id for _, customer_id, _ in owed),
+            "amounts": lines_of(plain(amount) for *_, amount in owed),
         },
     )
+
+
+def fund_charges(conn: BooksConnection) -> None:
+    """Sum up what draws have paid since this was last done, for whoever asks where the money for charges came from.
+
+    To be done before any grant is locked, and after `hold_invoicing`: two that do it wait for each other.
+    """
+    conn.execute("SELECT fund_charges()")
 
 
 def select_funding(
     conn: BooksConnection, tenant_id: int, periods: Collection[tuple[int, datetime]]
 ) -> dict[ChargeKey, list[tuple[int, Decimal]]]:
     """Where the money came from so far in these (subscription, period start): pairs of grant (0: nobody) and amount,
-    those that paid first before those that paid last."""
+    those that paid first before those that paid last. See `fund_charges`."""
+    fund_charges(conn)
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
         SELECT f.subscription_id, f.period_start, f.rate_card, f.grant_id, f.amount
@@ -319,6 +399,49 @@ def select_version(conn: BooksConnection, tenant_id: int) -> tuple[Any, ...]:
     return tuple(row)
 
 
+# Lists and hashed look-ups instead of joins: they cost the same whatever is known of the tables yet.
+_DRAWN_WHEN_SEALED = """
+      FROM subscriptions s
+      JOIN customers c ON c.tenant_id = s.tenant_id AND c.customer_id = s.customer_id
+     WHERE s.tenant_id = %(tenant_id)s
+       AND s.customer_id = ANY(ARRAY(
+           SELECT customer_id FROM wallets WHERE tenant_id = %(tenant_id)s AND currency IS NOT NULL))
+       AND s.subscription_id NOT IN (SELECT subscription_id FROM commitments WHERE tenant_id = %(tenant_id)s)
+       AND s.subscription_id NOT IN (SELECT subscription_id FROM coupon_redemptions WHERE tenant_id = %(tenant_id)s)
+"""
+"""Subscriptions of customers with a wallet of money, without coupons and commitments."""
+_HISTORIES = "(SELECT subscription_id FROM subscription_changes WHERE tenant_id = %(tenant_id)s)"
+_ALIKE = (
+    """
+    SELECT s.plan_version_id, s.anchor, s.start_at, c.timezone, array_agg(s.subscription_id),
+           array_agg(s.customer_id)
+    """
+    + _DRAWN_WHEN_SEALED
+    + " AND s.subscription_id NOT IN "
+    + _HISTORIES
+    + " GROUP BY s.plan_version_id, s.anchor, s.start_at, c.timezone ORDER BY min(s.subscription_id)"
+)
+_CHANGED = (
+    "SELECT s.subscription_id, c.timezone "
+    + _DRAWN_WHEN_SEALED
+    + " AND s.subscription_id = ANY(ARRAY"
+    + _HISTORIES
+    + ")"
+)
+
+
+def select_alike(conn: BooksConnection, tenant_id: int) -> list[Alike]:
+    """The subscriptions of customers with a wallet of money that have no terms and were never changed."""
+    rows = conn.cursor(row_factory=tuple_row).execute(_ALIKE, {"tenant_id": tenant_id})
+    return [Alike(version, anchor_of(anchor), *rest) for version, anchor, *rest in rows]
+
+
+def select_changed(conn: BooksConnection, tenant_id: int) -> dict[int, str]:
+    """Those that were changed: their ids, and the time zones of their customers."""
+    rows = conn.cursor(row_factory=tuple_row).execute(_CHANGED, {"tenant_id": tenant_id})
+    return dict(rows.fetchall())
+
+
 def select_holders(conn: BooksConnection, tenant_id: int) -> dict[int, str]:
     """The customers that have a wallet of money: their ids and time zones."""
     rows = conn.cursor(row_factory=tuple_row).execute(
@@ -342,14 +465,15 @@ def select_holders_among(conn: BooksConnection, tenant_id: int, customer_ids: Co
     return {customer_id for (customer_id,) in rows}
 
 
-def select_subjects(conn: BooksConnection, tenant_id: int) -> list[tuple[str, int]]:
-    """Every subject that means a customer with a wallet."""
+def select_subjects(conn: BooksConnection, tenant_id: int, subjects: Sequence[str]) -> dict[str, int]:
+    """Those of these subjects that mean a customer, and whom."""
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
-        SELECT s.subject, s.customer_id FROM customer_subjects s
-         WHERE s.tenant_id = %(tenant_id)s AND EXISTS (
-               SELECT FROM wallets w WHERE w.tenant_id = s.tenant_id AND w.customer_id = s.customer_id)
+        SELECT array_agg(s.subject::text), array_agg(s.customer_id)
+          FROM json_array_elements_text(%(subjects)s::json) AS given (subject)
+          JOIN customer_subjects s ON s.tenant_id = %(tenant_id)s AND s.subject = given.subject
         """,
-        {"tenant_id": tenant_id},
+        {"tenant_id": tenant_id, "subjects": json.dumps(subjects, ensure_ascii=False)},
     )
-    return rows.fetchall()
+    ((known, customer_ids),) = rows.fetchall()
+    return dict(zip(known or (), customer_ids or (), strict=True))

@@ -1,6 +1,6 @@
 """The nouns of the room. Amounts are in the wallet's currency, exact; of a wallet of units they are quantities."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -265,6 +265,55 @@ class UsageCharge:
     amount: Decimal
     as_of: datetime
     settled: tuple[SettledHold, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Charges:
+    """Many charges, a column each, place by place: a sealed batch has tens of thousands. Some are of nothing."""
+
+    keys: list[ChargeKey] = field(default_factory=list)
+    customer_ids: list[int] = field(default_factory=list)
+    currencies: list[str] = field(default_factory=list)
+    meters: list[tuple[str, ...]] = field(default_factory=list)
+    amounts: list[Decimal] = field(default_factory=list)
+    as_of: list[datetime] = field(default_factory=list)
+
+    def add(self, charge: UsageCharge) -> None:
+        """One more."""
+        self.keys.append(charge.key)
+        self.customer_ids.append(charge.customer_id)
+        self.currencies.append(charge.currency)
+        self.meters.append(charge.meters)
+        self.amounts.append(charge.amount)
+        self.as_of.append(charge.as_of)
+
+    def at(self, place: int) -> UsageCharge:
+        """One of them."""
+        return UsageCharge(
+            self.keys[place],
+            self.customer_ids[place],
+            self.currencies[place],
+            self.meters[place],
+            self.amounts[place],
+            self.as_of[place],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoneGrants:
+    """The open grants, locked, of customers that have just one, a column each, place by place.
+
+    left: what of it can be drawn. changes_at: the balance at and below which something is to be said of its wallet.
+    account_ids: where the ledger has its funds; None where nothing was booked there yet.
+    """
+
+    customer_ids: list[int]
+    grant_ids: list[int]
+    paid: list[bool]
+    currencies: list[str]
+    left: list[Decimal]
+    changes_at: list[Decimal]
+    account_ids: list[int | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ def select_returnable(conn: BooksConnection, tenant_id: int, invoice_id: int, no
         WITH paid AS (
             SELECT f.grant_id, sum(f.amount) AS amount, max(f.last_draw_id) AS latest
               FROM invoices i
-              JOIN charge_funding f ON f.tenant_id = i.tenant_id AND f.subscription_id = i.subscription_id
-                                   AND f.period_start = i.period_start
+              JOIN funding_parts f ON f.tenant_id = i.tenant_id AND f.subscription_id = i.subscription_id
+                                  AND f.period_start = i.period_start
              WHERE i.tenant_id = %(tenant_id)s AND i.invoice_id = %(invoice_id)s AND i.reason = 'period'
                AND f.grant_id <> 0
              GROUP BY f.grant_id

@@ -16,15 +16,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import numpy as np
+import numpy.typing as npt
+
 from farthing.catalog.model import Aggregation, Meter, Plan, RateCard
 from farthing.customers.billable import Term, periods_from, terms_of
-from farthing.customers.model import Subscription
-from farthing.customers.terms.model import Terms
+from farthing.customers.model import Subscription, SubscriptionAnchor
 from farthing.customers.timeline import Life, Stretch, lives_of
 from farthing.kernel.period import Period
 from farthing.rating import Events, in_proportion
 from farthing.usage.model import Detail
 
+Numbers = npt.NDArray[np.int64]
 _ADDING_UP = (Aggregation.SUM, Aggregation.COUNT)
 _MOMENT = timedelta(microseconds=1)
 
@@ -44,15 +47,39 @@ class SealedCard:
     unit_amounts: dict[tuple[tuple[str, str], ...], Decimal] = field(default_factory=dict, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnPeriod:
-    """A period of a subscription, with the rate cards whose usage is drawn when it is sealed."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Alike:
+    """Subscriptions that began alike and were never changed since: most are, so they are not told one by one.
 
-    subscription_id: int
-    customer_id: int
+    subscription_ids, customer_ids: whose, place by place.
+    """
+
+    plan_version_id: int
+    anchor: SubscriptionAnchor
+    start: datetime
+    timezone: str
+    subscription_ids: Sequence[int]
+    customer_ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnPeriod:
+    """A period of subscriptions that share it, with the rate cards whose usage is drawn when it is sealed.
+
+    first_place: they have the places from this one on among all that a schedule tells of.
+    """
+
+    first_place: int
+    subscription_ids: Numbers
+    customer_ids: Numbers
     currency: str
     period: Period
     cards: tuple[SealedCard, ...]
+
+    @property
+    def end_place(self) -> int:
+        """The place behind the last one."""
+        return self.first_place + len(self.subscription_ids)
 
 
 _Charging = tuple[str, Period, tuple[SealedCard, ...]]
@@ -93,62 +120,66 @@ class Schedule:
 
     def __init__(
         self,
-        subscriptions: Iterable[Subscription],
+        alike: Iterable[Alike],
+        changed: Iterable[Subscription],
         timezones: Mapping[int, str],
         plans: Mapping[int, Plan],
-        terms: Mapping[int, Terms],
         meters: Mapping[str, Meter],
         start: datetime,
         end: datetime,
         unit_meters: Mapping[int, frozenset[str]] | None = None,
     ) -> None:
+        """Of subscriptions without coupons and commitments. timezones: of the customers of those that changed."""
         self.start, self.end = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
         self.periods: list[DrawnPeriod] = []
         self._first, self._last = start, end
         self._plans, self._meters = plans, meters
         self._parts: dict[Term, list[Period]] = {}
         self._cards: dict[int, tuple[SealedCard, ...]] = {}
-        self._of_kind: dict[tuple[object, ...], list[_Charging]] = {}
-        for subscription in subscriptions:
-            if not terms.get(subscription.subscription_id):
-                for currency, period, cards in self._charged(
-                    subscription, timezones[subscription.customer_id]
-                ):
-                    own = without_units(cards, (unit_meters or {}).get(subscription.customer_id))
-                    if own:
-                        self.periods.append(
-                            DrawnPeriod(
-                                subscription.subscription_id, subscription.customer_id, currency, period, own
-                            )
-                        )
+        for some in alike:
+            charged = self._found(_one_of(some), some.timezone)
+            self._add(some.subscription_ids, some.customer_ids, charged, unit_meters or {})
+        for one in changed:
+            charged = self._found(one, timezones[one.customer_id])
+            self._add([one.subscription_id], [one.customer_id], charged, unit_meters or {})
+
+    def _add(
+        self,
+        subscription_ids: Sequence[int],
+        customer_ids: Sequence[int],
+        charged: Sequence[_Charging],
+        unit_meters: Mapping[int, frozenset[str]],
+    ) -> None:
+        places: dict[frozenset[str] | None, list[int]] = {}
+        for place, customer_id in enumerate(customer_ids):
+            places.setdefault(unit_meters.get(customer_id), []).append(place)
+        subscriptions = np.array(subscription_ids, dtype=np.int64)
+        customers = np.array(customer_ids, dtype=np.int64)
+        for units, of in places.items():
+            for currency, period, cards in charged:
+                if own := without_units(cards, units):
+                    first_place = self.periods[-1].end_place if self.periods else 0
+                    self.periods.append(
+                        DrawnPeriod(first_place, subscriptions[of], customers[of], currency, period, own)
+                    )
 
     def holds_for(self, first: datetime, last: datetime) -> bool:
         """Whether events from `first` to `last` all lie in the time that it is of."""
         return self.start <= first and last <= self.end
 
-    def asked(self, first: datetime, last: datetime) -> dict[tuple[str, Detail], list[int]]:
-        """For each meter and detail the periods, by their places, that events from `first` to `last` may lie in."""
-        asked: dict[tuple[str, Detail], list[int]] = {}
-        wanted: dict[int, list[list[int]]] = {}  # by the rate cards, which most periods share
-        for place, one in enumerate(self.periods):
+    def asked(self, first: datetime, last: datetime) -> dict[tuple[str, Detail], list[DrawnPeriod]]:
+        """For each meter and detail the periods, in order, that events from `first` to `last` may lie in."""
+        asked: dict[tuple[str, Detail], list[DrawnPeriod]] = {}
+        wanted: dict[int, list[list[DrawnPeriod]]] = {}  # by the rate cards, which most periods share
+        for one in self.periods:
             if one.period.start <= last and first < one.period.end:
                 lists = wanted.get(id(one.cards))
                 if lists is None:
                     queries = dict.fromkeys((card.meter, card.detail) for card in one.cards)
                     lists = wanted[id(one.cards)] = [asked.setdefault(query, []) for query in queries]
-                for places in lists:
-                    places.append(place)
+                for periods in lists:
+                    periods.append(one)
         return asked
-
-    def _charged(self, subscription: Subscription, timezone: str) -> list[_Charging]:
-        """The periods of a subscription; worked out once for all that began alike and were never changed."""
-        if subscription.facts:
-            return self._found(subscription, timezone)
-        kind = (subscription.plan_version_id, subscription.start, subscription.anchor, timezone)
-        known = self._of_kind.get(kind)
-        if known is None:
-            known = self._of_kind[kind] = self._found(subscription, timezone)
-        return known
 
     def _found(self, subscription: Subscription, timezone: str) -> list[_Charging]:
         found: list[_Charging] = []
@@ -206,3 +237,19 @@ class Schedule:
             for card in cards
             if drawn_when_sealed(card, self._meters)
         )
+
+
+def _one_of(alike: Alike) -> Subscription:
+    """A subscription that stands for all of them."""
+    return Subscription(
+        alike.subscription_ids[0],
+        "",
+        alike.customer_ids[0],
+        "",
+        alike.plan_version_id,
+        "",
+        0,
+        alike.anchor,
+        alike.start,
+        None,
+    )

@@ -11,18 +11,19 @@ a period, the first after a customer got its wallet) is told from everything sea
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
+import numpy as np
 import pyarrow as pa
 
 from farthing.catalog import store as catalog_store
 from farthing.catalog.model import Meter
 from farthing.catalog.service import all_meters
-from farthing.customers.store import select_subscriptions_of
-from farthing.customers.terms.store import select_terms
+from farthing.customers.store import select_subscriptions_by_id
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.events.seal import SealedBatch
@@ -31,17 +32,19 @@ from farthing.events.store.duckdb import EventStore
 from farthing.events.store.segment_file import SegmentFile
 from farthing.events.typed_columns import wanted_columns
 from farthing.kernel.errors import Corrupt, FarthingError, Unavailable
-from farthing.kernel.instant import from_unix_microseconds
+from farthing.kernel.instant import from_unix_microseconds, unix_microseconds
 from farthing.kernel.quantity import ONE, ZERO, exact
-from farthing.ledger.service import post_all
+from farthing.ledger.service import post_drawn
 from farthing.rating import Price, Row, rate_rows
-from farthing.usage.billing_store import usage_by_span
+from farthing.usage.billing_store import usage_columns
 from farthing.usage.model import Detail, Span, UsageRow
 from farthing.usage.service import billable_usage, prepare_usage
+from farthing.usage.store import subjects_of
 from farthing.wallets import draw_store as rows
-from farthing.wallets.draws import draw_charges
-from farthing.wallets.model import Cause, ChargeKey, UsageCharge
-from farthing.wallets.schedule import DrawnPeriod, Schedule, SealedCard
+from farthing.wallets.draws import draw_sealed
+from farthing.wallets.model import ChargeKey, Charges, UsageCharge
+from farthing.wallets.proportional import UsageColumns, amounts_of, usage_columns_of
+from farthing.wallets.schedule import DrawnPeriod, Numbers, Schedule, SealedCard
 from farthing.wallets.unit_store import select_unit_meters
 
 MARGIN = timedelta(days=1)
@@ -69,12 +72,21 @@ def no_settled_holds(_conn: BooksConnection, _batch: SealedBatch, _now: datetime
 class Reckoned:
     """What a batch draws: charges before it is known which periods are invoiced, and how far positions move.
 
-    told: all of which the batch has usage, also where that costs nothing.
+    charges: of all that the batch has usage of, also where that costs nothing.
     """
 
-    charges: list[UsageCharge]
-    positions: dict[tuple[ChargeKey, str], Decimal]
-    told: frozenset[ChargeKey] = frozenset()
+    charges: Charges = field(default_factory=Charges)
+    positions: dict[tuple[ChargeKey, str], Decimal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Climbing:
+    """Usage whose price depends on what was used before, of one subscription in one period by one rate card."""
+
+    period: DrawnPeriod
+    card: SealedCard
+    customer_id: int
+    some: list[Row]
 
 
 @dataclass(slots=True)
@@ -96,49 +108,77 @@ class WalletDraws:
         return commit
 
     def _commit(self, conn: BooksConnection, batch: SealedBatch, reckoned: Reckoned, now: datetime) -> None:
-        charges = reckoned.charges
-        if settled := self.settled_holds(conn, batch, now):
-            charges = with_settled(charges, settled, reckoned.told)
+        tenant_id = batch.tenant_id
+        settled = self.settled_holds(conn, batch, now)
         if reckoned.positions:
-            rows.put_positions(conn, batch.tenant_id, reckoned.positions)
-        if not charges:
-            return
-        transfers = draw_charges(conn, batch.tenant_id, charges, Cause.SEALED, batch.seal_id, now)
-        post_all(conn, batch.tenant_id, transfers, now)
+            rows.put_positions(conn, tenant_id, reckoned.positions)
+        drawn, transfers = draw_sealed(conn, tenant_id, reckoned.charges, settled, batch.seal_id, now)
+        post_drawn(conn, tenant_id, drawn, transfers, now)
 
     def _reckoned(self, batch: SealedBatch, now: datetime) -> Reckoned:
         file = batch.segment
         if file is None:
-            return Reckoned([], {})
-        first, last = from_unix_microseconds(file.min_time_us), from_unix_microseconds(file.max_time_us)
+            return Reckoned()
+        times = from_unix_microseconds(file.min_time_us), from_unix_microseconds(file.max_time_us)
+        first, last = times
         with self.books.read_only(batch.tenant_id) as conn:
             version = rows.select_version(conn, batch.tenant_id)
             if version[0] is None or version[-1] is None:  # no wallets, or nothing in them
-                return Reckoned([], {})
-            first = max(first, version[-1] - LONGEST_PERIOD)
-            if last < first:
-                return Reckoned([], {})
-            subjects = _subjects_table(rows.select_subjects(conn, batch.tenant_id))
+                return Reckoned()
+        first = max(first, version[-1] - LONGEST_PERIOD)
+        if last < first:
+            return Reckoned()
+        segment = _segment_of(batch, file)
+        subjects = self._subjects(batch.tenant_id, segment)
+        if not len(subjects):
+            return Reckoned()
         schedule = self._schedule(batch.tenant_id, version, first, last)
         meters = {meter.key: meter for meter in all_meters(self.books, batch.tenant_id)}
-        segment = _segment_of(batch, file)
-        found: list[tuple[DrawnPeriod, SealedCard, list[UsageRow]]] = []
-        for (meter_key, detail), places in schedule.asked(first, last).items():
-            meter = meters[meter_key]
-            if meter.event_type not in segment.event_types:
-                continue
-            if any(name not in segment.columns for name in wanted_columns([meter]).names()):
-                continue  # The meter is younger than this batch: its usage is reckoned up later.
-            spans = [_span(place, schedule.periods[place]) for place in places]
-            usage = usage_by_span(self.store, [segment], subjects, meter, detail, spans)
-            for place, some in _by_span(usage):
-                period = schedule.periods[place]
-                found += [
-                    (period, card, some)
-                    for card in period.cards
-                    if card.meter == meter_key and card.detail == detail
-                ]
-        return self._charged(batch.tenant_id, meters, found, now)
+        charges = Charges()
+        climbing: dict[ChargeKey, _Climbing] = {}
+        with exact():
+            for (meter_key, detail), periods in schedule.asked(first, last).items():
+                meter = meters[meter_key]
+                if meter.event_type not in segment.event_types:
+                    continue
+                if any(name not in segment.columns for name in wanted_columns([meter]).names()):
+                    continue  # The meter is younger than this batch: its usage is reckoned up later.
+                table = self._used(segment, subjects, meter, detail, periods, times)
+                usage = usage_columns_of(table, detail.names)
+                _add_in_proportion(charges, usage, periods, (meter_key, detail), now)
+                climbing |= _climbing(usage, periods, (meter_key, detail))
+            positions = self._climbed(batch.tenant_id, meters, charges, climbing, now) if climbing else {}
+        return Reckoned(charges, positions)
+
+    def _used(
+        self,
+        segment: Segment,
+        subjects: pa.Table,
+        meter: Meter,
+        detail: Detail,
+        periods: Sequence[DrawnPeriod],
+        times: tuple[datetime, datetime],
+    ) -> pa.Table:
+        """See `usage_columns`; times: of the first event of the batch and of the last one."""
+        first, last = times
+        start, end = min(one.period.start for one in periods), max(one.period.end for one in periods)
+        covering = all(one.period.start <= first and last < one.period.end for one in periods)
+        spans = _spans_table(periods)
+        return usage_columns(
+            self.store, [segment], subjects, meter, detail, spans, start, end, covering=covering
+        )
+
+    def _subjects(self, tenant_id: int, segment: Segment) -> pa.Table:
+        """The subjects of a batch that mean a customer, as columns (subject, customer_id)."""
+        names = subjects_of(self.store, [segment])
+        with self.books.read_only(tenant_id) as conn:
+            known = rows.select_subjects(conn, tenant_id, names)
+        return pa.table(
+            {
+                "subject": pa.array(known.keys(), pa.string()),
+                "customer_id": pa.array(known.values(), pa.int64()),
+            }
+        )
 
     def _schedule(
         self, tenant_id: int, version: tuple[object, ...], first: datetime, last: datetime
@@ -147,24 +187,23 @@ class WalletDraws:
         if known is not None and known[0] == version and known[1].holds_for(first, last):
             return known[1]
         with self.books.read_only(tenant_id) as conn:
-            timezones = rows.select_holders(conn, tenant_id)
-            subscriptions = select_subscriptions_of(conn, tenant_id, timezones)
-            ids = [one.subscription_id for one in subscriptions]
-            versions = {one.plan_version_id for one in subscriptions}
+            alike = rows.select_alike(conn, tenant_id)
+            zones = rows.select_changed(conn, tenant_id)
+            changed = select_subscriptions_by_id(conn, tenant_id, list(zones)) if zones else []
+            versions = {one.plan_version_id for one in alike} | {one.plan_version_id for one in changed}
             versions |= {
                 fact.plan_version_id
-                for one in subscriptions
+                for one in changed
                 for fact in one.facts
                 if fact.plan_version_id is not None
             }
             published = catalog_store.select_plan_versions(conn, tenant_id, versions)
-            terms = select_terms(conn, tenant_id, ids)
             unit_meters = select_unit_meters(conn, tenant_id)
         schedule = Schedule(
-            subscriptions,
-            timezones,
+            alike,
+            changed,
+            {one.customer_id: zones[one.subscription_id] for one in changed},
             {number: one.plan for number, one in published.items()},
-            terms,
             {meter.key: meter for meter in all_meters(self.books, tenant_id)},
             first - MARGIN,
             last + MARGIN,
@@ -173,43 +212,38 @@ class WalletDraws:
         self._schedules[tenant_id] = (version, schedule)
         return schedule
 
-    def _charged(
+    def _climbed(
         self,
         tenant_id: int,
         meters: Mapping[str, Meter],
-        found: Sequence[tuple[DrawnPeriod, SealedCard, list[UsageRow]]],
+        charges: Charges,
+        climbing: Mapping[ChargeKey, _Climbing],
         now: datetime,
-    ) -> Reckoned:
-        """What the usage of a batch costs, by (subscription, period, rate card)."""
-        climbing = {_key(period, card): (period, card) for period, card, _ in found if not card.in_proportion}
-        known, told = self._positions(tenant_id, meters, climbing, now) if climbing else ({}, {})
+    ) -> dict[tuple[ChargeKey, str], Decimal]:
+        """Charges for usage whose price depends on what was used before; how far that moves positions."""
+        known, told = self._positions(tenant_id, meters, climbing, now)
         positions = known | told
         # What was told is kept whole: the next batch asks for positions, not for what was used before them.
         moved = {(key, place): quantity for key, by in told.items() for place, quantity in by.items()}
-        charges: list[UsageCharge] = []
-        for period, card, some in found:
-            key = _key(period, card)
-            if not card.in_proportion:
-                if key not in positions:
-                    continue
-                with exact():
-                    for row in some:
-                        place = _dimensions_text(row.dimensions)
-                        moved[key, place] = positions[key].get(place, ZERO) + row.quantity
-            amount = _amount(card, positions.get(key, {}), some)
-            if amount:
-                as_of = min(now, period.period.end - _MOMENT)
-                meters_of = card.card.meters
-                charges.append(
-                    UsageCharge(key, period.customer_id, period.currency, meters_of, amount, as_of)
-                )
-        return Reckoned(charges, moved, frozenset(_key(period, card) for period, card, _ in found))
+        for key, one in climbing.items():
+            before = positions.get(key)
+            amount = ZERO
+            if before is not None:
+                for row in one.some:
+                    place = _dimensions_text(row.dimensions)
+                    moved[key, place] = before.get(place, ZERO) + row.quantity
+                amount = _climbed(one.card.card.price, before, one.some)
+            period, meters_of = one.period, one.card.card.meters
+            charges.add(
+                UsageCharge(key, one.customer_id, period.currency, meters_of, amount, _as_of(period, now))
+            )
+        return moved
 
     def _positions(
         self,
         tenant_id: int,
         meters: Mapping[str, Meter],
-        climbing: Mapping[ChargeKey, tuple[DrawnPeriod, SealedCard]],
+        climbing: Mapping[ChargeKey, _Climbing],
         now: datetime,
     ) -> tuple[Positions, Positions]:
         """How much each of these had used before, by dimensions: as it is kept, and as it is told for the first time.
@@ -228,14 +262,15 @@ class WalletDraws:
         self,
         tenant_id: int,
         meters: Mapping[str, Meter],
-        unknown: Mapping[ChargeKey, tuple[DrawnPeriod, SealedCard]],
+        unknown: Mapping[ChargeKey, _Climbing],
         now: datetime,
     ) -> Positions:
         """The same from everything that was sealed before."""
         keys = list(unknown)
         asked: dict[tuple[str, Detail], list[Span]] = {}
-        for place, (period, card) in enumerate(unknown.values()):
-            asked.setdefault((card.meter, card.detail), []).append(_span(place, period))
+        for place, one in enumerate(unknown.values()):
+            span = Span(place, one.customer_id, one.period.period.start, one.period.period.end)
+            asked.setdefault((one.card.meter, one.card.detail), []).append(span)
         told: Positions = {key: {} for key in keys}
         for (meter, detail), spans in asked.items():
             for row in self._sealed_before(tenant_id, meters[meter], detail, spans, now):
@@ -254,60 +289,95 @@ class WalletDraws:
             return list(billable_usage(self.store, conn, tenant_id, meter, detail, spans))
 
 
-def _amount(card: SealedCard, before: Mapping[str, Decimal], some: Sequence[UsageRow]) -> Decimal:
-    """What more the usage of a period costs. Nothing where it cannot be rated: its invoice will say so."""
-    try:
-        return _in_proportion(card, some) if card.in_proportion else _climbed(card.card.price, before, some)
-    except FarthingError:
-        return ZERO
+def _add_in_proportion(
+    charges: Charges,
+    usage: UsageColumns,
+    periods: Sequence[DrawnPeriod],
+    query: tuple[str, Detail],
+    now: datetime,
+) -> None:
+    """What usage costs whose price is in proportion. Nothing where it cannot be rated: its invoice will say so."""
+    of_cards: dict[int, list[DrawnPeriod]] = {}
+    for period in periods:
+        of_cards.setdefault(id(period.cards), []).append(period)
+    for alike in of_cards.values():
+        part = usage if len(of_cards) == 1 else usage.of([(one.first_place, one.end_place) for one in alike])
+        for card in alike[0].cards:
+            if card.in_proportion and (card.meter, card.detail) == query:
+                places, amounts = amounts_of(part, partial(_unit_amount, card))
+                _add(charges, alike, card, places, amounts, now)
 
 
-def _in_proportion(card: SealedCard, some: Sequence[UsageRow]) -> Decimal:
-    total = ZERO
-    with exact():
-        for row in some:
-            dimensions = tuple(sorted(row.dimensions.items()))
-            each = card.unit_amounts.get(dimensions)
-            if each is None:
-                one = rate_rows(card.card.price, [Row(row.dimensions, ONE)], final=False)
-                each = sum((line.amount for line in one), ZERO)
-                if len(card.unit_amounts) >= UNIT_AMOUNTS_MAX:
-                    card.unit_amounts.clear()
-                card.unit_amounts[dimensions] = each
-            total += row.quantity * each
-    return total
+def _add(
+    charges: Charges,
+    periods: Sequence[DrawnPeriod],
+    card: SealedCard,
+    places: Numbers,
+    amounts: list[Decimal],
+    now: datetime,
+) -> None:
+    begins = np.searchsorted(places, [one.first_place for one in periods]).tolist()
+    ends = np.searchsorted(places, [one.end_place for one in periods]).tolist()
+    for one, begin, end in zip(periods, begins, ends, strict=True):
+        if begin == end:
+            continue
+        within = places[begin:end] - one.first_place
+        start, name = one.period.start, card.card.key
+        charges.keys.extend(
+            [ChargeKey(number, start, name) for number in one.subscription_ids[within].tolist()]
+        )
+        charges.customer_ids.extend(one.customer_ids[within].tolist())
+        charges.amounts.extend(amounts[begin:end])
+        charges.currencies.extend([one.currency] * (end - begin))
+        charges.meters.extend([card.card.meters] * (end - begin))
+        charges.as_of.extend([_as_of(one, now)] * (end - begin))
 
 
-def with_settled(
-    charges: Sequence[UsageCharge], settled: Sequence[UsageCharge], told: Collection[ChargeKey]
-) -> list[UsageCharge]:
-    """The charges, each with the settled holds of its own.
+def _as_of(period: DrawnPeriod, now: datetime) -> datetime:
+    return min(now, period.period.end - _MOMENT)
 
-    Where the batch tells what usage costs, a hold is taken up by that, if by nothing. Where usage is reckoned up later,
-    what was settled is drawn now, and corrected by then.
-    """
-    left: dict[ChargeKey, list[UsageCharge]] = {}
-    for one in settled:
-        left.setdefault(one.key, []).append(one)
-    found = []
-    for charge in charges:
-        own = left.pop(charge.key, None)
-        if own is None:
-            found.append(charge)
-        else:
-            found.append(replace(charge, settled=tuple(hold for one in own for hold in one.settled)))
-    for key, some in left.items():
-        found += [replace(one, amount=ZERO) if key in told else one for one in some]
+
+def _unit_amount(card: SealedCard, dimensions: Mapping[str, str]) -> Decimal:
+    """What one unit costs. Raises FarthingError where that cannot be told."""
+    known = tuple(sorted(dimensions.items()))
+    each = card.unit_amounts.get(known)
+    if each is None:
+        one = rate_rows(card.card.price, [Row(dimensions, ONE)], final=False)
+        each = sum((line.amount for line in one), ZERO)
+        if len(card.unit_amounts) >= UNIT_AMOUNTS_MAX:
+            card.unit_amounts.clear()
+        card.unit_amounts[known] = each
+    return each
+
+
+def _climbing(
+    usage: UsageColumns, periods: Sequence[DrawnPeriod], query: tuple[str, Detail]
+) -> dict[ChargeKey, _Climbing]:
+    found: dict[ChargeKey, _Climbing] = {}
+    for one in periods:
+        cards = [card for card in one.cards if not card.in_proportion and (card.meter, card.detail) == query]
+        if not cards:
+            continue
+        by_place: dict[int, list[Row]] = {}
+        for place, dimensions, quantity in usage.rows(*usage.between(one.first_place, one.end_place)):
+            by_place.setdefault(place - one.first_place, []).append(Row(dimensions, quantity))
+        for place, some in by_place.items():
+            subscription_id, customer_id = int(one.subscription_ids[place]), int(one.customer_ids[place])
+            for card in cards:
+                key = ChargeKey(subscription_id, one.period.start, card.card.key)
+                found[key] = _Climbing(one, card, customer_id, some)
     return found
 
 
-def _climbed(price: Price, before: Mapping[str, Decimal], some: Sequence[UsageRow]) -> Decimal:
-    """What more the usage of a period costs, after what was used before."""
+def _climbed(price: Price, before: Mapping[str, Decimal], some: Sequence[Row]) -> Decimal:
+    """What more the usage of a period costs, after what was used before. Nothing where it cannot be rated."""
     more = {_dimensions_text(row.dimensions): row for row in some}
     told = [Row(row.dimensions, row.quantity, before.get(text, ZERO)) for text, row in more.items()]
     told += [Row(_dimensions_of(text), ZERO, used) for text, used in before.items() if text not in more]
-    with exact():
+    try:
         return sum((line.amount for line in rate_rows(price, told, final=False)), ZERO)
+    except FarthingError:
+        return ZERO
 
 
 def _dimensions_text(dimensions: Mapping[str, str]) -> str:
@@ -319,25 +389,19 @@ def _dimensions_of(text: str) -> dict[str, str]:
     return found
 
 
-def _key(period: DrawnPeriod, card: SealedCard) -> ChargeKey:
-    return ChargeKey(period.subscription_id, period.period.start, card.card.key)
-
-
-def _span(place: int, period: DrawnPeriod) -> Span:
-    return Span(place, period.customer_id, period.period.start, period.period.end)
-
-
-def _by_span(usage: Iterator[UsageRow]) -> Iterator[tuple[int, list[UsageRow]]]:
-    """Rows, which come in the order of their spans, span by span."""
-    place, some = -1, list[UsageRow]()
-    for row in usage:
-        if row.span_id != place:
-            if some:
-                yield place, some
-            place, some = row.span_id, []
-        some.append(row)
-    if some:
-        yield place, some
+def _spans_table(periods: Sequence[DrawnPeriod]) -> pa.Table:
+    """See `usage.store.spans_table`: a span is a place."""
+    counts = [len(one.subscription_ids) for one in periods]
+    starts = np.repeat([unix_microseconds(one.period.start) for one in periods], counts)
+    ends = np.repeat([unix_microseconds(one.period.end) for one in periods], counts)
+    return pa.table(
+        {
+            "span_id": np.concatenate([np.arange(one.first_place, one.end_place) for one in periods]),
+            "customer_id": np.concatenate([one.customer_ids for one in periods]),
+            "span_start": pa.array(starts, pa.timestamp("us")),
+            "span_end": pa.array(ends, pa.timestamp("us")),
+        }
+    )
 
 
 def _segment_of(batch: SealedBatch, file: SegmentFile) -> Segment:
@@ -353,13 +417,4 @@ def _segment_of(batch: SealedBatch, file: SegmentFile) -> Segment:
         from_unix_microseconds(file.max_time_us),
         # What is void with the seal that counts it pays nothing.
         tuple((one.source, one.event_id) for one in batch.corrections.voided),
-    )
-
-
-def _subjects_table(subjects: Sequence[tuple[str, int]]) -> pa.Table:
-    return pa.table(
-        {
-            "subject": pa.array([subject for subject, _ in subjects], pa.string()),
-            "customer_id": pa.array([customer_id for _, customer_id in subjects], pa.int64()),
-        }
     )

@@ -112,7 +112,7 @@ def _written(
     if not parts:
         return []
     _reopen(conn, tenant_id, {part.grant_id for part in parts if part.amount < ZERO})
-    draw_id = draw_store.insert_draws(conn, tenant_id, parts, cause, "", now)
+    draw_id = draw_store.insert_draws(conn, tenant_id, draw_store.PartColumns.of(parts), cause, "", now)
     funding = [(part.charge.key, part.grant_id, part.charge.customer_id, part.amount) for part in parts]
     unit_store.add_unit_funding(conn, tenant_id, funding, draw_id)
     worth: dict[tuple[int, str], Decimal] = {}

@@ -9,6 +9,10 @@ ALTER TABLE invoice_lines
 
 -- Whose a line is that was carried or brought forward, where that is not the invoice's subscription.
 ALTER TABLE invoice_lines ADD subscription text;
+DROP TRIGGER invoice_lines_identity ON invoice_lines;
+CREATE TRIGGER invoice_lines_identity BEFORE UPDATE ON invoice_lines FOR EACH ROW WHEN (erasing())
+    EXECUTE FUNCTION replace_identity_only('dimensions', 'one_off', 'rate_card', 'adjustment_key', 'corrected_key',
+                                           'subscription');
 
 -- brings: the number of the invoice whose carried amount this one brings forward. brings_again: how many voided
 -- invoices had brought the same; so what is carried is brought by one invoice that holds, whoever issues.

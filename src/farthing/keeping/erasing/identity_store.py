@@ -224,6 +224,7 @@ _STATEMENTS: Sequence[str] = (
     f"UPDATE invoice_voids SET reason = '' WHERE tenant_id = %(tenant)s AND invoice_id IN {_INVOICES}",
     f"""UPDATE invoice_lines l SET dimensions = {_mapped("l.dimensions")}, one_off = {_new("charge", "l.one_off")},
                rate_card = coalesce({_new("charge", "l.one_off")}, l.rate_card),
+               subscription = coalesce({_new("subscription", "l.subscription")}, l.subscription),
                adjustment_key = coalesce((SELECT r.new FROM renamed r JOIN invoices i ON i.tenant_id = l.tenant_id
                                                                                 AND i.invoice_id = l.invoice_id
                                            WHERE r.kind = 'commitment' AND r.old = l.adjustment_key
