@@ -26,13 +26,13 @@ from farthing.catalog.service import all_meters, plan_versions_by_id
 from farthing.cli.demo_traffic import customer_key
 from farthing.customers.apply import apply
 from farthing.customers.service import get_customer, subscriptions_begun
-from farthing.invoicing.adjustments import Carried
+from farthing.invoicing.adjusting.adjustments import Carried
+from farthing.invoicing.drafting.usage_lines import UsageOfBills
 from farthing.invoicing.due import due_bills, parted
 from farthing.invoicing.model import Bill, Draft
 from farthing.invoicing.run import drafted, usage_needed
 from farthing.invoicing.service import invoice_documents, put_seller, run_billing
 from farthing.invoicing.store import select_issued
-from farthing.invoicing.usage_lines import UsageOfBills
 from farthing.ledger.chart import Code
 from farthing.ledger.service import list_accounts
 from farthing.tax.service import import_rates

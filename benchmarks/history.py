@@ -22,11 +22,11 @@ from benchmarks.report import Row
 from farthing.app import App, open_app, read_settings, wall_clock
 from farthing.customers.apply import apply
 from farthing.db.tenants import create_tenant, tenant_id
-from farthing.events.rewrite import compact
-from farthing.events.seal import segment_path
+from farthing.events.sealing.seal import segment_path
+from farthing.events.sealing.typed_columns import TypedColumns
+from farthing.events.segments.rewrite import compact
 from farthing.events.store import books as segment_rows
 from farthing.events.store import duckdb as columns
-from farthing.events.typed_columns import TypedColumns
 from farthing.kernel.errors import NotFound
 from farthing.usage.model import UsageGroup, UsageQuery
 from farthing.usage.service import query_usage

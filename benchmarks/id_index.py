@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.bench import Bench
 from benchmarks.measuring import require_equal, series, stretch
 from benchmarks.report import Row
-from farthing.events.id_index import (
+from farthing.events.ids.index import (
     Hashes,
     Identities,
     IdRun,

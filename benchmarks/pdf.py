@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.bench import Bench
 from benchmarks.measuring import require_equal, series
 from benchmarks.report import Row
-from farthing.invoicing.pdf import render_pdf
+from farthing.invoicing.paper.pdf import render_pdf
 
 ABOUT = ""
 LINES = 40

@@ -22,7 +22,7 @@ from farthing.api.keys import create_key
 from farthing.app import open_app, read_settings, wall_clock
 from farthing.customers.apply import apply
 from farthing.db.secret import load_secret
-from farthing.events.files import read_ndjson
+from farthing.events.intake.files import read_ndjson
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
 from farthing.events.store.books import tally
 from farthing.kernel.instant import unix_microseconds

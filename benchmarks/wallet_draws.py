@@ -10,9 +10,9 @@ from farthing.app import App, wall_clock
 from farthing.cli.demo_traffic import MODELS, Traffic, customer_key
 from farthing.customers.apply import apply
 from farthing.db.tenants import create_tenant
-from farthing.events.formats import parse_lines
+from farthing.events.intake.formats import parse_lines
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
-from farthing.events.sealer import Sealer, only_sealer
+from farthing.events.sealing.sealer import Sealer, only_sealer
 from farthing.kernel.instant import format_instant, unix_microseconds
 from farthing.ledger.checking import TRANSFERS_MAX
 from farthing.ledger.facts import GrantFunded

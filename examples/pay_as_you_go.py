@@ -24,7 +24,7 @@ from pathlib import Path
 from farthing.catalog.collection import ComputedThreshold
 from farthing.invoicing.accrued.recent_spend import first_checkpoints, spend_per_day, with_checkpoint
 from farthing.invoicing.accrued.threshold import computed_threshold, economic_threshold
-from farthing.invoicing.interim import whole_units
+from farthing.invoicing.interim.charging import whole_units
 
 MODEL = "m-large"
 PRICE = Decimal("0.0002")

@@ -416,8 +416,8 @@ def duties(settings: Settings, books: "Books", store: "EventStore") -> "list[Dut
     from farthing.finance.service import recognise_revenue
     from farthing.invoicing.accrued.service import charge_accrued
     from farthing.invoicing.accruing import accrue
-    from farthing.invoicing.correcting import keep_corrected
     from farthing.invoicing.drafts.service import bill_by_itself
+    from farthing.invoicing.late.correcting import keep_corrected
     from farthing.keeping.erasing.service import carry_on
     from farthing.keeping.service import remove_expired
     from farthing.payments.collecting.service import collect

@@ -2,7 +2,7 @@
 
 import pytest
 
-from farthing.events.sealer import Sealer, only_sealer
+from farthing.events.sealing.sealer import Sealer, only_sealer
 from farthing.events.store.duckdb import Lateness
 from farthing.invoicing.accrued.service import charge_accrued
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from farthing.events.sealer import Sealer, only_sealer
+from farthing.events.sealing.sealer import Sealer, only_sealer
 from farthing.events.store.duckdb import Lateness
 from farthing.invoicing.service import run_billing
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from farthing.catalog.service import put_meter
-from farthing.events.sealer import Sealer
+from farthing.events.sealing.sealer import Sealer
 from farthing.events.service import account
 from farthing.events.store.duckdb import Lateness
 from farthing.usage.model import UsageQuery

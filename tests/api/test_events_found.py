@@ -2,7 +2,7 @@
 
 import pytest
 
-from farthing.events.sealer import Sealer, only_sealer
+from farthing.events.sealing.sealer import Sealer, only_sealer
 from farthing.events.store.duckdb import Lateness
 
 METER = {"key": "tokens", "event_type": "llm", "aggregation": "sum", "value": "data.n"}

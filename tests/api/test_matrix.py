@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from farthing.api.asgi import build_asgi
-from farthing.api.authorization_documents import DESK_PATHS
+from farthing.api.documents.authorization import DESK_PATHS
 from farthing.api.front import OPEN_PATHS, SIGNED_PATHS
 from farthing.api.key_format import mint
 from farthing.api.keys import create_key, list_keys, revoke_key

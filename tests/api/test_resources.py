@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from farthing.events.sealer import Sealer, only_sealer
+from farthing.events.sealing.sealer import Sealer, only_sealer
 from farthing.events.store.duckdb import Lateness
 
 METER = {

@@ -53,7 +53,7 @@ def _sync_and_close(sync: Callable[[Any], None], file: int) -> None:
 
 
 def _cursor_first() -> None:
-    from farthing.events import sealer
+    from farthing.events.sealing import sealer
 
     move, seal = sealer.rows.move_cursor, sealer.Sealer._seal_piece
 
@@ -69,7 +69,7 @@ def _cursor_first() -> None:
 
 
 def _claim_first() -> None:
-    from farthing.events import sealer
+    from farthing.events.sealing import sealer
 
     insert_run, seal, seal_blocks = sealer.rows.insert_run, sealer.Sealer._seal_piece, sealer.seal_blocks
     claimed: set[str] = set()
@@ -97,7 +97,7 @@ def _claim_first() -> None:
 
 
 def _forget_first() -> None:
-    from farthing.events import sealer
+    from farthing.events.sealing import sealer
 
     def tenant_runs(self: sealer.Sealer, tenant_id: int, _now: datetime) -> dict[str, Any]:
         return self._runs.setdefault(tenant_id, {})

@@ -85,8 +85,12 @@ def _be_server_process(be: Callable[[], None], kept: Sequence[int]) -> None:
 def _make_small() -> None:
     """Files of the log, pieces of an import, batches of the sealer, intervals of the engine, pauses."""
     from farthing.api import server
-    from farthing.events import compaction, engine, files, id_index, sealer
+    from farthing.events import engine
+    from farthing.events.ids import index as id_index
+    from farthing.events.intake import files
     from farthing.events.log import files as log
+    from farthing.events.sealing import sealer
+    from farthing.events.segments import compaction
 
     for module, name, value in (
         (log, "FILE_BYTES_MAX", 60_000),

@@ -11,9 +11,9 @@ from typing import Any
 
 from farthing.customers.apply import apply
 from farthing.db import Books
-from farthing.events.formats import parse_lines
+from farthing.events.intake.formats import parse_lines
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
-from farthing.events.sealer import Sealer, only_sealer
+from farthing.events.sealing.sealer import Sealer, only_sealer
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.invoicing.model import BillingResult
 from farthing.invoicing.service import run_billing

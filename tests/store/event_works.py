@@ -13,11 +13,11 @@ from typing import Any
 
 from farthing.db import Books
 from farthing.events.checks import check_conservation, check_counted_once, check_files
-from farthing.events.formats import parse_events
-from farthing.events.index_checks import check_index, check_segments_hold
+from farthing.events.ids.checks import check_index, check_segments_hold
+from farthing.events.intake.formats import parse_events
 from farthing.events.log.files import BlockHeader, LogPosition, LogWriter, encode_block
 from farthing.events.model import ParsedBatch
-from farthing.events.sealer import Sealer, SealReport
+from farthing.events.sealing.sealer import Sealer, SealReport
 from farthing.events.store import books as rows
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore, Lateness

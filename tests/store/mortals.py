@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from farthing.db import open_books
 from farthing.events.ingest import ingest_file
-from farthing.events.sealer import Sealer, only_sealer
+from farthing.events.sealing.sealer import Sealer, only_sealer
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.wallets.sealing import WalletDraws
 

@@ -27,10 +27,10 @@ from farthing.events.checks import (
     check_sealed_log,
     check_waiting_log,
 )
-from farthing.events.index_checks import check_index, check_segments_hold
+from farthing.events.ids.checks import check_index, check_segments_hold
 from farthing.events.ingest import ingest_file
-from farthing.events.removal import nothing_removed, removing
-from farthing.events.sealer import Sealer, only_sealer, seal_here, sweep
+from farthing.events.sealing.sealer import Sealer, only_sealer, seal_here, sweep
+from farthing.events.segments.removal import nothing_removed, removing
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums
 from farthing.keeping.backup import take_backup

@@ -8,7 +8,7 @@ import pytest
 from billing_world import PER_TOKEN, World, fee, open_store, plan
 
 from farthing.db import Books
-from farthing.invoicing.explaining import explain_line
+from farthing.invoicing.explaining.service import explain_line
 from farthing.invoicing.service import get_invoice, get_seller, invoice_documents, list_invoices, put_seller
 from farthing.kernel.errors import InvalidInput, NotFound
 

@@ -27,7 +27,7 @@ from farthing.catalog.plan import parse_plan, plan_json
 from farthing.customers.apply import apply
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
-from farthing.invoicing.explaining import explain_line
+from farthing.invoicing.explaining.service import explain_line
 from farthing.invoicing.service import invoice_documents
 
 EXAMPLES = 6

@@ -19,9 +19,9 @@ from farthing.customers.terms.service import get_billing_terms, put_billing_term
 from farthing.db import Books
 from farthing.db.outbox import facts_after
 from farthing.db.tenants import create_tenant
+from farthing.invoicing.ahead.preview import preview_billing
 from farthing.invoicing.credit_notes.service import issue_credit_note, void_invoice
-from farthing.invoicing.explaining import explain_line
-from farthing.invoicing.preview import preview_billing
+from farthing.invoicing.explaining.service import explain_line
 from farthing.kernel.errors import Conflict, InvalidInput, NotFound
 from farthing.payments.service import balances_of
 from farthing.wallets.service import create_wallet

@@ -20,7 +20,7 @@ from farthing.events.checks import (
     check_sealed_log,
     debris,
 )
-from farthing.events.index_checks import check_index, check_segments_hold
+from farthing.events.ids.checks import check_index, check_segments_hold
 from farthing.events.log.files import list_log_files
 from farthing.events.store import books as event_rows
 from farthing.events.store.books import Segment

@@ -17,8 +17,8 @@ from farthing.customers.apply import apply
 from farthing.customers.terms.service import put_billing_terms
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
+from farthing.invoicing.ahead.preview import preview_billing
 from farthing.invoicing.credit_notes.service import issue_credit_note, void_invoice
-from farthing.invoicing.preview import preview_billing
 from farthing.kernel.errors import Conflict
 from farthing.payments.service import balances_of
 from farthing.wallets.service import create_wallet

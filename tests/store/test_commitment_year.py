@@ -31,7 +31,7 @@ from farthing.customers.terms.service import add_commitment, redeem_coupon
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.invoicing.checks import check_documents, check_numbers, check_sums
-from farthing.invoicing.explaining import explain_line
+from farthing.invoicing.explaining.service import explain_line
 from farthing.invoicing.service import get_invoice, invoice_documents, list_commitments, list_redemptions
 
 MONTHS = [f"2026-{month:02d}" for month in range(1, 13)] + ["2027-01"]

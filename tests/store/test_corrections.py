@@ -19,9 +19,9 @@ from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.model import VOID_TYPE
 from farthing.events.resolve import open_events, resend_one
-from farthing.events.rewrite import rewrite
-from farthing.events.sealer import rebuild_index
-from farthing.events.typed_columns import wanted_columns
+from farthing.events.sealing.sealer import rebuild_index
+from farthing.events.sealing.typed_columns import wanted_columns
+from farthing.events.segments.rewrite import rewrite
 from farthing.usage import reference
 from farthing.usage.model import UsageQuery
 from farthing.usage.service import query_usage

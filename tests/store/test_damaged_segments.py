@@ -12,12 +12,12 @@ from billing_world import PER_TOKEN, World, fee, instant, open_store, plan
 from farthing.catalog.service import put_meter
 from farthing.db import Books
 from farthing.events.checks import check_files
-from farthing.events.compaction import SMALL_SEGMENTS_MAX
-from farthing.events.damage import known_damage
-from farthing.events.rewrite import compact
-from farthing.events.sealer import sweep
+from farthing.events.sealing.sealer import sweep
+from farthing.events.segments.compaction import SMALL_SEGMENTS_MAX
+from farthing.events.segments.damage import known_damage
+from farthing.events.segments.rewrite import compact
+from farthing.events.segments.verified import MEMORY, VerifiedFiles
 from farthing.events.store import books as rows
-from farthing.events.verified import MEMORY, VerifiedFiles
 from farthing.kernel.errors import Corrupt
 from farthing.usage.model import UsageQuery
 from farthing.usage.service import query_usage

@@ -12,8 +12,8 @@ from farthing.customers.life import change_subscription
 from farthing.customers.terms.service import put_billing_terms
 from farthing.db import Books
 from farthing.db.outbox import facts_after
+from farthing.invoicing.ahead.preview import preview_billing
 from farthing.invoicing.drafts.service import bill_by_itself, issue_early, list_drafts
-from farthing.invoicing.preview import preview_billing
 from farthing.invoicing.service import get_invoice, list_invoices
 from farthing.kernel.errors import InvalidInput, NotFound
 from farthing.ledger.service import trial_balance

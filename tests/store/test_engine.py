@@ -15,7 +15,7 @@ from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.engine import run_engine, seal_what_waits
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
-from farthing.events.sealer import only_sealer
+from farthing.events.sealing.sealer import only_sealer
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.kernel.errors import Corrupt, Unavailable

@@ -19,10 +19,10 @@ from farthing.customers.service import cancel_subscription
 from farthing.db import Books, open_books
 from farthing.db.erasing import erasing_transaction
 from farthing.events.engine import seal_what_waits
-from farthing.events.erased import ERASED_SOURCE, ERASED_SUBJECT
-from farthing.events.removal import nothing_removed
-from farthing.events.rewrite import back_fill
-from farthing.events.sealer import Sealer, only_sealer, rebuild_index
+from farthing.events.erasing.erased import ERASED_SOURCE, ERASED_SUBJECT
+from farthing.events.sealing.sealer import Sealer, only_sealer, rebuild_index
+from farthing.events.segments.removal import nothing_removed
+from farthing.events.segments.rewrite import back_fill
 from farthing.events.store import books as event_rows
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing.checks import check_documents

@@ -14,14 +14,14 @@ from billing_world import World, instant, open_store
 
 from farthing.db import Books
 from farthing.events.checks import check_conservation, check_files
-from farthing.events.formats import parse_lines
+from farthing.events.intake.formats import parse_lines
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
-from farthing.events.rewrite import rewrite
-from farthing.events.sealer import Sealer, only_sealer, repair_index
+from farthing.events.sealing.sealer import Sealer, only_sealer, repair_index
+from farthing.events.sealing.typed_columns import wanted_columns
+from farthing.events.segments.rewrite import rewrite
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import Lateness
 from farthing.events.store.identities import segment_identities
-from farthing.events.typed_columns import wanted_columns
 from farthing.kernel.errors import Corrupt, Unavailable
 from farthing.kernel.instant import unix_microseconds
 

@@ -22,9 +22,9 @@ from mortals import mortals
 from farthing.catalog.service import put_meter
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
-from farthing.events import files
-from farthing.events.formats import parse_lines
 from farthing.events.ingest import IngestProgress, IngestReport, ingest_file
+from farthing.events.intake import files
+from farthing.events.intake.formats import parse_lines
 from farthing.kernel.errors import InvalidInput, NotFound, Unavailable
 from farthing.usage.model import UsageQuery
 from farthing.usage.service import query_usage

@@ -18,14 +18,14 @@ from farthing.customers.terms.service import add_commitment, redeem_coupon
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.model import VOID_TYPE
+from farthing.invoicing.ahead.preview import preview_billing
 from farthing.invoicing.checks import check_booked, check_documents, check_sums, check_terms
-from farthing.invoicing.correcting import correct_at_once, put_policy
 from farthing.invoicing.credit_notes.checks import check_credited
 from farthing.invoicing.credit_notes.service import get_credit_note, list_credit_notes
 from farthing.invoicing.due import parted
-from farthing.invoicing.explaining import explain_line
-from farthing.invoicing.late_usage import with_corrections
-from farthing.invoicing.preview import preview_billing
+from farthing.invoicing.explaining.service import explain_line
+from farthing.invoicing.late.bills import with_corrections
+from farthing.invoicing.late.correcting import correct_at_once, put_policy
 from farthing.invoicing.service import (
     draft_batches,
     get_invoice,

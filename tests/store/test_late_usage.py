@@ -15,10 +15,10 @@ from tax_world import collects_tax
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.model import VOID_TYPE
+from farthing.invoicing.ahead.preview import preview_billing
 from farthing.invoicing.checks import check_booked, check_documents, check_sums
 from farthing.invoicing.credit_notes.service import void_invoice
-from farthing.invoicing.explaining import explain_line
-from farthing.invoicing.preview import preview_billing
+from farthing.invoicing.explaining.service import explain_line
 from farthing.invoicing.service import get_invoice, list_invoices
 
 TIERED = {

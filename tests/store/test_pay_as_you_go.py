@@ -22,8 +22,8 @@ from farthing.events.store.duckdb import EventStore
 from farthing.invoicing.accrued.service import Charged, charge_accrued, list_accrued
 from farthing.invoicing.checks import check_numbers
 from farthing.invoicing.credit_notes.service import void_invoice
-from farthing.invoicing.explaining import explain_line
-from farthing.invoicing.interim_checks import check_interims
+from farthing.invoicing.explaining.service import explain_line
+from farthing.invoicing.interim.checks import check_interims
 from farthing.invoicing.service import invoice_documents
 from farthing.kernel.checked import Checked
 from farthing.kernel.errors import Conflict

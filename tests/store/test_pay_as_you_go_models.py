@@ -21,7 +21,7 @@ from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.invoicing.accrued.service import charge_accrued, list_accrued
 from farthing.invoicing.checks import check_documents, check_sums
-from farthing.invoicing.interim_checks import check_interims
+from farthing.invoicing.interim.checks import check_interims
 from farthing.invoicing.service import invoice_documents
 
 CENT = {"mode": "pay_as_you_go", "threshold": "0.01"}

@@ -35,7 +35,7 @@ from farthing.customers.terms.service import redeem_coupon, set_collection
 from farthing.db import Books
 from farthing.invoicing.accrued.service import charge_accrued
 from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums
-from farthing.invoicing.interim_checks import check_interims
+from farthing.invoicing.interim.checks import check_interims
 from farthing.invoicing.service import invoice_documents
 from farthing.ledger.checks import check_balances, check_transfers_balance
 from farthing.ledger.facts import PaymentFee, PaymentReceived

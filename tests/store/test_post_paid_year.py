@@ -35,9 +35,9 @@ from farthing.events.model import VOID_TYPE
 from farthing.finance.model import Report, ReportName
 from farthing.finance.service import make_report
 from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums
-from farthing.invoicing.correcting import correct_at_once, effects_behind
 from farthing.invoicing.credit_notes.checks import check_credited
 from farthing.invoicing.credit_notes.service import get_credit_note, issue_credit_note
+from farthing.invoicing.late.correcting import correct_at_once, effects_behind
 from farthing.invoicing.service import get_invoice
 from farthing.kernel.quantity import trimmed
 from farthing.ledger.checks import check_balances, check_transfers_balance

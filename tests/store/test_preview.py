@@ -13,8 +13,8 @@ from farthing.catalog.service import put_coupon
 from farthing.customers.service import cancel_subscription
 from farthing.customers.terms.service import add_commitment, redeem_coupon
 from farthing.db import Books
-from farthing.invoicing.estimate import parse_question
-from farthing.invoicing.preview import estimate_usage, preview_billing
+from farthing.invoicing.ahead.estimate import parse_question
+from farthing.invoicing.ahead.preview import estimate_usage, preview_billing
 from farthing.invoicing.service import invoice_documents
 from farthing.kernel.errors import Conflict, InvalidInput, LimitExceeded, NotFound
 

@@ -15,7 +15,7 @@ from farthing.db import Books
 from farthing.events.checks import check_conservation, check_sealed_log
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
 from farthing.events.resolve import drop, open_events, outcome_of, resend
-from farthing.events.sealer import Sealer, only_sealer
+from farthing.events.sealing.sealer import Sealer, only_sealer
 from farthing.events.service import Account, account, quarantined, quarantined_event
 from farthing.events.store.duckdb import Lateness
 from farthing.kernel.errors import Conflict, NotFound

@@ -12,13 +12,13 @@ from billing_world import PER_TOKEN, World, instant, open_store, plan
 
 from farthing.db import Books
 from farthing.events.checks import check_conservation, check_corrections, check_counted_once, check_files
-from farthing.events.index_checks import check_index
+from farthing.events.ids.checks import check_index
 from farthing.events.model import VOID_TYPE
-from farthing.events.rewrite import merge
-from farthing.events.sealer import sweep
+from farthing.events.sealing.sealer import sweep
+from farthing.events.segments.rewrite import merge
 from farthing.events.store import books as event_rows
 from farthing.events.store.books import Segment
-from farthing.invoicing.explaining import explain_line
+from farthing.invoicing.explaining.service import explain_line
 from farthing.keeping.service import Removal, keep_days, remove_expired, set_keep_days
 from farthing.kernel.errors import Corrupt, InvalidInput, NotFound
 from farthing.usage.model import UsageQuery

@@ -24,7 +24,7 @@ from farthing.invoicing.accrued.service import charge_accrued
 from farthing.invoicing.checks import check_booked, check_documents, check_numbers, check_sums
 from farthing.invoicing.credit_notes.checks import check_credited
 from farthing.invoicing.credit_notes.service import get_credit_note, issue_credit_note, void_invoice
-from farthing.invoicing.interim_checks import check_interims
+from farthing.invoicing.interim.checks import check_interims
 from farthing.invoicing.service import invoice_documents
 from farthing.kernel.errors import Conflict
 from farthing.ledger.chart import Code

@@ -23,8 +23,8 @@ from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.checks import check_waiting_log, cut_off
 from farthing.events.log.files import BlockHeader, RefusedLine, encode_block, list_log_files
-from farthing.events.rewrite import compact
-from farthing.events.sealer import sweep
+from farthing.events.sealing.sealer import sweep
+from farthing.events.segments.rewrite import compact
 from farthing.events.store import books as rows
 from farthing.kernel.errors import Conflict, Corrupt
 from farthing.kernel.instant import unix_microseconds

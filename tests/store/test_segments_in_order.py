@@ -11,9 +11,10 @@ from event_works import EventWorks, event, open_event_works
 from farthing.catalog.service import put_meter
 from farthing.customers.apply import apply
 from farthing.db import Books
-from farthing.events import compaction, sealer
-from farthing.events.rewrite import compact, merge
-from farthing.events.run_merging import RunMerge
+from farthing.events.ids.run_merging import RunMerge
+from farthing.events.sealing import sealer
+from farthing.events.segments import compaction
+from farthing.events.segments.rewrite import compact, merge
 from farthing.events.store import books as rows
 from farthing.kernel.instant import parse_instant
 from farthing.usage.model import UsageQuery

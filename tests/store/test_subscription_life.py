@@ -26,8 +26,8 @@ from farthing.db.endpoint import Endpoint
 from farthing.db.external import given_postgres
 from farthing.db.migration import bundled_migrations, migrate
 from farthing.invoicing import service
-from farthing.invoicing.explaining import explain_line
-from farthing.invoicing.plan_migration import migrate_plan, migration_json
+from farthing.invoicing.ahead.plan_migration import migrate_plan, migration_json
+from farthing.invoicing.explaining.service import explain_line
 from farthing.invoicing.service import invoice_documents
 from farthing.kernel.errors import Conflict, FarthingError, InvalidInput
 

@@ -17,9 +17,9 @@ from tax_world import FRENCH, GERMAN, collects_tax, knows
 from farthing.catalog.service import put_coupon
 from farthing.customers.terms.service import redeem_coupon
 from farthing.db import Books
+from farthing.invoicing.ahead.preview import preview_billing
 from farthing.invoicing.checks import check_booked, check_documents, check_sums
-from farthing.invoicing.explaining import explain_line
-from farthing.invoicing.preview import preview_billing
+from farthing.invoicing.explaining.service import explain_line
 from farthing.invoicing.service import get_invoice, list_invoices
 from farthing.kernel.errors import InvalidInput, NotFound
 from farthing.ledger.service import trial_balance

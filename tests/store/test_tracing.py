@@ -20,19 +20,19 @@ from farthing.customers.service import add_alias
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.checks import check_corrections
-from farthing.events.correct import list_corrections, replace_event, void_event
+from farthing.events.correcting.service import list_corrections, replace_event, void_event
 from farthing.events.find import Wanted, events_of_id, find_events, way_of
 from farthing.events.horizon import REMEMBERED_SECONDS, check_horizon
-from farthing.events.id_filter import id_filter, probes
+from farthing.events.ids.filter import id_filter, probes
 from farthing.events.log.files import LogWriter
-from farthing.events.rewrite import rewrite
+from farthing.events.sealing.typed_columns import wanted_columns
+from farthing.events.segments.rewrite import rewrite
 from farthing.events.store.duckdb import EventStore
-from farthing.events.typed_columns import wanted_columns
-from farthing.invoicing.later import effects_after_invoice
-from farthing.invoicing.preview import preview_billing
+from farthing.invoicing.ahead.preview import preview_billing
+from farthing.invoicing.explaining.tracing import Sought, search_events, trace_event
+from farthing.invoicing.explaining.unbilled import unbilled
+from farthing.invoicing.late.later import effects_after_invoice
 from farthing.invoicing.service import get_invoice
-from farthing.invoicing.tracing import Sought, search_events, trace_event
-from farthing.invoicing.unbilled import unbilled
 from farthing.kernel.errors import Conflict, Corrupt, InvalidInput, NotFound
 from farthing.rating import parse_price, rate
 from farthing.usage.later import BilledTime, later_effects

@@ -22,11 +22,11 @@ from farthing.db import Books
 from farthing.finance.model import ReportName
 from farthing.finance.service import make_report
 from farthing.invoicing.accruing import accrue
+from farthing.invoicing.ahead.preview import preview_billing
 from farthing.invoicing.checks import check_booked, check_documents, check_sums
 from farthing.invoicing.credit_notes.service import void_invoice
-from farthing.invoicing.preview import preview_billing
+from farthing.invoicing.explaining.tracing import trace_event
 from farthing.invoicing.service import draft_batches, get_invoice, issue, subscribed_by
-from farthing.invoicing.tracing import trace_event
 from farthing.kernel.errors import Conflict, InvalidInput, NotFound
 from farthing.ledger.checks import check_balances
 from farthing.payments.credit_checks import check_credit

@@ -23,9 +23,9 @@ from farthing.catalog.service import all_meters, put_meter
 from farthing.customers.service import create_customer
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
-from farthing.events.rewrite import merge, rewrite
+from farthing.events.sealing.typed_columns import wanted_columns
+from farthing.events.segments.rewrite import merge, rewrite
 from farthing.events.store import books as store_books
-from farthing.events.typed_columns import wanted_columns
 from farthing.rating import Clock, Events
 from farthing.rating.clock import Window as ClockWindow
 from farthing.rating.needs import ALL_EVENTS

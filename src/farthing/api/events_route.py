@@ -14,7 +14,7 @@ import msgspec
 from farthing.api.body import Intake, Receive
 from farthing.api.problems import Problem, problem
 from farthing.events.door import Accepted, Door
-from farthing.events.formats import TABLE_TYPES, media_type_of
+from farthing.events.intake.formats import TABLE_TYPES, media_type_of
 from farthing.events.model import Rejected
 from farthing.kernel.errors import FarthingError, InvalidInput
 

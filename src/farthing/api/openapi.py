@@ -16,16 +16,30 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from farthing.api.authorization_documents import (
+from farthing.api.documents.authorization import (
     DESK_MODELS,
     DESK_PATHS,
     AuthorizationBody,
     SettleBody,
     SpendingLimitBody,
 )
-from farthing.api.credit_documents import CorrectionPolicyBody
-from farthing.api.credit_note_documents import CreditNoteBody, InvoiceVoidBody
-from farthing.api.documents import (
+from farthing.api.documents.credit import CorrectionPolicyBody
+from farthing.api.documents.credit_note import CreditNoteBody, InvoiceVoidBody
+from farthing.api.documents.event import CorrectionBody
+from farthing.api.documents.finance import ClosingBody, RecognitionBody
+from farthing.api.documents.invoice import BillingRunBody, IssueBody, SellerBody
+from farthing.api.documents.keeping import ErasureBody, RetentionBody
+from farthing.api.documents.payment import (
+    AnswerBody,
+    DisputeBody,
+    DunningPolicyBody,
+    PaymentBody,
+    PaymentMethodBody,
+    RefundBody,
+    WriteOffBody,
+)
+from farthing.api.documents.payout import ArrivalBody
+from farthing.api.documents.shapes import (
     AliasBody,
     ApiKeyBody,
     BillingTermsBody,
@@ -38,37 +52,21 @@ from farthing.api.documents import (
     PlanBody,
     ProblemDocument,
 )
-from farthing.api.event_documents import CorrectionBody
-from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
-from farthing.api.finance_documents import ClosingBody, RecognitionBody
-from farthing.api.front import OPEN_PATHS, SIGNED_PATHS
-from farthing.api.invoice_documents import BillingRunBody, IssueBody, SellerBody
-from farthing.api.keeping_documents import ErasureBody, RetentionBody
-from farthing.api.payment_documents import (
-    AnswerBody,
-    DisputeBody,
-    DunningPolicyBody,
-    PaymentBody,
-    PaymentMethodBody,
-    RefundBody,
-    WriteOffBody,
-)
-from farthing.api.payout_documents import ArrivalBody
-from farthing.api.subscription_documents import (
+from farthing.api.documents.subscription import (
     CancelBody,
     ChangeBody,
     MigrationBody,
     OneOffBody,
     SubscriptionBody,
 )
-from farthing.api.tax_documents import CustomerTaxBody, TaxRatesBody
-from farthing.api.terms_documents import (
+from farthing.api.documents.tax import CustomerTaxBody, TaxRatesBody
+from farthing.api.documents.terms import (
     CommitmentBody,
     CouponBody,
     EstimateBody,
     RedemptionBody,
 )
-from farthing.api.wallet_documents import (
+from farthing.api.documents.wallet import (
     GrantBody,
     TopUpBody,
     TopUpSettlement,
@@ -76,8 +74,10 @@ from farthing.api.wallet_documents import (
     WalletBody,
     WalletPatch,
 )
+from farthing.api.events_route import EVENTS_BYTES_MAX, EVENTS_PATH
+from farthing.api.front import OPEN_PATHS, SIGNED_PATHS
 from farthing.api.web import problems, reference
-from farthing.events.formats import BODY_BYTES_MAX, EVENTS_PER_REQUEST_MAX, TABLE_TYPES
+from farthing.events.intake.formats import BODY_BYTES_MAX, EVENTS_PER_REQUEST_MAX, TABLE_TYPES
 
 OPENAPI_PATH = "/openapi.json"
 

@@ -8,7 +8,7 @@ Either `percent` or an `amount` with its `currency`. How long it lasts is counte
 reduced, one for each billing period: `once` is the first, `repeating` the first so many, `forever` all.
 An invoice with nothing to take off does not count. `rate_cards` names what it takes off from (all of
 the invoice unless given; one that a plan has not is passed over). What it takes off, and in which
-order, stands in `invoicing/coupons.py`.
+order, stands in `invoicing/adjusting/coupons.py`.
 
 A coupon never changes. It is redeemed until `redeem_by` at most `max_redemptions` times, and once by a
 subscription; the database holds both counts.

@@ -3,7 +3,7 @@
 A rate card with a meter prices that meter's usage and is billed in arrears: usage is known when the
 period is over. One whose price counts several meters names them all, `meters: [projects, seats]` in
 place of `meter`. A rate card without any is a fixed fee: its price model is `flat`. With `minimum` a period
-comes to at least so much (see `invoicing/minimum.py`), with `collection` it is charged before its end
+comes to at least so much (see `invoicing/adjusting/minimum.py`), with `collection` it is charged before its end
 (`collection.py`). `tax_category` says which of a place's tax rates a rate card bears, `prices_include_tax` that all
 prices of the plan are what customers pay, tax and all. `net_days` is when its invoices are due, in days after
 their issue.

@@ -18,7 +18,7 @@ from farthing.cli.output import (
     short_moment,
 )
 from farthing.cli.progress import progress_bar
-from farthing.events.sealer import seal_here
+from farthing.events.sealing.sealer import seal_here
 from farthing.invoicing.accrued.service import charge_accrued, list_accrued
 from farthing.kernel.instant import parse_instant
 

@@ -6,8 +6,8 @@ import typer
 
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, print_json, print_table
-from farthing.invoicing.correcting import correct_at_once, effects_behind, get_policy, put_policy
-from farthing.invoicing.giving_back import CREDIT_NOTE
+from farthing.invoicing.late.correcting import correct_at_once, effects_behind, get_policy, put_policy
+from farthing.invoicing.late.giving_back import CREDIT_NOTE
 
 SHOWN_MAX = 1_000
 CORRECT_EXAMPLE = "\b\nExample:\n  $ farthing invoices correct INV-000001"

@@ -19,7 +19,7 @@ from farthing.cli.output import (
 )
 from farthing.cli.paper import PaperFile, write_paper
 from farthing.invoicing.credit_notes.service import get_credit_note, list_credit_notes
-from farthing.invoicing.paper_tax import tax_rows
+from farthing.invoicing.paper.tax import tax_rows
 from farthing.invoicing.service import get_seller
 
 LIMIT_MAX = 100

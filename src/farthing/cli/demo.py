@@ -275,7 +275,7 @@ def _differences(issued: list[dict[str, Any]], expected: dict[str, Fraction]) ->
 
 
 def _write_pdfs(farthing: App, directory: Path, invoices: list[dict[str, Any]]) -> Path:
-    from farthing.invoicing.pdf import render_pdf
+    from farthing.invoicing.paper.pdf import render_pdf
     from farthing.invoicing.service import get_seller
 
     seller = get_seller(farthing.books, farthing.tenant_id)

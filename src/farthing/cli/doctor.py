@@ -27,8 +27,8 @@ from farthing.events.checks import (
     cut_off,
     debris,
 )
-from farthing.events.index_checks import check_index, check_segments_hold
-from farthing.events.sealer import repair_index
+from farthing.events.ids.checks import check_index, check_segments_hold
+from farthing.events.sealing.sealer import repair_index
 from farthing.events.service import account
 from farthing.invoicing.checks import (
     check_booked,
@@ -39,7 +39,7 @@ from farthing.invoicing.checks import (
     check_terms,
 )
 from farthing.invoicing.credit_notes.checks import check_credited
-from farthing.invoicing.interim_checks import check_interims
+from farthing.invoicing.interim.checks import check_interims
 from farthing.invoicing.service import book_past_invoices
 from farthing.kernel.checked import Checked
 from farthing.kernel.errors import Corrupt

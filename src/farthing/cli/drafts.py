@@ -7,7 +7,7 @@ import typer
 
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, money, number, plural, print_json, print_table, short_moment
-from farthing.events.sealer import seal_here
+from farthing.events.sealing.sealer import seal_here
 from farthing.invoicing.drafts.service import issue_early
 
 ISSUE_EXAMPLE = "\b\nExample:\n  $ farthing invoices issue --customer acme"

@@ -8,9 +8,9 @@ from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, money, number, print_json, print_table
 from farthing.cli.progress import progress_bar
-from farthing.events.sealer import seal_here
-from farthing.invoicing.estimate import parse_question
-from farthing.invoicing.preview import estimate_usage
+from farthing.events.sealing.sealer import seal_here
+from farthing.invoicing.ahead.estimate import parse_question
+from farthing.invoicing.ahead.preview import estimate_usage
 from farthing.kernel.reading import Faults
 
 app = new_app()

@@ -26,13 +26,12 @@ from farthing.cli.output import (
     print_table,
     printable,
 )
-from farthing.events.correct import Sent, list_corrections, replace_event, void_event
+from farthing.events.correcting.service import Sent, list_corrections, replace_event, void_event
 from farthing.events.engine import seal_what_waits
 from farthing.events.find import FoundEvent, events_of_id
 from farthing.events.log.files import LogWriter
 from farthing.events.model import EVENT_BYTES_MAX
-from farthing.invoicing.later import effects_after_invoice
-from farthing.invoicing.tracing import (
+from farthing.invoicing.explaining.tracing import (
     Sought,
     correction_document,
     customers_of,
@@ -41,6 +40,7 @@ from farthing.invoicing.tracing import (
     search_events,
     trace_event,
 )
+from farthing.invoicing.late.later import effects_after_invoice
 from farthing.kernel.errors import Fault, InvalidInput, NotFound
 from farthing.kernel.instant import parse_instant
 

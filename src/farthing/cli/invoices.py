@@ -27,12 +27,12 @@ from farthing.cli.output import (
 )
 from farthing.cli.paper import PaperFile, write_paper
 from farthing.cli.progress import progress_bar
-from farthing.events.sealer import seal_here
+from farthing.events.sealing.sealer import seal_here
 from farthing.invoicing.drafts.service import list_drafts
-from farthing.invoicing.explaining import explain_line
-from farthing.invoicing.paper_tax import tax_notes, tax_rows
+from farthing.invoicing.explaining.service import explain_line
+from farthing.invoicing.paper.tax import tax_notes, tax_rows
+from farthing.invoicing.paper.wording import in_unit
 from farthing.invoicing.service import get_invoice, get_seller, invoices_named, list_invoices
-from farthing.invoicing.wording import in_unit
 from farthing.kernel.money import amount_text
 from farthing.payments.content import balance_json
 from farthing.payments.model import Balance, PaymentStatus, status_of
@@ -116,7 +116,7 @@ def upcoming(
     as if it ended now.
     With --json: {"upcoming": [invoice, ...], "skipped": [...]}.
     """
-    from farthing.invoicing.preview import preview_billing
+    from farthing.invoicing.ahead.preview import preview_billing
 
     with opened(data, tenant, make=False) as house, progress_bar("drafting") as bar:
         seal_here(house.books, house.store, house.settings.lateness, house.clock)
@@ -266,7 +266,7 @@ def pdf(
     tenant: Tenant = None,
 ) -> None:
     """Write an invoice as PDF."""
-    from farthing.invoicing.pdf import render_pdf
+    from farthing.invoicing.paper.pdf import render_pdf
 
     with opened(data, tenant, make=False) as house:
         invoice = get_invoice(house.books, house.tenant_id, number_)

@@ -14,7 +14,7 @@ from farthing.cli.options import AsJson, Data, Tenant, opened
 from farthing.cli.output import Column, money, plural, print_facts, print_json, print_table, printable
 from farthing.cli.progress import progress_bar
 from farthing.events.engine import seal_what_waits
-from farthing.invoicing.plan_migration import migrate_plan, migration_json
+from farthing.invoicing.ahead.plan_migration import migrate_plan, migration_json
 from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import exact, plain
 

@@ -8,8 +8,8 @@ from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, Timezone, opened, parse_moment
 from farthing.cli.output import Column, money, number, plural, print_json, print_table
 from farthing.cli.progress import progress_bar
-from farthing.events.sealer import seal_here
-from farthing.invoicing.unbilled import GROUPS_MAX, unbilled
+from farthing.events.sealing.sealer import seal_here
+from farthing.invoicing.explaining.unbilled import GROUPS_MAX, unbilled
 
 app = new_app()
 

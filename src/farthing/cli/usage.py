@@ -9,7 +9,7 @@ from farthing.cli.commands import new_app
 from farthing.cli.options import AsJson, Data, Tenant, Timezone, opened, parse_moment
 from farthing.cli.output import Column, number, plural, print_json, print_table
 from farthing.cli.progress import progress_bar
-from farthing.events.sealer import seal_here
+from farthing.events.sealing.sealer import seal_here
 from farthing.kernel.errors import InvalidInput
 from farthing.kernel.instant import format_instant, parse_timezone, zone_named
 from farthing.kernel.quantity import trimmed

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from farthing.db import Books
-from farthing.events.damage import missing_complaint
 from farthing.events.log.files import is_finished, list_log_files, read_blocks
+from farthing.events.segments.damage import missing_complaint
+from farthing.events.segments.verified import CHANGED
 from farthing.events.store import books as rows
 from farthing.events.store import checks as columns
 from farthing.events.store import corrections as correction_rows
@@ -22,7 +23,6 @@ from farthing.events.store import finding
 from farthing.events.store import quarantine as quarantine_rows
 from farthing.events.store import removed as removed_rows
 from farthing.events.store.duckdb import EventStore
-from farthing.events.verified import CHANGED
 from farthing.kernel.checked import Checked, checked
 from farthing.kernel.errors import Corrupt
 from farthing.kernel.instant import unix_microseconds

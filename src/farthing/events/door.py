@@ -13,10 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from farthing.events.formats import TABLE_TYPES, media_type_of, parse_events
+from farthing.events.intake.formats import TABLE_TYPES, media_type_of, parse_events
+from farthing.events.intake.table_process import TableReader
 from farthing.events.log.files import PENDING_BYTES_MAX, BlockHeader, LogPosition, LogWriter, encode_block
 from farthing.events.model import ParsedBatch, Rejected
-from farthing.events.table_process import TableReader
 from farthing.kernel.errors import FarthingError, Unavailable
 from farthing.kernel.instant import unix_microseconds
 

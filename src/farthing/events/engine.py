@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from farthing.db import Books
 from farthing.events.horizon import REMEMBERED_SECONDS, check_horizon
 from farthing.events.log.files import FULL_DISK, list_log_files, read_blocks
-from farthing.events.rewrite import back_fill, compact
-from farthing.events.sealer import Sealer, only_sealer, seal_here, sweep
+from farthing.events.sealing.sealer import Sealer, only_sealer, seal_here, sweep
+from farthing.events.segments.rewrite import back_fill, compact
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.trouble import report_trouble

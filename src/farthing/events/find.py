@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 
 from farthing.db import Books
-from farthing.events.damage import check_segments, damaged_segments
 from farthing.events.log.search import ATTEMPTS_MAX, LoggedEvent, sent_in, waiting
 from farthing.events.model import Event
+from farthing.events.segments.damage import check_segments, damaged_segments
 from farthing.events.store import books as rows
 from farthing.events.store import corrections as correction_rows
 from farthing.events.store import finding

@@ -25,13 +25,13 @@ import msgspec
 import zstandard
 
 from farthing.db import Books
-from farthing.events import files
 from farthing.events.doors.access_logs import ACCESS_FORMATS, AccessLog
-from farthing.events.files import Piece
+from farthing.events.intake import files
+from farthing.events.intake.files import Piece
+from farthing.events.intake.mapping import parse_mapping
 from farthing.events.log.files import BlockHeader, LogPosition, LogWriter, encode_block
-from farthing.events.mapping import parse_mapping
-from farthing.events.rewrite import gather_small
-from farthing.events.sealer import Sealer, is_sealed, only_sealer, seal_here
+from farthing.events.sealing.sealer import Sealer, is_sealed, only_sealer, seal_here
+from farthing.events.segments.rewrite import gather_small
 from farthing.events.store import books as rows
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.kernel.errors import InvalidInput, NotFound, Unavailable

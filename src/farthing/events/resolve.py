@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from farthing.db import Books
-from farthing.events.formats import parse_events
+from farthing.events.intake.formats import parse_events
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
 from farthing.events.store import books as event_rows
 from farthing.events.store import quarantine as rows

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from farthing.db.outbox import Fact
-from farthing.invoicing.carry_forward import carries
+from farthing.invoicing.carrying.forward import carries
 from farthing.invoicing.model import Invoice
 from farthing.kernel.quantity import plain
 

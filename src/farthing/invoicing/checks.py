@@ -8,9 +8,9 @@ from typing import Any
 
 from farthing.db import Books
 from farthing.invoicing import booking_store as booking_rows
-from farthing.invoicing import carry_store as carry_rows
 from farthing.invoicing import checks_store as rows
 from farthing.invoicing.booking import issued_transfers
+from farthing.invoicing.carrying import store as carry_rows
 from farthing.invoicing.document import invoice_number
 from farthing.kernel.checked import FINDINGS_MAX, Checked, checked
 from farthing.kernel.quantity import plain, trimmed

@@ -15,7 +15,7 @@ import msgspec
 from farthing.customers.content import address_json
 from farthing.customers.model import Customer
 from farthing.invoicing.model import Adjustment, Bill, Draft, Line
-from farthing.invoicing.tax_document import with_tax
+from farthing.invoicing.taxes.document import with_tax
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import exact, plain, trimmed

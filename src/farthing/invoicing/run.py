@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from farthing.invoicing.adjustments import Carried, adjusted
-from farthing.invoicing.carry_forward import (
+from farthing.invoicing.adjusting.adjustments import Carried, adjusted
+from farthing.invoicing.carrying.forward import (
     brings,
     carried_if_small,
     naming,
@@ -22,13 +22,19 @@ from farthing.invoicing.carry_forward import (
     with_brought,
 )
 from farthing.invoicing.document import document_of, document_text, instants, invoice_number
-from farthing.invoicing.fees import covers_of
-from farthing.invoicing.interim import less_billed
-from farthing.invoicing.lines import lines_of
+from farthing.invoicing.drafting.fees import covers_of
+from farthing.invoicing.drafting.lines import lines_of
+from farthing.invoicing.drafting.parts import is_simple, usage_parts
+from farthing.invoicing.drafting.usage_lines import (
+    PARTS_BITS,
+    BillUsage,
+    MeterQuery,
+    UsageOfBills,
+    meter_queries,
+)
+from farthing.invoicing.interim.charging import less_billed
 from farthing.invoicing.model import Basis, Bill, BillKey, Cover, Draft, Invoice
-from farthing.invoicing.parts import is_simple, usage_parts
-from farthing.invoicing.units import Units
-from farthing.invoicing.usage_lines import PARTS_BITS, BillUsage, MeterQuery, UsageOfBills, meter_queries
+from farthing.invoicing.units.paying import Units
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.period import Period
 from farthing.usage.model import Span

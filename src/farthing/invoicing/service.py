@@ -25,20 +25,22 @@ from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import booking_store as booking_rows
 from farthing.invoicing import store as rows
 from farthing.invoicing.accrued.facts import charge_facts
-from farthing.invoicing.adjustments import Carried, History, looks_back
+from farthing.invoicing.adjusting.adjustments import Carried, History, looks_back
+from farthing.invoicing.adjusting.state import commitment_state, redemption_state
 from farthing.invoicing.announcing import issued_facts
 from farthing.invoicing.booking import issued_transfers
-from farthing.invoicing.carry_forward import subscriptions_waited_for
-from farthing.invoicing.carry_store import select_carry_forward, select_waiting
+from farthing.invoicing.carrying.forward import subscriptions_waited_for
+from farthing.invoicing.carrying.store import select_carry_forward, select_waiting
+from farthing.invoicing.drafting.fees import cover_of_row, longest_full_period, may_bill_in_advance
+from farthing.invoicing.drafting.usage_reading import usage_of
+from farthing.invoicing.drafts.grace import parted_by_grace
 from farthing.invoicing.due import due_bills, parted, with_one_offs
-from farthing.invoicing.fees import cover_of_row, longest_full_period, may_bill_in_advance
-from farthing.invoicing.giving_back import give_back_by_policy
-from farthing.invoicing.grace import parted_by_grace
-from farthing.invoicing.interim_store import select_billed_before
-from farthing.invoicing.late_store import select_credited_at_once
-from farthing.invoicing.late_usage import with_corrections
+from farthing.invoicing.interim.store import select_billed_before
+from farthing.invoicing.late.bills import with_corrections
+from farthing.invoicing.late.giving_back import give_back_by_policy
+from farthing.invoicing.late.store import select_credited_at_once
 from farthing.invoicing.model import Bill, BillingResult, Cover, Draft
-from farthing.invoicing.pdf import check_logo
+from farthing.invoicing.paper.pdf import check_logo
 from farthing.invoicing.run import (
     ALREADY_ISSUED,
     IN_GRACE,
@@ -48,10 +50,8 @@ from farthing.invoicing.run import (
     passed_over,
 )
 from farthing.invoicing.seller import parse_seller, seller_on_document
-from farthing.invoicing.tax_reading import with_taxes
-from farthing.invoicing.terms_state import commitment_state, redemption_state
-from farthing.invoicing.unit_drawing import drawn_from_units, units_of
-from farthing.invoicing.usage_reading import usage_of
+from farthing.invoicing.taxes.reading import with_taxes
+from farthing.invoicing.units.drawing import drawn_from_units, units_of
 from farthing.invoicing.wallets import paid_from_wallets
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import format_instant

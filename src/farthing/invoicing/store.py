@@ -9,8 +9,8 @@ from psycopg.rows import DictRow, tuple_row
 from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
-from farthing.invoicing.adjustments import NOT_REACHED, History
-from farthing.invoicing.carry_forward import carries
+from farthing.invoicing.adjusting.adjustments import NOT_REACHED, History
+from farthing.invoicing.carrying.forward import carries
 from farthing.invoicing.model import BillKey, Invoice, LineKind, Reached, Reason
 from farthing.kernel.quantity import plain
 

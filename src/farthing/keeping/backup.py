@@ -18,10 +18,10 @@ from farthing.db.dump import Moment, books_at_one_moment
 from farthing.db.embedded import locks
 from farthing.db.installation import INSTALLATION_FILE
 from farthing.events.checks import end_of_blocks
-from farthing.events.damage import SEGMENT_DAMAGED
 from farthing.events.log.blanking import REDO_DIR
 from farthing.events.log.files import is_finished, list_log_files, sync_directory
-from farthing.events.removal import nothing_removed
+from farthing.events.segments.damage import SEGMENT_DAMAGED
+from farthing.events.segments.removal import nothing_removed
 from farthing.events.store import books as event_rows
 from farthing.keeping.copying import compressed, copy_file, make_private, sync_tree
 from farthing.keeping.erasing.restored_store import select_kept_erasures

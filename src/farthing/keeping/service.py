@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import psycopg
 
 from farthing.db import Books
-from farthing.events.damage import check_segments
+from farthing.events.segments.damage import check_segments
 from farthing.events.store import books as event_rows
 from farthing.events.store import removed as removed_rows
 from farthing.events.store.books import Segment

@@ -4,7 +4,7 @@ from typing import Any
 
 from farthing.db import Books
 from farthing.events.store.duckdb import EventStore
-from farthing.invoicing.explaining import explain_line
+from farthing.invoicing.explaining.service import explain_line
 from farthing.invoicing.service import get_invoice
 from farthing.kernel.reading import Faults, Fields, parse_choice
 from farthing.payments.content import detail_json, dispute_json

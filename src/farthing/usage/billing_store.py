@@ -15,10 +15,10 @@ import duckdb
 import pyarrow as pa
 
 from farthing.catalog.model import Aggregation, Meter
+from farthing.events.sealing.typed_columns import text_column
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.meter_sql import EXACT_NUMBER, Bound, identifier
-from farthing.events.typed_columns import text_column
 from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.kernel.rounding import Direction, divide_rounded
 from farthing.rating import Events, Run

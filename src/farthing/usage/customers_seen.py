@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from farthing.events.damage import damaged_segments
+from farthing.events.segments.damage import damaged_segments
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
 from farthing.usage import store as columns

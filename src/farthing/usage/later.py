@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from farthing.events.damage import check_segments
+from farthing.events.segments.damage import check_segments
 from farthing.events.store import books as event_rows
 from farthing.events.store.duckdb import EventStore
 from farthing.kernel.instant import unix_microseconds

@@ -9,13 +9,13 @@ from farthing.catalog.meter import ENVELOPE_GROUPS
 from farthing.catalog.model import Meter
 from farthing.catalog.service import meter_of
 from farthing.db import Books
-from farthing.events.damage import SEGMENT_DAMAGED, check_segments
-from farthing.events.rewrite import back_fill
+from farthing.events.sealing.typed_columns import wanted_columns
+from farthing.events.segments.damage import SEGMENT_DAMAGED, check_segments
+from farthing.events.segments.rewrite import back_fill
 from farthing.events.store import books as event_rows
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.removed import removed_until
-from farthing.events.typed_columns import wanted_columns
 from farthing.kernel.errors import Corrupt, Fault, InvalidInput, LimitExceeded, NotFound, Unavailable
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import local_midnight

@@ -17,10 +17,10 @@ from psycopg.rows import tuple_row
 from farthing.catalog.expression import Path
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.model import VOID_TYPE
+from farthing.events.sealing.typed_columns import number_column, text_column, value_paths, wanted_columns
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.meter_sql import WHOLE_NUMBER, Bound, filter_sql, identifier, value_sql
-from farthing.events.typed_columns import number_column, text_column, value_paths, wanted_columns
 from farthing.kernel.instant import microseconds, offset_changes, unix_microseconds
 from farthing.kernel.quantity import trimmed
 from farthing.kernel.rounding import quotient

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from farthing.catalog.service import all_meters
 from farthing.db import Books
-from farthing.events.damage import check_segments
+from farthing.events.segments.damage import check_segments
 from farthing.events.store import books as event_rows
 from farthing.events.store.duckdb import EventStore
 from farthing.usage import store as columns

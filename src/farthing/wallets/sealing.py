@@ -26,11 +26,11 @@ from farthing.catalog.service import all_meters
 from farthing.customers.store import select_subscriptions_by_id
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
-from farthing.events.seal import SealedBatch
+from farthing.events.sealing.seal import SealedBatch
+from farthing.events.sealing.typed_columns import wanted_columns
 from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.segment_file import SegmentFile
-from farthing.events.typed_columns import wanted_columns
 from farthing.kernel.errors import Corrupt, FarthingError, Unavailable
 from farthing.kernel.instant import from_unix_microseconds, unix_microseconds
 from farthing.kernel.quantity import ONE, ZERO, exact

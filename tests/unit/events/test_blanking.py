@@ -6,7 +6,7 @@ import pytest
 
 from farthing.events.log.blanking import REDO_DIR, blank_lines
 from farthing.events.log.files import Block, BlockHeader, LogWriter, encode_block, read_blocks
-from farthing.events.removal import nothing_removed
+from farthing.events.segments.removal import nothing_removed
 from farthing.kernel.errors import Unavailable
 
 

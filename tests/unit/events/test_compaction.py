@@ -6,7 +6,7 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.events.compaction import (
+from farthing.events.segments.compaction import (
     ARRIVED_EVENTS_MERGED_MAX,
     FILE_EVENTS,
     ROW_EVENTS_MAX,

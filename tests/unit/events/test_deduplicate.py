@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.events.deduplicate import Outcome, deduplicate
-from farthing.events.id_index import Hashes, Identities, IdRun
+from farthing.events.ids.deduplicate import Outcome, deduplicate
+from farthing.events.ids.index import Hashes, Identities, IdRun
 
 # Few of each, so that they meet: equal keys of different events, equal events, equal contents.
 keys = st.sampled_from([0, 1, 7, 2**64 - 1])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.catalog.event_data import at_path, number_of, read_data, text_of
-from farthing.events.erased import Words, data_left, fingerprint_id, subject_hash
+from farthing.events.erasing.erased import Words, data_left, fingerprint_id, subject_hash
 
 WORDS = Words(b"k" * 32, frozenset({"gpt", "eu"}))
 

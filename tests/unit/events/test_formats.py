@@ -11,8 +11,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.events import formats
-from farthing.events.formats import (
+from farthing.events.intake import formats
+from farthing.events.intake.formats import (
     BODY_BYTES_MAX,
     EVENTS_PER_REQUEST_MAX,
     REJECTED_RAW_BYTES_MAX,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.events.id_index import (
+from farthing.events.ids.index import (
     RUN_IDS_MERGED_MAX,
     Hashes,
     Identities,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.events.formats import parse_lines
+from farthing.events.intake.formats import parse_lines
 from farthing.events.log.files import (
     Block,
     BlockHeader,

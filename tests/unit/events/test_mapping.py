@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.events.mapping import (
+from farthing.events.intake.mapping import (
     FIELDS_MAX,
     SPEC_LENGTH_MAX,
     Mapping,

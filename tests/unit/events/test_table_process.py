@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import pytest
 
-from farthing.events.formats import ARROW_STREAM, PARQUET
-from farthing.events.table_process import TableReader
+from farthing.events.intake.formats import ARROW_STREAM, PARQUET
+from farthing.events.intake.table_process import TableReader
 from farthing.kernel.errors import FarthingError, InvalidInput, LimitExceeded
 
 MEMORY_BYTES = 64 * 1024 * 1024

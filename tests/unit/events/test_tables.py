@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from farthing.events.formats import ARROW_FILE, ARROW_STREAM, PARQUET, TABLE_TYPES, parse_events
+from farthing.events.intake.formats import ARROW_FILE, ARROW_STREAM, PARQUET, TABLE_TYPES, parse_events
+from farthing.events.intake.table_bodies import parse_table
+from farthing.events.intake.tables import lines_of_table
 from farthing.events.model import ParsedBatch
-from farthing.events.table_bodies import parse_table
-from farthing.events.tables import lines_of_table
 from farthing.kernel.errors import FarthingError, InvalidInput, LimitExceeded
 
 NDJSON = "application/x-ndjson"

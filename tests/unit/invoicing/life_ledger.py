@@ -28,7 +28,7 @@ from farthing.customers.rules import (
 )
 from farthing.customers.terms.model import NO_TERMS, Terms
 from farthing.customers.timeline import end_of, lives_of
-from farthing.invoicing.adjustments import Carried
+from farthing.invoicing.adjusting.adjustments import Carried
 from farthing.invoicing.due import due_bills, parted, with_one_offs
 from farthing.invoicing.model import BillKey, Cover, Draft, Line, Reason
 from farthing.invoicing.run import drafted_in_order

@@ -11,9 +11,9 @@ from farthing.catalog.plan import parse_plan
 from farthing.customers.model import Address, Customer, Fact, FactContent, FactKind, Subscription
 from farthing.customers.terms.content import parse_commitment, term_of
 from farthing.customers.terms.model import Commitment, Redemption, Terms
-from farthing.invoicing.adjustments import Carried
+from farthing.invoicing.adjusting.adjustments import Carried
+from farthing.invoicing.drafting.fees import covers_of
 from farthing.invoicing.due import due_bills
-from farthing.invoicing.fees import covers_of
 from farthing.invoicing.model import Bill, Cover, Draft, Line, Reason
 from farthing.invoicing.run import drafted
 from farthing.usage.model import NO_DETAIL, UsageRow

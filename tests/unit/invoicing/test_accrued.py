@@ -17,7 +17,7 @@ from farthing.invoicing.accrued.look import Seen, charge_is_due, look
 from farthing.invoicing.accrued.model import Accrued, Checkpoint, Held
 from farthing.invoicing.accrued.recent_spend import first_checkpoints, spend_per_day, with_checkpoint
 from farthing.invoicing.accrued.threshold import computed_threshold, economic_threshold
-from farthing.invoicing.interim import INTERIM_INVOICES_MAX
+from farthing.invoicing.interim.charging import INTERIM_INVOICES_MAX
 from farthing.invoicing.model import Because, BilledBefore
 from farthing.kernel.period import Period
 

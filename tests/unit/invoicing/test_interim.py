@@ -23,11 +23,11 @@ from farthing.catalog.model import Plan
 from farthing.catalog.plan import parse_plan
 from farthing.customers.model import Address, Customer, Subscription
 from farthing.invoicing.document import document_of, document_text
+from farthing.invoicing.drafting.usage_lines import meter_queries
 from farthing.invoicing.due import due_bills
-from farthing.invoicing.interim import INTERIM_INVOICES_MAX, bill_so_far, told_of
+from farthing.invoicing.interim.charging import INTERIM_INVOICES_MAX, bill_so_far, told_of
 from farthing.invoicing.model import NO_BASIS, Because, Bill, BilledBefore, Draft, Interim, Reason
 from farthing.invoicing.run import draft_on
-from farthing.invoicing.usage_lines import meter_queries
 from farthing.kernel.money import MINOR_UNITS
 from farthing.usage.model import UsageRow
 

@@ -5,12 +5,12 @@ from decimal import Decimal as D
 
 from term_world import CALLS, Story, day, fee, plan_with, told
 
-from farthing.invoicing.corrections import correction_lines
-from farthing.invoicing.lines import usage_lines_of
+from farthing.invoicing.drafting.lines import usage_lines_of
+from farthing.invoicing.drafting.usage_lines import UsageOfBills
+from farthing.invoicing.late.corrections import correction_lines
+from farthing.invoicing.late.whole_bill import Amount, amounts_of, place_of
 from farthing.invoicing.model import Bill, Draft, Line, Reason
 from farthing.invoicing.run import drafted_in_order
-from farthing.invoicing.usage_lines import UsageOfBills
-from farthing.invoicing.whole_bill import Amount, amounts_of, place_of
 from farthing.usage.model import NO_DETAIL, UsageRow
 
 DIGITS = "1." + "1" * 17

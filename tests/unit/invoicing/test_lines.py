@@ -13,10 +13,10 @@ from told import Told
 from farthing.catalog.model import Plan
 from farthing.catalog.plan import parse_plan
 from farthing.customers.model import Address, Customer, Fact, FactContent, FactKind, Subscription
-from farthing.invoicing.adjustments import Carried
+from farthing.invoicing.adjusting.adjustments import Carried
+from farthing.invoicing.drafting.fees import covers_of, prorated
+from farthing.invoicing.drafting.lines import lines_of
 from farthing.invoicing.due import due_bills
-from farthing.invoicing.fees import covers_of, prorated
-from farthing.invoicing.lines import lines_of
 from farthing.invoicing.model import Bill, Cover, Line, Reason
 from farthing.invoicing.run import drafted_in_order
 from farthing.kernel.quantity import exact

@@ -9,8 +9,8 @@ from example import FEBRUARY, JANUARY, invoice, line, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.invoicing.paper import paper
-from farthing.invoicing.wording import aligned, days, grouped, money, precise, printable
+from farthing.invoicing.paper.content import paper
+from farthing.invoicing.paper.wording import aligned, days, grouped, money, precise, printable
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import typst
 from example import invoice, line, tokens
 from pypdf import PdfReader
 
-from farthing.invoicing.pdf import check_logo, render_pdf
+from farthing.invoicing.paper.pdf import check_logo, render_pdf
 from farthing.kernel.errors import InvalidInput
 
 

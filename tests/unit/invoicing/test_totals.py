@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.catalog.model import Plan, RoundingScope
-from farthing.invoicing.totals import totals_of
+from farthing.invoicing.drafting.totals import totals_of
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.period import Interval
 from farthing.kernel.quantity import exact

@@ -7,7 +7,7 @@ from typing import Any
 
 from farthing.catalog.model import RateCard
 from farthing.catalog.plan import parse_plan
-from farthing.invoicing.usage_lines import (
+from farthing.invoicing.drafting.usage_lines import (
     PARTS_BITS,
     UsageOfBills,
     described,

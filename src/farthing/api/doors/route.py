@@ -14,7 +14,7 @@ from farthing.api.doors.manners import Manners, Refusal, Sent
 from farthing.api.events_route import EVENTS_BYTES_MAX, Answer, Send, send_answer
 from farthing.api.problems import problem
 from farthing.events.door import Door
-from farthing.events.formats import decompress
+from farthing.events.intake.formats import decompress
 from farthing.kernel.errors import InvalidInput
 
 Told = Callable[[bytes], Manners]

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Response
 
-from farthing.api.documents import AccountDocument
+from farthing.api.documents.shapes import AccountDocument
 from farthing.api.services import log_dir
 from farthing.api.web import READ, House, TenantId, found
 from farthing.events.service import account

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.accrued_documents import AccruedPage, CollectionDocument
+from farthing.api.documents.accrued import AccruedPage, CollectionDocument
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.web import (

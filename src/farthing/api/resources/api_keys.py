@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from farthing.api import keys
-from farthing.api.documents import ApiKeyDocument, ApiKeyPage, NewApiKeyDocument
+from farthing.api.documents.shapes import ApiKeyDocument, ApiKeyPage, NewApiKeyDocument
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.store import ApiKey

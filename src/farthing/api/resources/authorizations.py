@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.authorization_documents import AuthorizationPage, HoldStatus, WholeAuthorizationDocument
+from farthing.api.documents.authorization import AuthorizationPage, HoldStatus, WholeAuthorizationDocument
 from farthing.api.paging import read_cursor
 from farthing.api.web import READ_ONE, House, PageQuery, PathText, TenantId, found, found_page
 from farthing.wallets.holds.content import hold_json

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from fastapi import APIRouter, Response
 
+from farthing.api.documents.invoice import BillingRunDocument
 from farthing.api.idempotency import Answer
-from farthing.api.invoice_documents import BillingRunDocument
 from farthing.api.web import WRITE, JsonWrite, body
 from farthing.invoicing.service import run_billing
 from farthing.kernel.instant import format_instant, parse_instant

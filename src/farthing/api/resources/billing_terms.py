@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
+from farthing.api.documents.terms import BillingTermsDocument
 from farthing.api.idempotency import Answer
-from farthing.api.terms_documents import BillingTermsDocument
 from farthing.api.web import (
     READ,
     READ_ONE,

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.credit_documents import (
+from farthing.api.documents.credit import (
     CorrectedDocument,
     CorrectionEventsDocument,
     CorrectionPolicyDocument,
@@ -25,7 +25,7 @@ from farthing.api.web import (
     body,
     found,
 )
-from farthing.invoicing.correcting import correct_at_once, effects_behind, get_policy, put_policy
+from farthing.invoicing.late.correcting import correct_at_once, effects_behind, get_policy, put_policy
 
 EVENTS_SHOWN_MAX = 1_000
 

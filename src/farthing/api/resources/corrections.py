@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.event_documents import CorrectionAccepted, CorrectionPage
+from farthing.api.documents.event import CorrectionAccepted, CorrectionPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.web import (
@@ -18,8 +18,8 @@ from farthing.api.web import (
     body,
     found_page,
 )
-from farthing.events.correct import INVALID_CORRECTION, list_corrections, replace_event, void_event
-from farthing.invoicing.tracing import correction_document
+from farthing.events.correcting.service import INVALID_CORRECTION, list_corrections, replace_event, void_event
+from farthing.invoicing.explaining.tracing import correction_document
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.reading import Faults, Fields, kind, parse_text
 

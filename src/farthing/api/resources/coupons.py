@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from farthing.api.documents.terms import CouponDocument, CouponPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
-from farthing.api.terms_documents import CouponDocument, CouponPage
 from farthing.api.web import (
     READ,
     READ_ONE,

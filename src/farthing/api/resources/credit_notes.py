@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from farthing.api.credit_note_documents import CreditNoteDocument, CreditNotePage, VoidDocument
+from farthing.api.documents.credit_note import CreditNoteDocument, CreditNotePage, VoidDocument
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.services import Services

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.credit_documents import CreditPage, CustomerBalanceDocument
+from farthing.api.documents.credit import CreditPage, CustomerBalanceDocument
 from farthing.api.paging import read_cursor
 from farthing.api.web import READ, READ_ONE, House, PageQuery, PathText, TenantId, found, found_page
 from farthing.payments.credit import customer_balance, list_credits

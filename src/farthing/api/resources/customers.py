@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from farthing.api.documents import CustomerDocument, CustomerPage
+from farthing.api.documents.shapes import CustomerDocument, CustomerPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.web import (

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from farthing.api.documents.keeping import ErasureDocument, ErasurePage
 from farthing.api.idempotency import Answer
-from farthing.api.keeping_documents import ErasureDocument, ErasurePage
 from farthing.api.paging import read_cursor
 from farthing.api.web import (
     READ,

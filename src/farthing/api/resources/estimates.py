@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Response
 
+from farthing.api.documents.terms import EstimateDocument, UpcomingInvoices
 from farthing.api.idempotency import Answer
-from farthing.api.terms_documents import EstimateDocument, UpcomingInvoices
 from farthing.api.web import READ_ONE, WRITE_ONE, House, JsonWrite, PathText, TenantId, body, found
-from farthing.invoicing.estimate import parse_question
-from farthing.invoicing.preview import estimate_usage, preview_billing
+from farthing.invoicing.ahead.estimate import parse_question
+from farthing.invoicing.ahead.preview import estimate_usage, preview_billing
 
 UPCOMING_MAX = 1000
 """Most upcoming invoices in one answer; `farthing invoices upcoming` shows any number."""

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.event_documents import EventPage, EventTrace
+from farthing.api.documents.event import EventPage, EventTrace
 from farthing.api.paging import read_cursor
 from farthing.api.web import (
     READ_ONE,
@@ -19,7 +19,7 @@ from farthing.api.web import (
     found_page,
 )
 from farthing.events.find import FoundEvent
-from farthing.invoicing.tracing import (
+from farthing.invoicing.explaining.tracing import (
     Sought,
     customers_of,
     event_document,

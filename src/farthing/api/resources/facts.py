@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.documents import FactPage
+from farthing.api.documents.shapes import FactPage
 from farthing.api.paging import read_cursor
 from farthing.api.web import READ, House, PageQuery, TenantId, found_page
 from farthing.db.outbox import fact_document, facts_after

@@ -11,12 +11,12 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from farthing.api import store
-from farthing.api.documents import HealthDocument
+from farthing.api.documents.shapes import HealthDocument
 from farthing.api.idempotency import Answer
 from farthing.api.keys import NO_TENANT
 from farthing.api.services import Services, log_dir
 from farthing.api.web import House, answered
-from farthing.events.damage import known_damage
+from farthing.events.segments.damage import known_damage
 from farthing.kernel.errors import FarthingError
 
 DISK_FREE_PERCENT_MIN = 5

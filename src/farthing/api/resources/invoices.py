@@ -5,14 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
-from farthing.api.idempotency import Answer
-from farthing.api.invoice_documents import (
+from farthing.api.documents.invoice import (
     ExplanationDocument,
     InvoiceDocument,
     InvoicePage,
     InvoiceState,
     IssuedDocument,
 )
+from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.services import Services
 from farthing.api.web import (
@@ -29,8 +29,8 @@ from farthing.api.web import (
     found_page,
 )
 from farthing.invoicing.drafts.service import issue_early, list_drafts
-from farthing.invoicing.explaining import explain_line
-from farthing.invoicing.pdf import render_pdf
+from farthing.invoicing.explaining.service import explain_line
+from farthing.invoicing.paper.pdf import render_pdf
 from farthing.invoicing.service import get_invoice, get_seller, invoices_named, list_invoices
 from farthing.payments.content import balance_json
 from farthing.payments.service import balances_of, overdue_invoices

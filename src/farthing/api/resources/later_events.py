@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.event_documents import LaterEventsDocument
+from farthing.api.documents.event import LaterEventsDocument
 from farthing.api.web import READ_ONE, House, PathText, QueryDocument, TenantId, found
-from farthing.invoicing.later import effects_after_invoice
+from farthing.invoicing.late.later import effects_after_invoice
 
 LATER_SHOWN_MAX = 1_000
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from farthing.api.ledger_documents import (
+from farthing.api.documents.ledger import (
     LedgerAccountDocument,
     LedgerAccountPage,
     LedgerEntryPage,

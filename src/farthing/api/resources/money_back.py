@@ -5,9 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.idempotency import Answer
-from farthing.api.paging import read_cursor
-from farthing.api.payment_documents import (
+from farthing.api.documents.payment import (
     AnswerDocument,
     DisputeDocument,
     DisputePage,
@@ -15,6 +13,8 @@ from farthing.api.payment_documents import (
     RefundDocument,
     RefundPage,
 )
+from farthing.api.idempotency import Answer
+from farthing.api.paging import read_cursor
 from farthing.api.web import (
     READ,
     READ_ONE,

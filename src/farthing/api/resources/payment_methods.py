@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
+from farthing.api.documents.payment import PaymentMethodDocument, PaymentMethodPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
-from farthing.api.payment_documents import PaymentMethodDocument, PaymentMethodPage
 from farthing.api.web import (
     READ,
     READ_ONE,

@@ -6,9 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.idempotency import Answer
-from farthing.api.paging import read_cursor
-from farthing.api.payment_documents import (
+from farthing.api.documents.payment import (
     DunningPolicyDocument,
     InvoicePaymentDocument,
     PaymentDetailDocument,
@@ -16,6 +14,8 @@ from farthing.api.payment_documents import (
     PaymentPage,
     ReconciliationDocument,
 )
+from farthing.api.idempotency import Answer
+from farthing.api.paging import read_cursor
 from farthing.api.web import (
     INSTANT,
     READ,

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
+from farthing.api.documents.payout import MovementPage, PayoutDocument, PayoutPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
-from farthing.api.payout_documents import MovementPage, PayoutDocument, PayoutPage
 from farthing.api.web import (
     READ,
     READ_ONE,

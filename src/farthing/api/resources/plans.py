@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.documents import PlanDocument, PlanPage
+from farthing.api.documents.shapes import PlanDocument, PlanPage
+from farthing.api.documents.subscription import MigrationDocument
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
-from farthing.api.subscription_documents import MigrationDocument
 from farthing.api.web import (
     READ,
     READ_ONE,
@@ -28,7 +28,7 @@ from farthing.api.web import (
 from farthing.catalog.model import Outcome, PlanVersion
 from farthing.catalog.plan import plan_json
 from farthing.catalog.service import get_plan, list_plans, publish_plan
-from farthing.invoicing.plan_migration import migrate_plan, migration_json
+from farthing.invoicing.ahead.plan_migration import migrate_plan, migration_json
 from farthing.kernel.instant import format_instant
 
 VERSION_MAX = 2**31 - 1

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from farthing.api.documents import QuarantinedEvent, QuarantinePage, QuarantineResolved
+from farthing.api.documents.shapes import QuarantinedEvent, QuarantinePage, QuarantineResolved
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.web import (

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.finance_documents import ClosingDocument, ClosingPage, RecognitionDocument, ReportDocument
+from farthing.api.documents.finance import ClosingDocument, ClosingPage, RecognitionDocument, ReportDocument
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.web import (

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
+from farthing.api.documents.keeping import RetentionDocument
 from farthing.api.idempotency import Answer
-from farthing.api.keeping_documents import RetentionDocument
 from farthing.api.web import READ, WRITE, House, JsonWrite, TenantId, body, found
 from farthing.keeping.retention import parse_retention, retention_json
 from farthing.keeping.service import get_retention, set_keep_days

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
+from farthing.api.documents.invoice import SellerDocument
 from farthing.api.idempotency import Answer
-from farthing.api.invoice_documents import SellerDocument
 from farthing.api.web import READ, WRITE, House, JsonWrite, TenantId, body, found
 from farthing.invoicing.service import get_seller, put_seller
 

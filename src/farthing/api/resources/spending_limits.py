@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from farthing.api.authorization_documents import SpendingLimitDocument, SpendingLimitPage
+from farthing.api.documents.authorization import SpendingLimitDocument, SpendingLimitPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
 from farthing.api.web import (

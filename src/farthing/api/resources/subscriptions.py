@@ -6,9 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
-from farthing.api.idempotency import Answer
-from farthing.api.paging import read_cursor
-from farthing.api.subscription_documents import (
+from farthing.api.documents.subscription import (
     ChangeDocument,
     ChangePage,
     OneOffDocument,
@@ -16,6 +14,8 @@ from farthing.api.subscription_documents import (
     SubscriptionDocument,
     SubscriptionPage,
 )
+from farthing.api.idempotency import Answer
+from farthing.api.paging import read_cursor
 from farthing.api.web import (
     READ,
     READ_ONE,

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.idempotency import Answer
-from farthing.api.paging import read_cursor
-from farthing.api.tax_documents import (
+from farthing.api.documents.tax import (
     CustomerTaxDocument,
     TaxRatePage,
     TaxRatesLoaded,
     TreatmentDocument,
 )
+from farthing.api.idempotency import Answer
+from farthing.api.paging import read_cursor
 from farthing.api.web import (
     READ,
     READ_ONE,

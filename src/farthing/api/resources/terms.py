@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from farthing.api.idempotency import Answer
-from farthing.api.paging import read_cursor
-from farthing.api.terms_documents import (
+from farthing.api.documents.terms import (
     CommitmentDocument,
     CommitmentPage,
     RedemptionDocument,
     RedemptionPage,
 )
+from farthing.api.idempotency import Answer
+from farthing.api.paging import read_cursor
 from farthing.api.web import (
     READ_ONE,
     WRITE_ONE,

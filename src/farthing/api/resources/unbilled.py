@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.event_documents import UnbilledDocument
+from farthing.api.documents.event import UnbilledDocument
 from farthing.api.web import READ, House, QueryDocument, TenantId, found
-from farthing.invoicing.unbilled import GROUPS_MAX, unbilled
+from farthing.invoicing.explaining.unbilled import GROUPS_MAX, unbilled
 from farthing.kernel.instant import parse_instant
 from farthing.kernel.reading import Faults, Fields
 

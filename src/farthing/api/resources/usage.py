@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.documents import UsageDocument
+from farthing.api.documents.shapes import UsageDocument
 from farthing.api.web import INSTANT, House, QueryDocument, TenantId, found, problems
 from farthing.kernel.errors import LimitExceeded
 from farthing.kernel.instant import format_instant, parse_instant, parse_timezone

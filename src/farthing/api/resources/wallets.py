@@ -5,9 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from farthing.api.idempotency import Answer
-from farthing.api.paging import read_cursor
-from farthing.api.wallet_documents import (
+from farthing.api.documents.wallet import (
     GrantDocument,
     GrantPage,
     HistoryPage,
@@ -19,6 +17,8 @@ from farthing.api.wallet_documents import (
     WalletDocument,
     WalletPage,
 )
+from farthing.api.idempotency import Answer
+from farthing.api.paging import read_cursor
 from farthing.api.web import (
     READ,
     READ_ONE,

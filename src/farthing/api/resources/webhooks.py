@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from farthing.api.payment_documents import WebhookDocument
+from farthing.api.documents.payment import WebhookDocument
 from farthing.api.web import House, PathText, RawBody, found, problems
 from farthing.kernel.errors import NotFound
 from farthing.kernel.reading import shown

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import msgspec
 
-from farthing.events.formats import JSON_TYPES, REJECTED_RAW_BYTES_MAX, media_type_of, parse_events
+from farthing.events.intake.formats import JSON_TYPES, REJECTED_RAW_BYTES_MAX, media_type_of, parse_events
 from farthing.events.model import Event, ParsedBatch, Rejected
 from farthing.kernel.errors import InvalidInput
 

@@ -32,7 +32,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from farthing.events.formats import media_type_of
+from farthing.events.intake.formats import media_type_of
 from farthing.events.model import DATA_DEPTH_MAX, ParsedBatch
 from farthing.kernel.errors import InvalidInput
 from farthing.kernel.instant import from_unix_microseconds

@@ -35,7 +35,7 @@ from farthing.events.doors.otlp import (
 )
 from farthing.events.doors.otlp_streams import Reading
 from farthing.events.doors.translated import Untranslatable
-from farthing.events.formats import EVENTS_PER_REQUEST_MAX
+from farthing.events.intake.formats import EVENTS_PER_REQUEST_MAX
 from farthing.events.model import Event
 from farthing.kernel.errors import LimitExceeded
 from farthing.kernel.instant import format_instant

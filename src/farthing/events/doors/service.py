@@ -12,7 +12,7 @@ from farthing.db import Books
 from farthing.events.doors.counted import Counted
 from farthing.events.doors.otlp_streams import Reading, advance
 from farthing.events.doors.translated import as_batch
-from farthing.events.formats import count_lines
+from farthing.events.intake.formats import count_lines
 from farthing.events.model import ParsedBatch, Rejected
 from farthing.events.store import otlp_streams as rows
 from farthing.events.store.otlp_streams import StreamRow

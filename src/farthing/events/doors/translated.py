@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from farthing.events.formats import EVENTS_PER_REQUEST_MAX, REJECTED_RAW_BYTES_MAX, parse_made
+from farthing.events.intake.formats import EVENTS_PER_REQUEST_MAX, REJECTED_RAW_BYTES_MAX, parse_made
 from farthing.events.model import Event, ParsedBatch, Rejected
 from farthing.kernel.errors import InvalidInput, LimitExceeded
 from farthing.kernel.instant import YEAR_MAX, from_unix_microseconds, unix_microseconds

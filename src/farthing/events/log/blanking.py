@@ -17,7 +17,7 @@ from farthing.events.log.files import (
     read_blocks,
     sync_directory,
 )
-from farthing.events.removal import removing
+from farthing.events.segments.removal import removing
 from farthing.kernel.errors import Unavailable
 
 PIECE_BYTES = 8 * 1024 * 1024

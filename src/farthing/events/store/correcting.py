@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 import pyarrow as pa
 
-from farthing.events.corrections import Correcting, Identity
+from farthing.events.correcting.rules import Correcting, Identity
 from farthing.events.model import VOID_TYPE
 from farthing.events.store.corrections import VoidedEvent
 from farthing.kernel.instant import from_unix_microseconds

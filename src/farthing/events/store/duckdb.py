@@ -39,9 +39,18 @@ from farthing.catalog.event_data import (
 )
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
-from farthing.events.deduplicate import Outcome
-from farthing.events.erased import RESERVED_SOURCE
+from farthing.events.erasing.erased import RESERVED_SOURCE
+from farthing.events.ids.deduplicate import Outcome
 from farthing.events.log.files import make_directory
+from farthing.events.sealing.typed_columns import (
+    TypedColumns,
+    number_column,
+    spelling_column,
+    text_column,
+    value_paths,
+    whole_column,
+)
+from farthing.events.segments.verified import VerifiedFiles
 from farthing.events.store.correcting import find_corrections
 from farthing.events.store.identity_sql import HASH_MACROS, OWN_TIME, SEGMENT_FILES
 from farthing.events.store.meter_sql import (
@@ -54,18 +63,9 @@ from farthing.events.store.meter_sql import (
     value_sql,
 )
 from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts, segment_sources
-from farthing.events.typed_columns import (
-    TypedColumns,
-    number_column,
-    spelling_column,
-    text_column,
-    value_paths,
-    whole_column,
-)
-from farthing.events.verified import VerifiedFiles
 
 if TYPE_CHECKING:
-    from farthing.events.seal import SealedBatch
+    from farthing.events.sealing.seal import SealedBatch
 
 
 _PLAIN_NUMBER = r"-?[0-9]{1,18}(\.[0-9]{1,12})?"

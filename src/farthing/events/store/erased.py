@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from farthing.events.erased import (
+from farthing.events.erasing.erased import (
     ERASED_SOURCE,
     ERASED_SUBJECT,
     FINGERPRINT_CHARACTERS,
@@ -15,6 +15,7 @@ from farthing.events.erased import (
     subject_hash,
 )
 from farthing.events.log.files import make_directory
+from farthing.events.sealing.typed_columns import TypedColumns, text_column
 from farthing.events.store.books import Connection
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.identities import row_identities
@@ -22,7 +23,6 @@ from farthing.events.store.identity_sql import OWN_TIME, SEGMENT_FILES
 from farthing.events.store.merging import ROW_GROUP_EVENTS
 from farthing.events.store.meter_sql import identifier
 from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts, segment_sources
-from farthing.events.typed_columns import TypedColumns, text_column
 
 Identity = tuple[str, str]
 """(source, id)"""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from farthing.events.id_filter import probes
-from farthing.events.id_index import Identities
+from farthing.events.ids.filter import probes
+from farthing.events.ids.index import Identities
 from farthing.events.store.books import Connection, Segment, segments
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.identities import row_identities

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from farthing.events.id_index import Identities
+from farthing.events.ids.index import Identities
 from farthing.events.store.identity_sql import HASHES, OWN_TIME, SEGMENT_FILES
 
 

@@ -3,10 +3,10 @@
 Identity is source and id. Content is everything else that the client said: type, subject, its own time (an
 instant, however it was spelt, or its absence) and the bytes of data. What hangs on the receipt is no part of it.
 Lengths stand before texts, so that no two events give the same text to hash; of no subject there is only the colon.
-An event that was erased has its hashes instead of an id (`events/erased.py`).
+An event that was erased has its hashes instead of an id (`events/erasing/erased.py`).
 """
 
-from farthing.events.erased import ERASED_SOURCE
+from farthing.events.erasing.erased import ERASED_SOURCE
 
 HASH_MACROS = (
     # `concat` puts texts together faster than `||`, and takes NULL for nothing.

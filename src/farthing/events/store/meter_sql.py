@@ -8,7 +8,7 @@ from typing import assert_never
 
 from farthing.catalog.expression import Add, Expression, Literal, Mul, Path, Sub
 from farthing.catalog.model import Condition, Meter, Operator
-from farthing.events.typed_columns import number_column, text_column
+from farthing.events.sealing.typed_columns import number_column, text_column
 
 EXACT_NUMBER = "DECIMAL(38,12)"
 WHOLE_NUMBER = "DECIMAL(18,0)"

@@ -4,7 +4,7 @@ import json
 
 import pyarrow as pa
 
-from farthing.events.mapping import Mapping, Taken
+from farthing.events.intake.mapping import Mapping, Taken
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.meter_sql import Bound
 

@@ -18,7 +18,7 @@ SOURCES_MAX = 32
 class SegmentFile:
     """What was written: the facts that the books keep about a segment.
 
-    sources: of its events; None where they are too many to list. id_filter: see `events/id_filter.py`.
+    sources: of its events; None where they are too many to list. id_filter: see `events/ids/filter.py`.
     first_subjects, last_subjects: of the events of each type, None where they have none.
     """
 

@@ -12,7 +12,7 @@ from typing import Any
 from farthing.customers.terms.collecting import collection_in_force
 from farthing.customers.terms.collecting_store import OwnCollection
 from farthing.db.outbox import Fact
-from farthing.invoicing.interim import accrued_on
+from farthing.invoicing.interim.charging import accrued_on
 from farthing.invoicing.model import Because, Invoice
 from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import ZERO, exact, plain, trimmed

@@ -17,7 +17,7 @@ from farthing.customers.terms.model import Commitment, Terms
 from farthing.invoicing.accrued.model import Accrued, Held
 from farthing.invoicing.accrued.recent_spend import first_checkpoints, spend_per_day, with_checkpoint
 from farthing.invoicing.accrued.threshold import computed_threshold
-from farthing.invoicing.interim import INTERIM_INVOICES_MAX, whole_units
+from farthing.invoicing.interim.charging import INTERIM_INVOICES_MAX, whole_units
 from farthing.invoicing.model import Because, BilledBefore
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.period import Period

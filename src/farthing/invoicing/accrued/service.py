@@ -35,13 +35,13 @@ from farthing.invoicing.accrued import store as rows
 from farthing.invoicing.accrued.look import Seen, charge_is_due, look
 from farthing.invoicing.accrued.model import Accrued, Checkpoint
 from farthing.invoicing.document import instants
-from farthing.invoicing.interim import accrued_on, bill_so_far
-from farthing.invoicing.interim_store import select_billed_before
-from farthing.invoicing.lines import lines_of
+from farthing.invoicing.drafting.lines import lines_of
+from farthing.invoicing.drafting.usage_lines import UsageOfBills
+from farthing.invoicing.drafting.usage_reading import usage_of
+from farthing.invoicing.interim.charging import accrued_on, bill_so_far
+from farthing.invoicing.interim.store import select_billed_before
 from farthing.invoicing.model import Because, Bill, BillKey, Interim, Reason
 from farthing.invoicing.service import BILLS_PER_QUERY, draft_batches, issue, versions_of
-from farthing.invoicing.usage_lines import UsageOfBills
-from farthing.invoicing.usage_reading import usage_of
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period

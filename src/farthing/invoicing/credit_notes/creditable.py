@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from farthing.invoicing.credit_notes.model import Bundle, Creditable, CreditableLine
+from farthing.invoicing.drafting.shares import MADE_OF_OTHERS
 from farthing.invoicing.model import LineKind
-from farthing.invoicing.shares import MADE_OF_OTHERS
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.kernel.rounding import allocate

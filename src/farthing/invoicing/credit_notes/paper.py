@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from farthing.invoicing.paper import paper
-from farthing.invoicing.pdf import pdf_of
-from farthing.invoicing.wording import day, money, printable
+from farthing.invoicing.paper.content import paper
+from farthing.invoicing.paper.pdf import pdf_of
+from farthing.invoicing.paper.wording import day, money, printable
 from farthing.kernel.instant import zone_named
 from farthing.kernel.quantity import plain
 

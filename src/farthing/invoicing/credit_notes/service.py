@@ -26,7 +26,7 @@ from farthing.invoicing.credit_notes.model import Credit, Creditable, CreditWant
 from farthing.invoicing.document import document_text
 from farthing.invoicing.model import Reason
 from farthing.invoicing.seller import seller_on_document
-from farthing.invoicing.unit_drawing import units_given_back
+from farthing.invoicing.units.drawing import units_given_back
 from farthing.invoicing.wallets import gave_back
 from farthing.kernel.errors import Conflict, NotFound
 from farthing.kernel.instant import format_instant

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from farthing.db import Books
 from farthing.db.erasing import write_anew
-from farthing.events.damage import DAMAGED_DIR
-from farthing.events.sealer import only_sealer, sweep
+from farthing.events.sealing.sealer import only_sealer, sweep
+from farthing.events.segments.damage import DAMAGED_DIR
 from farthing.events.store import books as event_rows
 from farthing.keeping.erasing import identity_store
 

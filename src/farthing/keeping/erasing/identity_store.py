@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
-from farthing.events.erased import ERASED_SOURCE
+from farthing.events.erasing.erased import ERASED_SOURCE
 
 # Everything that has a key of the customer's, and what it is called from now on.
 _RENAMED = """

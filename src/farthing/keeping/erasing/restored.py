@@ -10,7 +10,7 @@ import msgspec
 from farthing.db.endpoint import Endpoint
 from farthing.db.erasing import erasing_transaction
 from farthing.db.secret import load_secret
-from farthing.events.erased import subject_hash
+from farthing.events.erasing.erased import subject_hash
 from farthing.keeping.erasing.restored_store import insert_kept_erasure
 from farthing.keeping.manifest import complete_backups, read_manifest
 from farthing.keeping.model import KeptErasure, Manifest

@@ -21,8 +21,8 @@ from farthing.db import Books
 from farthing.db.erasing import erasing_transaction, is_checkpointed
 from farthing.db.pool import BooksConnection
 from farthing.db.secret import load_secret
-from farthing.events.erase import Erased, erase_from_log, erase_from_segments, words_of_others
-from farthing.events.erased import Words, subject_hash
+from farthing.events.erasing.erase import Erased, erase_from_log, erase_from_segments, words_of_others
+from farthing.events.erasing.erased import Words, subject_hash
 from farthing.events.store import books as event_rows
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import store as invoice_rows

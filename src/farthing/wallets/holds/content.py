@@ -15,7 +15,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from farthing.catalog.event_data import read_data
-from farthing.events.formats import parse_events
+from farthing.events.intake.formats import parse_events
 from farthing.events.model import Event
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant

@@ -13,8 +13,8 @@ from hashlib import md5
 import numpy as np
 
 from farthing.db.pool import BooksConnection
-from farthing.events.deduplicate import Outcome
-from farthing.events.seal import SealedBatch
+from farthing.events.ids.deduplicate import Outcome
+from farthing.events.sealing.seal import SealedBatch
 from farthing.kernel.quantity import ZERO, exact
 from farthing.wallets.holds import store as rows
 from farthing.wallets.holds.store import Waiting

@@ -1,0 +1,1 @@
+"""The shapes of bodies and answers, for the OpenAPI description and the clients made from it."""

@@ -1,0 +1,1 @@
+"""Corrections: an event is voided, or another one put in its place."""

@@ -1,0 +1,1 @@
+"""Taking an erased customer out of the segments, and what is left of its events."""

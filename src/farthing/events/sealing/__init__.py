@@ -1,0 +1,1 @@
+"""From acknowledged lines of the log to segments that count."""

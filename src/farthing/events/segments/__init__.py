@@ -1,0 +1,1 @@
+"""Segments after they are sealed: put in order, rewritten, verified, removed."""

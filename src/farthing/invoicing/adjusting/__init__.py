@@ -1,0 +1,1 @@
+"""Lines that are made of other lines: coupons, commitments, the plan's minimum."""

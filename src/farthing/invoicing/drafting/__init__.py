@@ -1,0 +1,1 @@
+"""What the lines of a bill are, before anything is made of them: usage, fees, and how exact amounts become money."""

@@ -1,0 +1,1 @@
+"""Interim invoices: what has accrued in a period is charged before the period is over."""

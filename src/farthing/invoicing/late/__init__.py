@@ -1,0 +1,1 @@
+"""Usage that came, or was corrected, after the invoice of its period."""

@@ -1,0 +1,100 @@
+"""The invoice as a PDF, set by typst from `templates/invoice.typ`.
+
+The document goes in as data, never as markup, and the same document gives the same bytes: the time in
+the file is the time of issue, and the letters are those that typst brings along. They cover Latin,
+Greek, Cyrillic and Hebrew. A name in another script is set with the fonts of the machine, so that it
+can be read; such a file is the same on every machine that has the same fonts.
+"""
+
+import base64
+import json
+import struct
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import typst
+
+from farthing.invoicing.paper.content import paper
+from farthing.kernel.errors import InvalidInput
+
+_PACKAGE = "farthing.invoicing.paper"
+_COVERED = ((0x0000, 0x0530), (0x0590, 0x0600), (0x1D00, 0x2C00), (0xFB00, 0xFB07))
+"""Code points that the letters typst brings along have glyphs for: [first, after the last)."""
+
+
+def render_pdf(document: Mapping[str, Any], seller: Mapping[str, Any]) -> bytes:
+    """The invoice `document` as a tagged PDF, with the logo and paper of `seller`.
+
+    Raises InvalidInput `invalid_logo` where the logo is not an image that can be drawn.
+    """
+    return pdf_of(paper(document, seller), document["issued_at"], seller)
+
+
+def pdf_of(sheet: Mapping[str, Any], issued_at: str, seller: Mapping[str, Any]) -> bytes:
+    """What `paper` said, as a PDF that was made at the moment of issue."""
+    issued = datetime.fromisoformat(issued_at)
+    pdf = compiler_for(sheet, seller).compile(format="pdf", timestamp=int(issued.timestamp()))
+    assert isinstance(pdf, bytes)
+    return pdf
+
+
+def compiler_for(said: Mapping[str, Any], seller: Mapping[str, Any]) -> typst.Compiler:
+    """The template with what `paper` said of a document."""
+    sheet = json.dumps(dict(said) | {"logo": _logo(seller)}, ensure_ascii=False)
+    covered = all(any(first <= ord(letter) < after for first, after in _COVERED) for letter in set(sheet))
+    return typst.Compiler(
+        _template(),
+        root=_root(),
+        font_paths=_fonts(system=not covered),
+        ignore_system_fonts=covered,
+        sys_inputs={"invoice": sheet},
+    )
+
+
+def check_logo(seller: Mapping[str, Any]) -> None:
+    """Draw the logo once. Raises InvalidInput `invalid_logo`."""
+    logo = _logo(seller)
+    if logo is None:
+        return
+    try:
+        typst.Compiler(
+            b"#image(bytes(sys.inputs.logo))",
+            root=_root(),
+            font_paths=_fonts(system=False),
+            sys_inputs={"logo": logo},
+        ).compile(format="pdf")
+    except typst.TypstError as error:
+        raise InvalidInput(
+            "invalid_logo", f"the logo cannot be drawn: {error.message}", path="logo"
+        ) from None
+
+
+def _logo(seller: Mapping[str, Any]) -> str | None:
+    """The logo as SVG; a PNG is wrapped in one."""
+    if "logo_png" not in seller:
+        return seller.get("logo_svg")
+    data = str(seller["logo_png"])
+    width, height = struct.unpack(">II", base64.b64decode(data)[16:24])
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f'<image width="{width}" height="{height}" href="data:image/png;base64,{data}"/></svg>'
+    )
+
+
+@cache
+def _template() -> bytes:
+    return files(_PACKAGE).joinpath("templates/invoice.typ").read_bytes()
+
+
+@cache
+def _root() -> str:
+    """Where typst may read files: nothing but the template lies there."""
+    return str(files(_PACKAGE).joinpath("templates"))
+
+
+@cache
+def _fonts(*, system: bool) -> typst.Fonts:
+    return typst.Fonts(include_system_fonts=system)

@@ -1,0 +1,1 @@
+"""The tax that drafted invoices bear, and how it stands on their documents."""

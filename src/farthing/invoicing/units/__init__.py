@@ -1,0 +1,1 @@
+"""What units of wallets pay of bills, before usage is priced."""
