@@ -141,7 +141,7 @@ def test_units_and_money_at_once(world: WalletWorld) -> None:
             """
             SELECT c.key, coalesce((SELECT sum(quantity) FROM unit_funding u
                                      WHERE u.customer_id = c.customer_id AND u.rate_card = 'tiered'), 0) AS units,
-                   (SELECT sum(amount) FROM charge_funding f
+                   (SELECT sum(amount) FROM funding_parts f
                      WHERE f.customer_id = c.customer_id AND f.rate_card = 'tiered') AS priced
               FROM customers c
             """
