@@ -18,10 +18,11 @@ from benchmarks.measuring import Stretch, Wrong, percentile, postmaster, require
 from benchmarks.report import Row
 from benchmarks.serving import serve
 from benchmarks.single_client import Answered, Load, sent_in_pairs
-from farthing.api.keys import create_key, load_pepper
+from farthing.api.keys import create_key
 from farthing.app import wall_clock
 from farthing.cli.demo_traffic import SEED, customer_key
 from farthing.customers.apply import apply
+from farthing.db.secret import load_secret
 from farthing.db.tenants import create_tenant
 from farthing.kernel.quantity import exact
 from farthing.wallets.holds.checks import check_holds
@@ -128,7 +129,7 @@ def _to_farthing(bench: Bench, server: int, port: int, wallets: int, calls: _Cal
     name = f"authorisations-{next(_numbers)}"
     tenant_id = create_tenant(app.books, name, name, wall_clock())
     _furnish(bench, tenant_id, wallets)
-    key = create_key(app.books, load_pepper(app.settings.data_dir), tenant_id, "bench", wall_clock())
+    key = create_key(app.books, load_secret(app.settings.data_dir), tenant_id, "bench", wall_clock())
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     pairs = list(_pairs(calls, headers))
     with stretch(server, postmaster(app.settings.data_dir)) as work:

@@ -28,8 +28,9 @@ from benchmarks.report import Row
 from benchmarks.serving import serve
 from benchmarks.single_client import Answered, send_each
 from benchmarks.workload import Expected, batches, expected_of, traffic_of
-from farthing.api.keys import create_key, load_pepper
+from farthing.api.keys import create_key
 from farthing.app import wall_clock
+from farthing.db.secret import load_secret
 from farthing.db.tenants import tenant_id
 from farthing.events.store.books import tally
 
@@ -138,7 +139,7 @@ def _load(bench: Bench, events: int) -> _Load:
 def _new_key(bench: Bench, tenant: str) -> tuple[int, dict[str, str]]:
     app = bench.app
     identity = tenant_id(app.books, new_tenant(app, tenant))
-    key = create_key(app.books, load_pepper(app.settings.data_dir), identity, "bench", wall_clock())
+    key = create_key(app.books, load_secret(app.settings.data_dir), identity, "bench", wall_clock())
     return identity, {"Authorization": f"Bearer {key}", "Content-Type": "application/cloudevents+json"}
 
 

@@ -99,6 +99,9 @@ BODIES = {
     ("POST", "/v1/authorizations/{key}/settle"): {"event": HAPPENED},
     ("PUT", "/v1/spending-limits"): LIMIT,
     ("PUT", "/v1/subscriptions/{key}/collection"): {"mode": "pay_as_you_go", "threshold": "50"},
+    ("PUT", "/v1/billing-terms"): {"grace_hours": 1},
+    ("PUT", "/v1/customers/{key}/billing-terms"): {"grace_hours": 2},
+    ("POST", "/v1/invoices/issue"): {"customer": "acme"},
     ("POST", "/v1/estimates"): ESTIMATE,
     ("POST", "/v1/billing-runs"): {"until": "2026-11-01T00:00:00Z"},
     ("POST", "/v1/ledger/closings"): {"until": "2000-01-01T00:00:00Z", "reason": "before our time"},
@@ -346,7 +349,7 @@ def test_another_tenant_may_use_the_same_keys_for_its_own(client, other_client, 
 
 # ---- Bad input, at every route that takes a body
 
-NUMBERS = {"threshold", "percent", "amount", "suspend_after_days", "keep_days"}
+NUMBERS = {"threshold", "percent", "amount", "suspend_after_days", "keep_days", "grace_hours"}
 """Fields in which a JSON number is as good as a decimal string, or is what is asked for."""
 
 DEEP = b'{"key":' * 1000 + b"1" + b"}" * 1000

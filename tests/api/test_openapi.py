@@ -7,13 +7,7 @@ import pytest
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from farthing.api import (
-    documents,
-    invoice_documents,
-    ledger_documents,
-    subscription_documents,
-    terms_documents,
-)
+from farthing.api.documents import invoice, ledger, shapes, subscription, terms
 from farthing.api.front import OPEN_PATHS, SIGNED_PATHS
 
 
@@ -196,7 +190,7 @@ def described(document, method, address, status) -> type[BaseModel]:
         operation = document["paths"][template][method.lower()]
     schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
     name = schema["$ref"].rpartition("/")[2]
-    rooms = (documents, invoice_documents, ledger_documents, subscription_documents, terms_documents)
+    rooms = (shapes, invoice, ledger, subscription, terms)
     model = next(getattr(room, name) for room in rooms if hasattr(room, name))
     assert issubclass(model, BaseModel)
     return model
