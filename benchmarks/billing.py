@@ -83,7 +83,7 @@ def run(bench: Bench) -> list[Row]:
             one_by_one.append(_one_by_one(app, expected.customers, bench.sizes.customers_one_by_one))
     return [
         Row(
-            f"Invoices of {LINES_PER_INVOICE} lines: usage, tax, ledger",
+            f"Invoices of {LINES_PER_INVOICE} lines, tax, ledger",
             "invoices/s",
             series(one.invoices / one.whole.seconds for one in runs),
         ),

@@ -55,7 +55,7 @@ ROWS = {
         "    CPU per million events",
     ],
     "billing": [
-        "Invoices of 5 lines: usage, tax, ledger",
+        "Invoices of 5 lines, tax, ledger",
         "  10 invoices: the whole run",
         "    usage queries",
         "    lines, rating, totals",
@@ -82,6 +82,7 @@ ROWS = {
         "  trial balance",
         "  income",
         "  receivables",
+        "  customer credit",
         "  revenue",
         "  deferred revenue",
         "  recognition schedule",
