@@ -6,7 +6,7 @@ is rated. So the open period is drafted as a preview drafts it, and what was dra
 What a price owes only because its period ends (a minimum) is not drawn before that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from farthing.catalog.model import Meter, RateCard
@@ -127,6 +127,13 @@ def _has_others(
 ) -> bool:
     """Whether a subscription without a history has a rate card whose usage is not drawn when it is sealed."""
     cards = billed.plans[subscription.plan_version_id].rate_cards
+    return _leaves_any_of(cards, meters, unit_meters)
+
+
+def _leaves_any_of(
+    cards: Iterable[RateCard], meters: Mapping[str, Meter], unit_meters: frozenset[str] = frozenset()
+) -> bool:
+    """Whether sealing leaves usage of any of these rate cards to this."""
     return any(card.meters and not _is_sealed(card, meters, unit_meters) for card in cards)
 
 
@@ -163,8 +170,7 @@ def _leaves_any(bill: Bill, billed: Subscribed, meters: Mapping[str, Meter]) -> 
     stretch = _drawn_stretch(bill, billed)
     if stretch is None:
         return True
-    cards = stretch.rate_cards(bill.plans[stretch.plan_version_id])
-    return any(card.meters and not drawn_when_sealed(card, meters) for card in cards)
+    return _leaves_any_of(stretch.rate_cards(bill.plans[stretch.plan_version_id]), meters)
 
 
 def _sealed_cards(

@@ -156,9 +156,8 @@ def settle_refunds(
             facts.append(Fact("refund.failed", row["key"], body, now))
     announce(conn, tenant_id, facts)
     # What could not be given back stands to the customer's credit again, and pays what was opened for it.
-    kept = {row["customer_id"] for row in moved if row["state"] == RefundState.FAILED}
-    if kept:
-        announce_paid(conn, tenant_id, allocate_oldest(conn, tenant_id, kept, "credit", now), now)
     failed = [row for row in moved if row["state"] == RefundState.FAILED]
+    if kept := {row["customer_id"] for row in failed}:
+        announce_paid(conn, tenant_id, allocate_oldest(conn, tenant_id, kept, "credit", now), now)
     return_refunds(conn, tenant_id, failed, now, transfers)
     return [row["refund_id"] for row in moved]

@@ -96,12 +96,6 @@ def amounts_of_document(lines: Sequence[Mapping[str, Any]], category_of: Categor
     return _amounts([_of_said(line, category_of) for line in lines])
 
 
-def add_to(amounts: Amounts, place: Place, amount: Decimal, quantity: Decimal = ZERO) -> None:
-    """So much more stands in a place."""
-    with exact():
-        amounts[place] = amounts.get(place, Amount(ZERO)).plus(amount, quantity)
-
-
 def _of_line(line: Line) -> _Told:
     adjustment = line.adjustment
     return _Told(
