@@ -138,16 +138,16 @@ def found(document: object) -> Response:
     return answered(Answer(200, document))
 
 
-def found_page(
+def page_json(
     items: Sequence[Any],
     limit: int,
     list_name: str,
     key_of: Callable[[Any], str],
     show: Callable[[Any], object],
-) -> Response:
-    """200 with a page, from up to `limit` + 1 items."""
+) -> dict[str, object]:
+    """A page of a list, from up to `limit` + 1 items."""
     shown, next_cursor = page(items, limit, list_name, key_of)
-    return found({"items": [show(item) for item in shown], "next_cursor": next_cursor})
+    return {"items": [show(item) for item in shown], "next_cursor": next_cursor}
 
 
 def reference(model: str) -> dict[str, str]:
@@ -187,14 +187,6 @@ def problems(*statuses: Literal[400, 404, 408, 409, 413, 415, 422, 429]) -> dict
 
 INSTANT: JsonDict = {"format": "date-time"}
 """What the OpenAPI description says of a text in a query that is an instant."""
-
-
-def creates(model: Any, standing: str, *, new: Any = None) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route that makes something, once, for its OpenAPI description: see `created`.
-
-    standing: what 200 means. new: what 201 answers with, where that is more than `model`.
-    """
-    return {200: {"model": model, "description": standing}, 201: {"model": model if new is None else new}}
 
 
 READ = problems(400, 422)

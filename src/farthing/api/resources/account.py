@@ -2,22 +2,18 @@
 
 from dataclasses import asdict
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 
 from farthing.api.documents.shapes import AccountDocument
+from farthing.api.routes import shows
 from farthing.api.services import log_dir
-from farthing.api.web import READ, House, TenantId, found
+from farthing.api.web import House, TenantId
 from farthing.events.service import account
 
 router = APIRouter(prefix="/v1/account", tags=["Events"])
 
 
-@router.get(
-    "",
-    response_model=None,
-    responses={200: {"model": AccountDocument}, **READ},
-    summary="Get the account of events",
-)
-def get_account(tenant_id: TenantId, services: House) -> Response:
+@shows(router, "", AccountDocument, "Get the account of events")
+def get_account(tenant_id: TenantId, services: House) -> object:
     """What became of every event that was accepted."""
-    return found(asdict(account(services.books, log_dir(services.data_dir), tenant_id)))
+    return asdict(account(services.books, log_dir(services.data_dir), tenant_id))

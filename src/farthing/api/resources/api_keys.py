@@ -8,11 +8,10 @@ from farthing.api import keys
 from farthing.api.documents.shapes import ApiKeyDocument, ApiKeyPage, NewApiKeyDocument
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import changes, shows
 from farthing.api.store import ApiKey
 from farthing.api.web import (
-    READ,
     WRITE,
-    WRITE_ONE,
     BodilessWrite,
     House,
     JsonWrite,
@@ -21,7 +20,7 @@ from farthing.api.web import (
     TenantId,
     answered,
     body,
-    found_page,
+    page_json,
 )
 from farthing.kernel.instant import format_instant
 from farthing.kernel.reading import Faults, Fields, parse_text
@@ -45,29 +44,20 @@ def create_api_key(write: JsonWrite) -> Response:
     return answered(Answer(201, _document(api_key) | {"key": text}))
 
 
-@router.get("", response_model=None, responses={200: {"model": ApiKeyPage}, **READ}, summary="List API keys")
-def list_api_keys(tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]) -> Response:
+@shows(router, "", ApiKeyPage, "List API keys")
+def list_api_keys(tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]) -> object:
     """Revoked ones included. The keys themselves cannot be read again."""
     after = read_cursor(query.cursor, "api_keys") or ""
     items = keys.list_keys(services.books, tenant_id, after, query.limit + 1)
-    return found_page(items, query.limit, "api_keys", lambda key: key.api_key_id, _document)
+    return page_json(items, query.limit, "api_keys", lambda key: key.api_key_id, _document)
 
 
-@router.post(
-    "/{api_key_id}/revoke",
-    response_model=None,
-    responses={200: {"model": ApiKeyDocument}, **WRITE_ONE},
-    summary="Revoke an API key",
-)
-def revoke_api_key(api_key_id: PathText, write: BodilessWrite) -> Response:
+@changes(router, "POST", "/{api_key_id}/revoke", ApiKeyDocument, "Revoke an API key")
+def revoke_api_key(api_key_id: PathText, write: BodilessWrite) -> object:
     """Refused from now on by every worker, after at most a second."""
     services = write.services
-
-    def effect() -> Answer:
-        revoked = keys.revoke_key(services.books, write.tenant_id, api_key_id, services.now())
-        return Answer(200, _document(revoked))
-
-    return write.once(effect)
+    revoked = keys.revoke_key(services.books, write.tenant_id, api_key_id, services.now())
+    return _document(revoked)
 
 
 def _parse_name(raw: object) -> str:

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from farthing.api.documents.authorization import AuthorizationPage, HoldStatus, WholeAuthorizationDocument
 from farthing.api.paging import read_cursor
-from farthing.api.web import READ_ONE, House, PageQuery, PathText, TenantId, found, found_page
+from farthing.api.routes import shows
+from farthing.api.web import READ_ONE, House, PageQuery, PathText, TenantId, page_json
 from farthing.wallets.holds.content import hold_json
 from farthing.wallets.holds.lookup import get_authorization, list_authorizations, status_filter
 
@@ -21,29 +22,19 @@ class AuthorizationsQuery(PageQuery):
     status: HoldStatus | None = Field(None, description="Only those of which this has become.")
 
 
-@router.get(
-    "",
-    response_model=None,
-    responses={200: {"model": AuthorizationPage}, **READ_ONE},
-    summary="List authorizations",
-)
+@shows(router, "", AuthorizationPage, "List authorizations", refused=READ_ONE)
 def list_all_authorizations(
     tenant_id: TenantId, services: House, query: Annotated[AuthorizationsQuery, Query()]
-) -> Response:
+) -> object:
     """In order of their keys."""
     after = read_cursor(query.cursor, "authorizations")
     items = list_authorizations(
         services.books, tenant_id, after, query.limit + 1, query.customer, status_filter(query.status)
     )
-    return found_page(items, query.limit, "authorizations", lambda hold: hold.key, hold_json)
+    return page_json(items, query.limit, "authorizations", lambda hold: hold.key, hold_json)
 
 
-@router.get(
-    "/{key}",
-    response_model=None,
-    responses={200: {"model": WholeAuthorizationDocument}, **READ_ONE},
-    summary="Get an authorization",
-)
-def get_one_authorization(key: PathText, tenant_id: TenantId, services: House) -> Response:
+@shows(router, "/{key}", WholeAuthorizationDocument, "Get an authorization")
+def get_one_authorization(key: PathText, tenant_id: TenantId, services: House) -> object:
     """An authorisation by its key, with the grants that it is set aside on."""
-    return found(get_authorization(services.books, tenant_id, key))
+    return get_authorization(services.books, tenant_id, key)

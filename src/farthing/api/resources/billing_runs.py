@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 
 from farthing.api.documents.invoice import BillingRunDocument
-from farthing.api.idempotency import Answer
-from farthing.api.web import WRITE, JsonWrite, body
+from farthing.api.routes import changes
+from farthing.api.web import JsonWrite
 from farthing.invoicing.service import run_billing
 from farthing.kernel.instant import format_instant, parse_instant
 from farthing.kernel.reading import Faults, Fields
@@ -17,32 +17,19 @@ SHOWN_MAX = 1000
 router = APIRouter(prefix="/v1/billing-runs", tags=["Invoices"])
 
 
-@router.post(
-    "",
-    response_model=None,
-    responses={200: {"model": BillingRunDocument}, **WRITE},
-    openapi_extra=body("BillingRunBody"),
-    summary="Run billing",
-)
-def bill(write: JsonWrite) -> Response:
+@changes(router, "POST", "", BillingRunDocument, "Run billing", body_name="BillingRunBody")
+def bill(write: JsonWrite) -> object:
     """Issue an invoice for every period that ended by `until` and has none. Again, it issues none twice."""
     services = write.services
     until = _parse_until(write.body)
-
-    def effect() -> Answer:
-        result = run_billing(services.books, services.store, write.tenant_id, until, services.now())
-        return Answer(
-            200,
-            {
-                "until": format_instant(until),
-                "issued_count": len(result.issued),
-                "issued": result.issued[:SHOWN_MAX],
-                "skipped_count": len(result.skipped),
-                "skipped": result.skipped[:SHOWN_MAX],
-            },
-        )
-
-    return write.once(effect)
+    result = run_billing(services.books, services.store, write.tenant_id, until, services.now())
+    return {
+        "until": format_instant(until),
+        "issued_count": len(result.issued),
+        "issued": result.issued[:SHOWN_MAX],
+        "skipped_count": len(result.skipped),
+        "skipped": result.skipped[:SHOWN_MAX],
+    }
 
 
 def _parse_until(raw: object) -> datetime:

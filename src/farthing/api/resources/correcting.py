@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from farthing.api.documents.credit import (
@@ -10,20 +10,14 @@ from farthing.api.documents.credit import (
     CorrectionEventsDocument,
     CorrectionPolicyDocument,
 )
-from farthing.api.idempotency import Answer
+from farthing.api.routes import changes, shows
 from farthing.api.web import (
-    READ,
-    READ_ONE,
-    WRITE,
-    WRITE_ONE,
     BodilessWrite,
     House,
     JsonWrite,
     PathText,
     QueryDocument,
     TenantId,
-    body,
-    found,
 )
 from farthing.invoicing.late.correcting import correct_at_once, effects_behind, get_policy, put_policy
 
@@ -32,52 +26,34 @@ EVENTS_SHOWN_MAX = 1_000
 router = APIRouter(prefix="/v1", tags=["Invoices"])
 
 
-@router.post(
-    "/invoices/{number}/correct",
-    response_model=None,
-    responses={200: {"model": CorrectedDocument}, **WRITE_ONE},
-    summary="Correct an invoice at once",
-)
-def correct(number: PathText, write: BodilessWrite) -> Response:
+@changes(router, "POST", "/invoices/{number}/correct", CorrectedDocument, "Correct an invoice at once")
+def correct(number: PathText, write: BodilessWrite) -> object:
     """What usage that was voided or replaced since takes off it is given back by a credit note, line by line.
 
     The next invoice does not carry it again. Without this, it does, unless the correction policy says otherwise.
     """
     services = write.services
-
-    def effect() -> Answer:
-        made = correct_at_once(services.books, services.store, write.tenant_id, services.now(), number=number)
-        return Answer(200, {"invoice": number, "credit_notes": made})
-
-    return write.once(effect)
+    made = correct_at_once(services.books, services.store, write.tenant_id, services.now(), number=number)
+    return {"invoice": number, "credit_notes": made}
 
 
-@router.get(
-    "/correction-policy",
-    response_model=None,
-    responses={200: {"model": CorrectionPolicyDocument}, **READ},
-    summary="Get the correction policy",
-)
-def get_correction_policy(tenant_id: TenantId, services: House) -> Response:
+@shows(router, "/correction-policy", CorrectionPolicyDocument, "Get the correction policy")
+def get_correction_policy(tenant_id: TenantId, services: House) -> object:
     """What becomes of a correction below zero."""
-    return found(get_policy(services.books, tenant_id))
+    return get_policy(services.books, tenant_id)
 
 
-@router.put(
+@changes(
+    router,
+    "PUT",
     "/correction-policy",
-    response_model=None,
-    responses={200: {"model": CorrectionPolicyDocument}, **WRITE},
-    openapi_extra=body("CorrectionPolicyBody"),
-    summary="Set the correction policy",
+    CorrectionPolicyDocument,
+    "Set the correction policy",
+    body_name="CorrectionPolicyBody",
 )
-def put_correction_policy(write: JsonWrite) -> Response:
+def put_correction_policy(write: JsonWrite) -> object:
     """With `credit_note` the engine gives back within minutes what late corrections take off issued invoices."""
-    services = write.services
-
-    def effect() -> Answer:
-        return Answer(200, put_policy(services.books, write.tenant_id, write.body))
-
-    return write.once(effect)
+    return put_policy(write.services.books, write.tenant_id, write.body)
 
 
 class BehindQuery(QueryDocument):
@@ -86,14 +62,11 @@ class BehindQuery(QueryDocument):
     limit: int = Field(100, ge=1, le=EVENTS_SHOWN_MAX, description="At most so many events.")
 
 
-@router.get(
-    "/credit-notes/{number}/events",
-    response_model=None,
-    responses={200: {"model": CorrectionEventsDocument}, **READ_ONE},
-    summary="Get the events behind a credit note",
+@shows(
+    router, "/credit-notes/{number}/events", CorrectionEventsDocument, "Get the events behind a credit note"
 )
 def get_events(
     number: PathText, tenant_id: TenantId, services: House, query: Annotated[BehindQuery, Query()]
-) -> Response:
+) -> object:
     """Of one that corrects: the events that came late to the invoice's period, or were voided, before it was issued."""
-    return found(effects_behind(services.books, services.store, tenant_id, number, query.limit))
+    return effects_behind(services.books, services.store, tenant_id, number, query.limit)

@@ -2,21 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from farthing.api.documents.event import CorrectionAccepted, CorrectionPage
-from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import changes, shows
 from farthing.api.web import (
-    READ,
     WRITE_ONE,
     House,
     JsonWrite,
     PageQuery,
     TenantId,
-    body,
-    found_page,
+    page_json,
 )
 from farthing.events.correcting.service import INVALID_CORRECTION, list_corrections, replace_event, void_event
 from farthing.invoicing.explaining.tracing import correction_document
@@ -32,15 +30,17 @@ class CorrectionQuery(PageQuery):
     customer: str | None = Field(None, max_length=256, description="Of this customer's events.")
 
 
-@router.post(
+@changes(
+    router,
+    "POST",
     "",
-    response_model=None,
-    status_code=202,
-    responses={202: {"model": CorrectionAccepted}, **WRITE_ONE},
-    openapi_extra=body("CorrectionBody"),
-    summary="Correct an event",
+    CorrectionAccepted,
+    "Correct an event",
+    body_name="CorrectionBody",
+    status=202,
+    refused=WRITE_ONE,
 )
-def correct_event(write: JsonWrite) -> Response:
+def correct_event(write: JsonWrite) -> object:
     """Void it, or put another one in its place. It stays where it is, and its id stays taken."""
     faults = Faults(INVALID_CORRECTION)
     fields = Fields(write.body, "", faults)
@@ -51,26 +51,19 @@ def correct_event(write: JsonWrite) -> Response:
     fields.refuse_unknown()
     faults.refuse()
     services = write.services
-
-    def effect() -> Answer:
-        books, store, log = services.books, services.store, services.door.log
-        if replacement is None:
-            sent = void_event(books, store, log, write.tenant_id, source, event_id, reason, services.now())
-        else:
-            sent = replace_event(
-                books, store, log, write.tenant_id, source, event_id, reason, replacement, services.now()
-            )
-        return Answer(
-            202,
-            {
-                "status": "accepted",
-                "kind": sent.kind,
-                "by": {"source": sent.source, "id": sent.event_id},
-                "corrects": {"source": sent.target_source, "id": sent.target_id},
-            },
+    books, store, log = services.books, services.store, services.door.log
+    if replacement is None:
+        sent = void_event(books, store, log, write.tenant_id, source, event_id, reason, services.now())
+    else:
+        sent = replace_event(
+            books, store, log, write.tenant_id, source, event_id, reason, replacement, services.now()
         )
-
-    return write.once(effect)
+    return {
+        "status": "accepted",
+        "kind": sent.kind,
+        "by": {"source": sent.source, "id": sent.event_id},
+        "corrects": {"source": sent.target_source, "id": sent.target_id},
+    }
 
 
 def _parse_replacement(raw: object, path: str) -> dict[str, object]:
@@ -79,13 +72,11 @@ def _parse_replacement(raw: object, path: str) -> dict[str, object]:
     return raw
 
 
-@router.get(
-    "", response_model=None, responses={200: {"model": CorrectionPage}, **READ}, summary="List corrections"
-)
-def list_some(tenant_id: TenantId, services: House, query: Annotated[CorrectionQuery, Query()]) -> Response:
+@shows(router, "", CorrectionPage, "List corrections")
+def list_some(tenant_id: TenantId, services: House, query: Annotated[CorrectionQuery, Query()]) -> object:
     """In the order in which they were sealed: all, or those of a customer's events."""
     after = int(read_cursor(query.cursor, "corrections", numeric=True) or 0)
     items = list_corrections(services.books, tenant_id, after, query.limit + 1, query.customer)
-    return found_page(
+    return page_json(
         items, query.limit, "corrections", lambda row: str(row["correction_id"]), correction_document
     )

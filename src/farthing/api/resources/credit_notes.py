@@ -8,9 +8,9 @@ from pydantic import Field
 from farthing.api.documents.credit_note import CreditNoteDocument, CreditNotePage, VoidDocument
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import changes, makes, shows
 from farthing.api.services import Services
 from farthing.api.web import (
-    READ,
     READ_ONE,
     WRITE_ONE,
     House,
@@ -18,11 +18,9 @@ from farthing.api.web import (
     PageQuery,
     PathText,
     TenantId,
-    body,
     created,
-    creates,
     found,
-    found_page,
+    page_json,
 )
 from farthing.invoicing.credit_notes.content import parse_void
 from farthing.invoicing.credit_notes.paper import render_credit_note
@@ -41,26 +39,20 @@ _AS_PDF: dict[int | str, dict[str, Any]] = {200: {"content": _BINARY}}
 router = APIRouter(prefix="/v1", tags=["Invoices"])
 
 
-@router.post(
+@makes(
+    router,
     "/credit-notes",
-    status_code=201,
-    response_model=None,
-    responses={
-        **creates(CreditNoteDocument, "It was issued under this key already."),
-        **WRITE_ONE,
-    },
-    openapi_extra=body("CreditNoteBody"),
-    summary="Create a credit note",
+    CreditNoteDocument,
+    "CreditNoteBody",
+    "Create a credit note",
+    standing="It was issued under this key already.",
+    refused=WRITE_ONE,
 )
-def create(write: JsonWrite) -> Response:
+def create(write: JsonWrite) -> Answer:
     """Never over what was billed; tax comes back at the invoice's own rates."""
     services = write.services
-
-    def effect() -> Answer:
-        document, outcome = issue_credit_note(services.books, write.tenant_id, write.body, services.now())
-        return created(outcome, document)
-
-    return write.once(effect)
+    document, outcome = issue_credit_note(services.books, write.tenant_id, write.body, services.now())
+    return created(outcome, document)
 
 
 class CreditNoteQuery(PageQuery):
@@ -70,19 +62,14 @@ class CreditNoteQuery(PageQuery):
     invoice: str | None = Field(None, max_length=256, description="Only those of this invoice.")
 
 
-@router.get(
-    "/credit-notes",
-    response_model=None,
-    responses={200: {"model": CreditNotePage}, **READ},
-    summary="List credit notes",
-)
-def list_all(tenant_id: TenantId, services: House, query: Annotated[CreditNoteQuery, Query()]) -> Response:
+@shows(router, "/credit-notes", CreditNotePage, "List credit notes")
+def list_all(tenant_id: TenantId, services: House, query: Annotated[CreditNoteQuery, Query()]) -> object:
     """In order of issue, without their lines."""
     after = read_cursor(query.cursor, "credit-notes")
     items = list_credit_notes(
         services.books, tenant_id, after, query.limit + 1, customer=query.customer, invoice=query.invoice
     )
-    return found_page(items, query.limit, "credit-notes", lambda one: one["number"], lambda one: one)
+    return page_json(items, query.limit, "credit-notes", lambda one: one["number"], lambda one: one)
 
 
 @router.get(
@@ -110,23 +97,15 @@ def get_one(number: PathText, tenant_id: TenantId, services: House, request: Req
     return found(get_credit_note(services.books, tenant_id, number))
 
 
-@router.post(
-    "/invoices/{number}/void",
-    response_model=None,
-    responses={200: {"model": VoidDocument}, **WRITE_ONE},
-    openapi_extra=body("InvoiceVoidBody"),
-    summary="Void an invoice",
+@changes(
+    router, "POST", "/invoices/{number}/void", VoidDocument, "Void an invoice", body_name="InvoiceVoidBody"
 )
-def void(number: PathText, write: JsonWrite) -> Response:
+def void(number: PathText, write: JsonWrite) -> object:
     """Only the last one of its subscription, and not where a credit note gave back some of it. Wallets get back what
     they paid."""
     services = write.services
     reason = parse_void(write.body)
-
-    def effect() -> Answer:
-        return Answer(200, void_invoice(services.books, write.tenant_id, number, reason, services.now())[0])
-
-    return write.once(effect)
+    return void_invoice(services.books, write.tenant_id, number, reason, services.now())[0]
 
 
 def _pdf(services: Services, tenant_id: int, number: str) -> Response:

@@ -2,27 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 
 from farthing.api.documents.shapes import CustomerDocument, CustomerPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import changes, makes, shows
 from farthing.api.web import (
-    READ,
-    READ_ONE,
-    WRITE,
-    WRITE_ONE,
     BodilessWrite,
     House,
     JsonWrite,
     PageQuery,
     PathText,
     TenantId,
-    body,
     created,
-    creates,
-    found,
-    found_page,
+    page_json,
 )
 from farthing.customers.content import customer_json
 from farthing.customers.service import (
@@ -38,103 +32,58 @@ from farthing.kernel.reading import Faults, Fields, parse_subject
 router = APIRouter(prefix="/v1/customers", tags=["Customers"])
 
 
-@router.post(
+@makes(
+    router,
     "",
-    status_code=201,
-    response_model=None,
-    responses={
-        **creates(CustomerDocument, "The same customer stands already."),
-        **WRITE,
-    },
-    openapi_extra=body("CustomerBody"),
-    summary="Create a customer",
+    CustomerDocument,
+    "CustomerBody",
+    "Create a customer",
+    standing="The same customer stands already.",
 )
-def create(write: JsonWrite) -> Response:
+def create(write: JsonWrite) -> Answer:
     """Events whose subject is the key or an alias are this customer's, also those that came before."""
     services = write.services
-
-    def effect() -> Answer:
-        customer, outcome = create_customer(services.books, write.tenant_id, write.body, services.now())
-        return created(outcome, customer_json(customer))
-
-    return write.once(effect)
+    customer, outcome = create_customer(services.books, write.tenant_id, write.body, services.now())
+    return created(outcome, customer_json(customer))
 
 
-@router.get(
-    "", response_model=None, responses={200: {"model": CustomerPage}, **READ}, summary="List customers"
-)
-def list_all_customers(
-    tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]
-) -> Response:
+@shows(router, "", CustomerPage, "List customers")
+def list_all_customers(tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]) -> object:
     """In order of their keys."""
     after = read_cursor(query.cursor, "customers")
     items = list_customers(services.books, tenant_id, after, query.limit + 1)
-    return found_page(items, query.limit, "customers", lambda customer: customer.key, customer_json)
+    return page_json(items, query.limit, "customers", lambda customer: customer.key, customer_json)
 
 
-@router.get(
-    "/{key}",
-    response_model=None,
-    responses={200: {"model": CustomerDocument}, **READ_ONE},
-    summary="Get a customer",
-)
-def get_one_customer(key: PathText, tenant_id: TenantId, services: House) -> Response:
+@shows(router, "/{key}", CustomerDocument, "Get a customer")
+def get_one_customer(key: PathText, tenant_id: TenantId, services: House) -> object:
     """A customer by its key."""
-    return found(customer_json(get_customer(services.books, tenant_id, key)))
+    return customer_json(get_customer(services.books, tenant_id, key))
 
 
-@router.patch(
-    "/{key}",
-    response_model=None,
-    responses={200: {"model": CustomerDocument}, **WRITE_ONE},
-    openapi_extra=body("CustomerPatch"),
-    summary="Change a customer",
-)
-def update(key: PathText, write: JsonWrite) -> Response:
+@changes(router, "PATCH", "/{key}", CustomerDocument, "Change a customer", body_name="CustomerPatch")
+def update(key: PathText, write: JsonWrite) -> object:
     """Fields that are not named stay; null clears one. The key never changes."""
     services = write.services
-
-    def effect() -> Answer:
-        customer, _ = update_customer(services.books, write.tenant_id, key, write.body, services.now())
-        return Answer(200, customer_json(customer))
-
-    return write.once(effect)
+    customer, _ = update_customer(services.books, write.tenant_id, key, write.body, services.now())
+    return customer_json(customer)
 
 
-@router.post(
-    "/{key}/aliases",
-    response_model=None,
-    responses={200: {"model": CustomerDocument}, **WRITE_ONE},
-    openapi_extra=body("AliasBody"),
-    summary="Add an alias",
-)
-def add_one_alias(key: PathText, write: JsonWrite) -> Response:
+@changes(router, "POST", "/{key}/aliases", CustomerDocument, "Add an alias", body_name="AliasBody")
+def add_one_alias(key: PathText, write: JsonWrite) -> object:
     """From now on events with this subject are the customer's, also those that came before."""
     services = write.services
     alias = _parse_alias(write.body)
-
-    def effect() -> Answer:
-        customer, _ = add_alias(services.books, write.tenant_id, key, alias, services.now())
-        return Answer(200, customer_json(customer))
-
-    return write.once(effect)
+    customer, _ = add_alias(services.books, write.tenant_id, key, alias, services.now())
+    return customer_json(customer)
 
 
-@router.delete(
-    "/{key}/aliases/{alias}",
-    response_model=None,
-    responses={200: {"model": CustomerDocument}, **WRITE_ONE},
-    summary="Remove an alias",
-)
-def remove_one_alias(key: PathText, alias: PathText, write: BodilessWrite) -> Response:
+@changes(router, "DELETE", "/{key}/aliases/{alias}", CustomerDocument, "Remove an alias")
+def remove_one_alias(key: PathText, alias: PathText, write: BodilessWrite) -> object:
     """From now on events with this subject are nobody's."""
     services = write.services
-
-    def effect() -> Answer:
-        customer = remove_alias(services.books, write.tenant_id, key, alias, services.now())
-        return Answer(200, customer_json(customer))
-
-    return write.once(effect)
+    customer = remove_alias(services.books, write.tenant_id, key, alias, services.now())
+    return customer_json(customer)
 
 
 def _parse_alias(raw: object) -> str:

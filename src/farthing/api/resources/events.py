@@ -4,19 +4,19 @@ import json
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from farthing.api.documents.event import EventPage, EventTrace
 from farthing.api.paging import read_cursor
+from farthing.api.routes import shows
 from farthing.api.web import (
     READ_ONE,
     House,
     PageQuery,
     PathText,
     TenantId,
-    found,
-    found_page,
+    page_json,
 )
 from farthing.events.find import FoundEvent
 from farthing.invoicing.explaining.tracing import (
@@ -65,15 +65,15 @@ class EventQuery(PageQuery):
     )
 
 
-@router.get("", response_model=None, responses={200: {"model": EventPage}, **READ_ONE}, summary="List events")
-def list_events(tenant_id: TenantId, services: House, query: Annotated[EventQuery, Query()]) -> Response:
+@shows(router, "", EventPage, "List events", refused=READ_ONE)
+def list_events(tenant_id: TenantId, services: House, query: Annotated[EventQuery, Query()]) -> object:
     """Counted, voided and waiting ones, the newest first by time; under an `id`, quarantined ones as well."""
     sought = _sought(query)
     events = search_events(
         services.books, services.store, tenant_id, sought, _place(query.cursor), query.limit + 1
     )
     customers = customers_of(services.books, tenant_id, events)
-    return found_page(
+    return page_json(
         events,
         query.limit,
         "events",
@@ -109,17 +109,12 @@ def document_of(event: FoundEvent, customers: dict[str, str]) -> dict[str, Any]:
     return document | {"data": msgspec.Raw(event.data.encode())}
 
 
-@router.get(
-    "/{source}/{event_id}",
-    response_model=None,
-    responses={200: {"model": EventTrace}, **READ_ONE},
-    summary="Trace an event",
-)
-def get_event(source: PathText, event_id: PathText, tenant_id: TenantId, services: House) -> Response:
+@shows(router, "/{source}/{event_id}", EventTrace, "Trace an event")
+def get_event(source: PathText, event_id: PathText, tenant_id: TenantId, services: House) -> object:
     """Its whole way: received, sealed or set aside, counted by which meters, on which bill, at what cost.
 
     `segments_read` says how many segments had to be read to find it.
     """
     document = trace_event(services.books, services.store, tenant_id, source, event_id, services.now())
     document["data"] = msgspec.Raw(document.pop("data_text").encode())
-    return found(document)
+    return document

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from farthing.api.documents.shapes import FactPage
 from farthing.api.paging import read_cursor
-from farthing.api.web import READ, House, PageQuery, TenantId, found_page
+from farthing.api.routes import shows
+from farthing.api.web import House, PageQuery, TenantId, page_json
 from farthing.db.outbox import fact_document, facts_after
 
 POSITION_MAX = 2**62
@@ -29,9 +30,9 @@ class FactQuery(PageQuery):
     )
 
 
-@router.get("", response_model=None, responses={200: {"model": FactPage}, **READ}, summary="List facts")
-def list_facts(tenant_id: TenantId, services: House, query: Annotated[FactQuery, Query()]) -> Response:
+@shows(router, "", FactPage, "List facts")
+def list_facts(tenant_id: TenantId, services: House, query: Annotated[FactQuery, Query()]) -> object:
     """In the order of their positions. None is passed over by one who goes on behind the last one it saw."""
     after = int(read_cursor(query.cursor, "facts", numeric=True) or query.after)
     items = facts_after(services.books, tenant_id, after, query.limit + 1, query.kind)
-    return found_page(items, query.limit, "facts", lambda one: str(one.position), fact_document)
+    return page_json(items, query.limit, "facts", lambda one: str(one.position), fact_document)

@@ -12,8 +12,8 @@ from farthing.api.documents.invoice import (
     InvoiceState,
     IssuedDocument,
 )
-from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import changes, shows
 from farthing.api.services import Services
 from farthing.api.web import (
     READ_ONE,
@@ -24,9 +24,8 @@ from farthing.api.web import (
     PathText,
     QueryDocument,
     TenantId,
-    body,
     found,
-    found_page,
+    page_json,
 )
 from farthing.invoicing.drafts.service import issue_early, list_drafts
 from farthing.invoicing.explaining.service import explain_line
@@ -58,15 +57,10 @@ class InvoiceQuery(PageQuery):
     )
 
 
-@router.get(
-    "",
-    response_model=None,
-    responses={200: {"model": InvoicePage}, **READ_ONE},
-    summary="List invoices",
-)
+@shows(router, "", InvoicePage, "List invoices", refused=READ_ONE)
 def list_all_invoices(
     tenant_id: TenantId, services: House, query: Annotated[InvoiceQuery, Query()]
-) -> Response:
+) -> object:
     """In order of issue, without their lines; with how far each is paid, now. Drafts as usage is now."""
     if query.state is InvoiceState.DRAFT:
         return _drafts(tenant_id, services, query)
@@ -81,7 +75,7 @@ def list_all_invoices(
         items = list_invoices(services.books, tenant_id, after, query.limit + 1, query.customer, void=void)
     balances = balances_of(services.books, tenant_id, [invoice["number"] for invoice in items])
     now = services.now()
-    return found_page(
+    return page_json(
         items,
         query.limit,
         "invoices",
@@ -90,38 +84,25 @@ def list_all_invoices(
     )
 
 
-def _drafts(tenant_id: int, services: Services, query: InvoiceQuery) -> Response:
+def _drafts(tenant_id: int, services: Services, query: InvoiceQuery) -> object:
     after = read_cursor(query.cursor, "drafts")
     items = list_drafts(
         services.books, services.store, tenant_id, services.now(), after, query.limit + 1, query.customer
     )
-    return found_page(items, query.limit, "drafts", lambda draft: str(draft["draft"]), lambda draft: draft)
+    return page_json(items, query.limit, "drafts", lambda draft: str(draft["draft"]), lambda draft: draft)
 
 
-@router.post(
-    "/issue",
-    response_model=None,
-    responses={200: {"model": IssuedDocument}, **WRITE_ONE},
-    openapi_extra=body("IssueBody"),
-    summary="Issue drafts",
-)
-def issue_drafts(write: JsonWrite) -> Response:
+@changes(router, "POST", "/issue", IssuedDocument, "Issue drafts", body_name="IssueBody", refused=WRITE_ONE)
+def issue_drafts(write: JsonWrite) -> object:
     """What is due of a customer or a subscription, now: without its grace."""
     services = write.services
-
-    def effect() -> Answer:
-        result = issue_early(services.books, services.store, write.tenant_id, write.body, services.now())
-        return Answer(
-            200,
-            {
-                "issued_count": len(result.issued),
-                "issued": result.issued[:SHOWN_MAX],
-                "skipped_count": len(result.skipped),
-                "skipped": result.skipped[:SHOWN_MAX],
-            },
-        )
-
-    return write.once(effect)
+    result = issue_early(services.books, services.store, write.tenant_id, write.body, services.now())
+    return {
+        "issued_count": len(result.issued),
+        "issued": result.issued[:SHOWN_MAX],
+        "skipped_count": len(result.skipped),
+        "skipped": result.skipped[:SHOWN_MAX],
+    }
 
 
 @router.get(
@@ -163,21 +144,16 @@ class ExplainQuery(QueryDocument):
     limit: int = Field(EVENTS_SHOWN_DEFAULT, ge=1, le=EVENTS_SHOWN_MAX, description="Events shown.")
 
 
-@router.get(
-    "/{number}/lines/{line}/explain",
-    response_model=None,
-    responses={200: {"model": ExplanationDocument}, **READ_ONE},
-    summary="Explain a line",
-)
+@shows(router, "/{number}/lines/{line}/explain", ExplanationDocument, "Explain a line")
 def explain(
     number: PathText,
     line: Annotated[int, Path(ge=1, le=LINE_MAX)],
     tenant_id: TenantId,
     services: House,
     query: Annotated[ExplainQuery, Query()],
-) -> Response:
+) -> object:
     """The price, the charges and the events behind one line."""
-    return found(explain_line(services.books, services.store, tenant_id, number, line, query.limit))
+    return explain_line(services.books, services.store, tenant_id, number, line, query.limit)
 
 
 def _pdf(services: Services, tenant_id: int, number: str) -> Response:

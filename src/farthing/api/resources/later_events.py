@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from farthing.api.documents.event import LaterEventsDocument
-from farthing.api.web import READ_ONE, House, PathText, QueryDocument, TenantId, found
+from farthing.api.routes import shows
+from farthing.api.web import House, PathText, QueryDocument, TenantId
 from farthing.invoicing.late.later import effects_after_invoice
 
 LATER_SHOWN_MAX = 1_000
@@ -20,14 +21,9 @@ class LaterQuery(QueryDocument):
     limit: int = Field(100, ge=1, le=LATER_SHOWN_MAX, description="At most so many events.")
 
 
-@router.get(
-    "/{number}/later-events",
-    response_model=None,
-    responses={200: {"model": LaterEventsDocument}, **READ_ONE},
-    summary="Get later events of an invoice",
-)
+@shows(router, "/{number}/later-events", LaterEventsDocument, "Get later events of an invoice")
 def get_later_events(
     number: PathText, tenant_id: TenantId, services: House, query: Annotated[LaterQuery, Query()]
-) -> Response:
+) -> object:
     """Events of the invoice's period that were received, or voided, after it was issued. The invoice stands."""
-    return found(effects_after_invoice(services.books, services.store, tenant_id, number, query.limit))
+    return effects_after_invoice(services.books, services.store, tenant_id, number, query.limit)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from farthing.api.documents.ledger import (
@@ -13,16 +13,14 @@ from farthing.api.documents.ledger import (
     TrialBalanceDocument,
 )
 from farthing.api.paging import read_cursor
+from farthing.api.routes import shows
 from farthing.api.web import (
     INSTANT,
-    READ,
-    READ_ONE,
     House,
     PageQuery,
     QueryDocument,
     TenantId,
-    found,
-    found_page,
+    page_json,
 )
 from farthing.kernel.errors import InvalidInput
 from farthing.kernel.instant import format_instant, parse_instant
@@ -60,15 +58,8 @@ class MomentQuery(QueryDocument):
     )
 
 
-@router.get(
-    "/trial-balance",
-    response_model=None,
-    responses={200: {"model": TrialBalanceDocument}, **READ},
-    summary="Get the trial balance",
-)
-def get_trial_balance(
-    tenant_id: TenantId, services: House, query: Annotated[MomentQuery, Query()]
-) -> Response:
+@shows(router, "/trial-balance", TrialBalanceDocument, "Get the trial balance")
+def get_trial_balance(tenant_id: TenantId, services: House, query: Annotated[MomentQuery, Query()]) -> object:
     """A row for each code of the chart and currency. Debits and credits are equal in every currency."""
     as_of, booked_by = _moments(query)
     answer = trial_balance_document(trial_balance(services.books, tenant_id, as_of, booked_by))
@@ -76,7 +67,7 @@ def get_trial_balance(
         "as_of": None if as_of is None else format_instant(as_of),
         "booked_by": None if booked_by is None else format_instant(booked_by),
     }
-    return found(moments | answer)
+    return moments | answer
 
 
 class AccountQuery(PageQuery):
@@ -86,37 +77,27 @@ class AccountQuery(PageQuery):
     code: Code | None = Field(None, description="Only this account of the chart.")
 
 
-@router.get(
-    "/accounts",
-    response_model=None,
-    responses={200: {"model": LedgerAccountPage}, **READ},
-    summary="List ledger accounts",
-)
+@shows(router, "/accounts", LedgerAccountPage, "List ledger accounts")
 def list_ledger_accounts(
     tenant_id: TenantId, services: House, query: Annotated[AccountQuery, Query()]
-) -> Response:
+) -> object:
     """Accounts with their balances now, in the order of their making."""
     after = int(read_cursor(query.cursor, "accounts", numeric=True) or "0")
     items = list_accounts(services.books, tenant_id, after, query.limit + 1, query.customer, query.code)
-    return found_page(
+    return page_json(
         items, query.limit, "accounts", lambda account: str(account.account_id), account_document
     )
 
 
-@router.get(
-    "/accounts/{account_id}",
-    response_model=None,
-    responses={200: {"model": LedgerAccountDocument}, **READ_ONE},
-    summary="Get a ledger account",
-)
+@shows(router, "/accounts/{account_id}", LedgerAccountDocument, "Get a ledger account")
 def get_ledger_account(
     account_id: Annotated[int, Path(ge=1, le=ID_MAX)],
     tenant_id: TenantId,
     services: House,
     query: Annotated[MomentQuery, Query()],
-) -> Response:
+) -> object:
     """One account with its balance, now or as of a moment."""
-    return found(account_document(get_account(services.books, tenant_id, account_id, *_moments(query))))
+    return account_document(get_account(services.books, tenant_id, account_id, *_moments(query)))
 
 
 class EntryQuery(PageQuery):
@@ -125,20 +106,15 @@ class EntryQuery(PageQuery):
     account_id: int | None = Field(None, ge=1, le=ID_MAX, description="Only entries of this account.")
 
 
-@router.get(
-    "/entries",
-    response_model=None,
-    responses={200: {"model": LedgerEntryPage}, **READ},
-    summary="List ledger entries",
-)
+@shows(router, "/entries", LedgerEntryPage, "List ledger entries")
 def list_ledger_entries(
     tenant_id: TenantId, services: House, query: Annotated[EntryQuery, Query()]
-) -> Response:
+) -> object:
     """In the order of booking. An entry that was being booked while a page was read may stand before its end."""
     cursor = read_cursor(query.cursor, "entries")
     after = (0, 0) if cursor is None else parse_entry_place(cursor, "cursor", "invalid_cursor")
     items = list_entries(services.books, tenant_id, after, query.limit + 1, query.account_id)
-    return found_page(items, query.limit, "entries", entry_place, entry_document)
+    return page_json(items, query.limit, "entries", entry_place, entry_document)
 
 
 def _moments(query: MomentQuery) -> tuple[datetime | None, datetime | None]:

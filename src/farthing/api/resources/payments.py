@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from farthing.api.documents.payment import (
@@ -16,11 +16,9 @@ from farthing.api.documents.payment import (
 )
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import changes, makes, shows
 from farthing.api.web import (
     INSTANT,
-    READ,
-    READ_ONE,
-    WRITE,
     WRITE_ONE,
     House,
     JsonWrite,
@@ -28,11 +26,8 @@ from farthing.api.web import (
     PathText,
     QueryDocument,
     TenantId,
-    body,
     created,
-    creates,
-    found,
-    found_page,
+    page_json,
 )
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import parse_instant
@@ -56,26 +51,20 @@ MONTH = timedelta(days=31)
 router = APIRouter(prefix="/v1", tags=["Payments"])
 
 
-@router.post(
+@makes(
+    router,
     "/payments",
-    status_code=201,
-    response_model=None,
-    responses={
-        **creates(PaymentDocument, "The same payment stands already."),
-        **WRITE_ONE,
-    },
-    openapi_extra=body("PaymentBody"),
-    summary="Create a payment",
+    PaymentDocument,
+    "PaymentBody",
+    "Create a payment",
+    standing="The same payment stands already.",
+    refused=WRITE_ONE,
 )
-def create(write: JsonWrite) -> Response:
+def create(write: JsonWrite) -> Answer:
     """Write down money that came in; or, with `method`, ask for a charge, which the engine sends."""
     services = write.services
-
-    def effect() -> Answer:
-        payment, outcome = create_payment(services.books, write.tenant_id, write.body, services.now())
-        return created(outcome, payment_json(payment))
-
-    return write.once(effect)
+    payment, outcome = create_payment(services.books, write.tenant_id, write.body, services.now())
+    return created(outcome, payment_json(payment))
 
 
 class PaymentQuery(PageQuery):
@@ -88,56 +77,41 @@ class PaymentQuery(PageQuery):
     state: State | None = Field(None, description="Only those in this state.")
 
 
-@router.get(
-    "/payments", response_model=None, responses={200: {"model": PaymentPage}, **READ}, summary="List payments"
-)
-def list_some(tenant_id: TenantId, services: House, query: Annotated[PaymentQuery, Query()]) -> Response:
+@shows(router, "/payments", PaymentPage, "List payments")
+def list_some(tenant_id: TenantId, services: House, query: Annotated[PaymentQuery, Query()]) -> object:
     """In the order of their making."""
     after = int(read_cursor(query.cursor, "payments", numeric=True) or 0)
     items = list_payments(
         services.books, tenant_id, after, query.limit + 1, query.customer, query.invoice, query.state
     )
-    return found_page(items, query.limit, "payments", lambda one: str(one.payment_id), payment_json)
+    return page_json(items, query.limit, "payments", lambda one: str(one.payment_id), payment_json)
 
 
-@router.get(
-    "/payments/{key}",
-    response_model=None,
-    responses={200: {"model": PaymentDetailDocument}, **READ_ONE},
-    summary="Get a payment",
-)
-def get_one(key: PathText, tenant_id: TenantId, services: House) -> Response:
+@shows(router, "/payments/{key}", PaymentDetailDocument, "Get a payment")
+def get_one(key: PathText, tenant_id: TenantId, services: House) -> object:
     """With all that happened to it, in order."""
-    return found(detail_json(get_payment(services.books, tenant_id, key)))
+    return detail_json(get_payment(services.books, tenant_id, key))
 
 
-@router.get(
-    "/invoices/{number}/payment",
-    response_model=None,
-    responses={200: {"model": InvoicePaymentDocument}, **READ_ONE},
-    summary="Get the payment of an invoice",
-)
-def get_paid(number: PathText, tenant_id: TenantId, services: House) -> Response:
+@shows(router, "/invoices/{number}/payment", InvoicePaymentDocument, "Get the payment of an invoice")
+def get_paid(number: PathText, tenant_id: TenantId, services: House) -> object:
     """How far it is paid, now."""
-    return found(_paid(services, tenant_id, number))
+    return _paid(services, tenant_id, number)
 
 
-@router.post(
+@changes(
+    router,
+    "POST",
     "/invoices/{number}/write-off",
-    response_model=None,
-    responses={200: {"model": InvoicePaymentDocument}, **WRITE_ONE},
-    openapi_extra=body("WriteOffBody"),
-    summary="Write an invoice off",
+    InvoicePaymentDocument,
+    "Write an invoice off",
+    body_name="WriteOffBody",
 )
-def give_up(number: PathText, write: JsonWrite) -> Response:
+def give_up(number: PathText, write: JsonWrite) -> object:
     """What is open of it will not be paid: it becomes a loss, but for the tax on it."""
     services = write.services
-
-    def effect() -> Answer:
-        write_off(services.books, write.tenant_id, number, write.body, services.now())
-        return Answer(200, _paid(services, write.tenant_id, number))
-
-    return write.once(effect)
+    write_off(services.books, write.tenant_id, number, write.body, services.now())
+    return _paid(services, write.tenant_id, number)
 
 
 def _paid(services: House, tenant_id: int, number: str) -> dict[str, Any]:
@@ -147,33 +121,25 @@ def _paid(services: House, tenant_id: int, number: str) -> dict[str, Any]:
     return {"invoice": number} | balance_json(balance, services.now())
 
 
-@router.get(
-    "/dunning-policy",
-    response_model=None,
-    responses={200: {"model": DunningPolicyDocument}, **READ},
-    summary="Get the dunning policy",
-)
-def get_dunning(tenant_id: TenantId, services: House) -> Response:
+@shows(router, "/dunning-policy", DunningPolicyDocument, "Get the dunning policy")
+def get_dunning(tenant_id: TenantId, services: House) -> object:
     """How those who do not pay are treated."""
-    return found(policy_json(get_policy(services.books, tenant_id)))
+    return policy_json(get_policy(services.books, tenant_id))
 
 
-@router.put(
+@changes(
+    router,
+    "PUT",
     "/dunning-policy",
-    response_model=None,
-    responses={200: {"model": DunningPolicyDocument}, **WRITE},
-    openapi_extra=body("DunningPolicyBody"),
-    summary="Set the dunning policy",
+    DunningPolicyDocument,
+    "Set the dunning policy",
+    body_name="DunningPolicyBody",
 )
-def put_dunning(write: JsonWrite) -> Response:
+def put_dunning(write: JsonWrite) -> object:
     """From now on, also for what is overdue already."""
     services = write.services
-
-    def effect() -> Answer:
-        policy = put_policy(services.books, write.tenant_id, write.body, services.now())
-        return Answer(200, policy_json(policy))
-
-    return write.once(effect)
+    policy = put_policy(services.books, write.tenant_id, write.body, services.now())
+    return policy_json(policy)
 
 
 class ReconciliationQuery(QueryDocument):
@@ -193,19 +159,14 @@ class ReconciliationQuery(QueryDocument):
     )
 
 
-@router.get(
-    "/reconciliations/{gateway}",
-    response_model=None,
-    responses={200: {"model": ReconciliationDocument}, **READ_ONE},
-    summary="Reconcile with a gateway",
-)
+@shows(router, "/reconciliations/{gateway}", ReconciliationDocument, "Reconcile with a gateway")
 def compare_with(
     gateway: PathText, tenant_id: TenantId, services: House, query: Annotated[ReconciliationQuery, Query()]
-) -> Response:
+) -> object:
     """Every movement of the gateway is one of ours and the other way round, or it says which is not."""
     own = services.gateways_of(tenant_id).get(gateway)
     if own is None:
         raise NotFound("unknown_gateway", f"there is no gateway {shown(gateway)} here")
     end = services.now() if query.end is None else parse_instant(query.end, "end")
     start = end - MONTH if query.start is None else parse_instant(query.start, "start")
-    return found(reconciliation_json(reconcile(services.books, tenant_id, own, start, end)))
+    return reconciliation_json(reconcile(services.books, tenant_id, own, start, end))

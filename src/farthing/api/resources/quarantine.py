@@ -2,22 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from farthing.api.documents.shapes import QuarantinedEvent, QuarantinePage, QuarantineResolved
-from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import changes, shows
 from farthing.api.web import (
-    READ,
-    READ_ONE,
-    WRITE_ONE,
     BodilessWrite,
     House,
     PageQuery,
     TenantId,
-    found,
-    found_page,
+    page_json,
 )
 from farthing.events.resolve import drop, resend_one
 from farthing.events.service import quarantined, quarantined_event
@@ -39,15 +35,10 @@ class QuarantineQuery(PageQuery):
     )
 
 
-@router.get(
-    "",
-    response_model=None,
-    responses={200: {"model": QuarantinePage}, **READ},
-    summary="List quarantined events",
-)
+@shows(router, "", QuarantinePage, "List quarantined events")
 def list_quarantined(
     tenant_id: TenantId, services: House, query: Annotated[QuarantineQuery, Query()]
-) -> Response:
+) -> object:
     """Open ones, oldest first."""
     after = read_cursor(query.cursor, "quarantine", numeric=True) or "0"
     items = quarantined(
@@ -58,56 +49,34 @@ def list_quarantined(
         after=int(after),
         limit=query.limit + 1,
     )
-    return found_page(items, query.limit, "quarantine", lambda row: str(row["quarantine_id"]), _document)
+    return page_json(items, query.limit, "quarantine", lambda row: str(row["quarantine_id"]), _document)
 
 
-@router.post(
-    "/{quarantine_id}/retry",
-    response_model=None,
-    status_code=202,
-    responses={202: {"model": QuarantineResolved}, **WRITE_ONE},
-    summary="Retry a quarantined event",
+@changes(
+    router, "POST", "/{quarantine_id}/retry", QuarantineResolved, "Retry a quarantined event", status=202
 )
-def retry_quarantined(quarantine_id: QuarantineId, write: BodilessWrite) -> Response:
+def retry_quarantined(quarantine_id: QuarantineId, write: BodilessWrite) -> object:
     """Its bytes are on disk once more, and the event is closed as `retried` when they are sealed.
 
     For an event that has to be corrected, send the corrected one to `/v1/events` and drop this one.
     """
     services = write.services
-
-    def effect() -> Answer:
-        resend_one(services.books, write.tenant_id, services.door.log, quarantine_id, services.now())
-        return Answer(202, {"quarantine_id": quarantine_id, "status": "accepted"})
-
-    return write.once(effect)
+    resend_one(services.books, write.tenant_id, services.door.log, quarantine_id, services.now())
+    return {"quarantine_id": quarantine_id, "status": "accepted"}
 
 
-@router.post(
-    "/{quarantine_id}/drop",
-    response_model=None,
-    responses={200: {"model": QuarantineResolved}, **WRITE_ONE},
-    summary="Drop a quarantined event",
-)
-def drop_quarantined(quarantine_id: QuarantineId, write: BodilessWrite) -> Response:
+@changes(router, "POST", "/{quarantine_id}/drop", QuarantineResolved, "Drop a quarantined event")
+def drop_quarantined(quarantine_id: QuarantineId, write: BodilessWrite) -> object:
     """It is not to be counted, and stays to be seen. Dropping it again changes nothing."""
     services = write.services
-
-    def effect() -> Answer:
-        drop(services.books, write.tenant_id, [quarantine_id], services.now())
-        return Answer(200, {"quarantine_id": quarantine_id, "status": "dropped"})
-
-    return write.once(effect)
+    drop(services.books, write.tenant_id, [quarantine_id], services.now())
+    return {"quarantine_id": quarantine_id, "status": "dropped"}
 
 
-@router.get(
-    "/{quarantine_id}",
-    response_model=None,
-    responses={200: {"model": QuarantinedEvent}, **READ_ONE},
-    summary="Get a quarantined event",
-)
-def get_quarantined(quarantine_id: QuarantineId, tenant_id: TenantId, services: House) -> Response:
+@shows(router, "/{quarantine_id}", QuarantinedEvent, "Get a quarantined event")
+def get_quarantined(quarantine_id: QuarantineId, tenant_id: TenantId, services: House) -> object:
     """One quarantined event, with its bytes."""
-    return found(_document(quarantined_event(services.books, tenant_id, quarantine_id)))
+    return _document(quarantined_event(services.books, tenant_id, quarantine_id))
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,20 +9,18 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from farthing.api.documents.finance import ClosingDocument, ClosingPage, RecognitionDocument, ReportDocument
-from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import changes, shows
 from farthing.api.web import (
     INSTANT,
     READ,
-    WRITE,
     House,
     JsonWrite,
     PageQuery,
     QueryDocument,
     TenantId,
-    body,
     found,
-    found_page,
+    page_json,
 )
 from farthing.finance.model import ReportName
 from farthing.finance.service import OVER_A_PERIOD, close_books, make_report, recognise_revenue
@@ -126,30 +124,26 @@ for _name in ReportName:
     )
 
 
-@router.get(
-    "/v1/ledger/closings",
-    response_model=None,
-    responses={200: {"model": ClosingPage}, **READ},
-    summary="List closings of the books",
-)
-def list_closings(tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]) -> Response:
+@shows(router, "/v1/ledger/closings", ClosingPage, "List closings of the books")
+def list_closings(tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]) -> object:
     """The last one, which holds, first."""
     before = read_cursor(query.cursor, "closings", numeric=True)
     items = period_closings(
         services.books, tenant_id, query.limit + 1, None if before is None else int(before)
     )
-    return found_page(items, query.limit, "closings", lambda one: str(one.closing_id), closing_document)
+    return page_json(items, query.limit, "closings", lambda one: str(one.closing_id), closing_document)
 
 
-@router.post(
+@changes(
+    router,
+    "POST",
     "/v1/ledger/closings",
-    response_model=None,
-    status_code=201,
-    responses={201: {"model": ClosingDocument}, **WRITE},
-    openapi_extra=body("ClosingBody"),
-    summary="Close the books up to a moment, or reopen them",
+    ClosingDocument,
+    "Close the books up to a moment, or reopen them",
+    body_name="ClosingBody",
+    status=201,
 )
-def close(write: JsonWrite) -> Response:
+def close(write: JsonWrite) -> object:
     """Recognises what was rendered by then, and from there on refuses whatever would take effect before."""
     services = write.services
     faults = Faults("invalid_period_closing")
@@ -160,27 +154,24 @@ def close(write: JsonWrite) -> Response:
     reason = fields.required("reason", parse_text)
     fields.refuse_unknown()
     faults.refuse()
-
-    def effect() -> Answer:
-        now = services.now()
-        done = (
-            close_period(services.books, write.tenant_id, None, reason, now)
-            if until is None
-            else close_books(services.books, write.tenant_id, until, reason, now)
-        )
-        return Answer(201, closing_document(done))
-
-    return write.once(effect)
+    now = services.now()
+    done = (
+        close_period(services.books, write.tenant_id, None, reason, now)
+        if until is None
+        else close_books(services.books, write.tenant_id, until, reason, now)
+    )
+    return closing_document(done)
 
 
-@router.post(
+@changes(
+    router,
+    "POST",
     "/v1/ledger/recognitions",
-    response_model=None,
-    responses={200: {"model": RecognitionDocument}, **WRITE},
-    openapi_extra=body("RecognitionBody"),
-    summary="Recognise revenue up to a moment",
+    RecognitionDocument,
+    "Recognise revenue up to a moment",
+    body_name="RecognitionBody",
 )
-def recognise(write: JsonWrite) -> Response:
+def recognise(write: JsonWrite) -> object:
     """What was invoiced in advance is earned as its service is rendered. The engine does this by itself, too."""
     services = write.services
     faults = Faults("invalid_until")
@@ -188,12 +179,8 @@ def recognise(write: JsonWrite) -> Response:
     until = fields.required("until", parse_instant)
     fields.refuse_unknown()
     faults.refuse()
-
-    def effect() -> Answer:
-        done = recognise_revenue(services.books, write.tenant_id, until, services.now())
-        return Answer(200, {"until": format_instant(done.until), "booked": done.booked})
-
-    return write.once(effect)
+    done = recognise_revenue(services.books, write.tenant_id, until, services.now())
+    return {"until": format_instant(done.until), "booked": done.booked}
 
 
 def _moment(text: str | None, path: str) -> datetime | None:

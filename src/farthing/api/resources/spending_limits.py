@@ -8,6 +8,7 @@ from pydantic import Field
 from farthing.api.documents.authorization import SpendingLimitDocument, SpendingLimitPage
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import makes, shows
 from farthing.api.web import (
     READ_ONE,
     WRITE_ONE,
@@ -16,10 +17,8 @@ from farthing.api.web import (
     JsonWrite,
     PageQuery,
     TenantId,
-    body,
     created,
-    creates,
-    found_page,
+    page_json,
 )
 from farthing.wallets.holds.content import limit_json
 from farthing.wallets.holds.lookup import list_limits
@@ -37,38 +36,29 @@ class LimitsQuery(PageQuery):
     customer: str | None = Field(None, max_length=256, description="Only this customer's.")
 
 
-@router.put(
+@makes(
+    router,
     "",
-    response_model=None,
-    responses={
-        **creates(SpendingLimitDocument, "It stood already and has this amount now."),
-        **WRITE_ONE,
-    },
-    openapi_extra=body("SpendingLimitBody"),
-    summary="Set a spending limit",
+    SpendingLimitDocument,
+    "SpendingLimitBody",
+    "Set a spending limit",
+    standing="It stood already and has this amount now.",
+    method="PUT",
+    refused=WRITE_ONE,
 )
-def put(write: JsonWrite) -> Response:
+def put(write: JsonWrite) -> Answer:
     """One of the same customer, level, name and interval is replaced."""
     services = write.services
-
-    def effect() -> Answer:
-        limit, spent, outcome = put_limit(services.books, write.tenant_id, write.body, services.now())
-        return created(outcome, limit_json(limit, spent))
-
-    return write.once(effect)
+    limit, spent, outcome = put_limit(services.books, write.tenant_id, write.body, services.now())
+    return created(outcome, limit_json(limit, spent))
 
 
-@router.get(
-    "",
-    response_model=None,
-    responses={200: {"model": SpendingLimitPage}, **READ_ONE},
-    summary="List spending limits",
-)
-def list_all_limits(tenant_id: TenantId, services: House, query: Annotated[LimitsQuery, Query()]) -> Response:
+@shows(router, "", SpendingLimitPage, "List spending limits", refused=READ_ONE)
+def list_all_limits(tenant_id: TenantId, services: House, query: Annotated[LimitsQuery, Query()]) -> object:
     """In the order in which they were set first, each with what counts against it now."""
     after = int(read_cursor(query.cursor, "spending-limits", numeric=True) or 0)
     items = list_limits(services.books, tenant_id, after, query.limit + 1, services.now(), query.customer)
-    return found_page(items, query.limit, "spending-limits", lambda item: str(item[0].limit_id), _document)
+    return page_json(items, query.limit, "spending-limits", lambda item: str(item[0].limit_id), _document)
 
 
 @router.delete(

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from farthing.api.documents.subscription import (
@@ -16,22 +16,16 @@ from farthing.api.documents.subscription import (
 )
 from farthing.api.idempotency import Answer
 from farthing.api.paging import read_cursor
+from farthing.api.routes import changes, makes, shows
 from farthing.api.web import (
-    READ,
-    READ_ONE,
-    WRITE,
-    WRITE_ONE,
     BodilessWrite,
     House,
     JsonWrite,
     PageQuery,
     PathText,
     TenantId,
-    body,
     created,
-    creates,
-    found,
-    found_page,
+    page_json,
 )
 from farthing.customers.content import one_off_json, subscription_document
 from farthing.customers.facts import fact_json, parse_refund
@@ -56,29 +50,20 @@ ChangeId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 router = APIRouter(prefix="/v1/subscriptions", tags=["Subscriptions"])
 
 
-@router.post(
+@makes(
+    router,
     "",
-    status_code=201,
-    response_model=None,
-    responses={
-        **creates(SubscriptionDocument, "The same subscription stands already."),
-        **WRITE,
-    },
-    openapi_extra=body("SubscriptionBody"),
-    summary="Create a subscription",
+    SubscriptionDocument,
+    "SubscriptionBody",
+    "Create a subscription",
+    standing="The same subscription stands already.",
 )
-def create(write: JsonWrite) -> Response:
+def create(write: JsonWrite) -> Answer:
     """On the latest version of the plan, unless one is named; it stays on that version until it is changed."""
     services = write.services
-
-    def effect() -> Answer:
-        subscription, outcome = create_subscription(
-            services.books, write.tenant_id, write.body, services.now()
-        )
-        document = subscription_document(subscription, services.now())
-        return created(outcome, document)
-
-    return write.once(effect)
+    subscription, outcome = create_subscription(services.books, write.tenant_id, write.body, services.now())
+    document = subscription_document(subscription, services.now())
+    return created(outcome, document)
 
 
 class SubscriptionQuery(PageQuery):
@@ -87,20 +72,15 @@ class SubscriptionQuery(PageQuery):
     customer: str | None = Field(None, max_length=256, description="Only this customer's.")
 
 
-@router.get(
-    "",
-    response_model=None,
-    responses={200: {"model": SubscriptionPage}, **READ},
-    summary="List subscriptions",
-)
+@shows(router, "", SubscriptionPage, "List subscriptions")
 def list_all_subscriptions(
     tenant_id: TenantId, services: House, query: Annotated[SubscriptionQuery, Query()]
-) -> Response:
+) -> object:
     """In order of their keys."""
     after = read_cursor(query.cursor, "subscriptions")
     now = services.now()
     items = list_subscriptions(services.books, tenant_id, after, query.limit + 1, query.customer)
-    return found_page(
+    return page_json(
         items,
         query.limit,
         "subscriptions",
@@ -109,133 +89,83 @@ def list_all_subscriptions(
     )
 
 
-@router.get(
-    "/{key}",
-    response_model=None,
-    responses={200: {"model": SubscriptionDocument}, **READ_ONE},
-    summary="Get a subscription",
-)
-def get_one_subscription(key: PathText, tenant_id: TenantId, services: House) -> Response:
+@shows(router, "/{key}", SubscriptionDocument, "Get a subscription")
+def get_one_subscription(key: PathText, tenant_id: TenantId, services: House) -> object:
     """A subscription by its key, with its timeline."""
     subscription = get_subscription(services.books, tenant_id, key)
-    return found(subscription_document(subscription, services.now()))
+    return subscription_document(subscription, services.now())
 
 
-@router.post(
-    "/{key}/cancel",
-    response_model=None,
-    responses={200: {"model": SubscriptionDocument}, **WRITE_ONE},
-    openapi_extra=body("CancelBody"),
-    summary="End a subscription",
-)
-def cancel(key: PathText, write: JsonWrite) -> Response:
+@changes(router, "POST", "/{key}/cancel", SubscriptionDocument, "End a subscription", body_name="CancelBody")
+def cancel(key: PathText, write: JsonWrite) -> object:
     """It ends at `end`, and that never before what is invoiced. A later call may move the end."""
     services = write.services
     end, refund_unused = _parse_cancellation(write.body)
-
-    def effect() -> Answer:
-        now = services.now()
-        subscription, _ = cancel_subscription(
-            services.books, write.tenant_id, key, end, now, refund_unused=refund_unused
-        )
-        return Answer(200, subscription_document(subscription, now))
-
-    return write.once(effect)
+    now = services.now()
+    subscription, _ = cancel_subscription(
+        services.books, write.tenant_id, key, end, now, refund_unused=refund_unused
+    )
+    return subscription_document(subscription, now)
 
 
-@router.post(
+@makes(
+    router,
     "/{key}/changes",
-    status_code=201,
-    response_model=None,
-    responses={
-        **creates(ChangeDocument, "The change was made already."),
-        **WRITE_ONE,
-    },
-    openapi_extra=body("ChangeBody"),
-    summary="Change a subscription",
+    ChangeDocument,
+    "ChangeBody",
+    "Change a subscription",
+    standing="The change was made already.",
 )
-def change(key: PathText, write: JsonWrite) -> Response:
+def change(key: PathText, write: JsonWrite) -> Answer:
     """Plan, quantities, prices, add-ons, pause, resume, cancel, reactivate, trial: from a moment on."""
     services = write.services
-
-    def effect() -> Answer:
-        _, fact, outcome = change_subscription(
-            services.books, write.tenant_id, key, write.body, services.now()
-        )
-        return created(outcome, fact_json(fact))
-
-    return write.once(effect)
+    _, fact, outcome = change_subscription(services.books, write.tenant_id, key, write.body, services.now())
+    return created(outcome, fact_json(fact))
 
 
-@router.get(
-    "/{key}/changes",
-    response_model=None,
-    responses={200: {"model": ChangePage}, **READ_ONE},
-    summary="List changes of a subscription",
-)
+@shows(router, "/{key}/changes", ChangePage, "List changes of a subscription")
 def list_all_changes(
     key: PathText, tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]
-) -> Response:
+) -> object:
     """In the order in which they were made, also those that were called off."""
     after = int(read_cursor(query.cursor, "changes", numeric=True) or 0)
     items = list_changes(services.books, tenant_id, key, after, query.limit + 1)
-    return found_page(
+    return page_json(
         items, query.limit, "changes", lambda item: str(item[0].change_id), lambda item: fact_json(*item)
     )
 
 
-@router.post(
-    "/{key}/changes/{change_id}/withdraw",
-    response_model=None,
-    responses={200: {"model": ChangeDocument}, **WRITE_ONE},
-    summary="Call a change off",
-)
-def withdraw(key: PathText, change_id: ChangeId, write: BodilessWrite) -> Response:
+@changes(router, "POST", "/{key}/changes/{change_id}/withdraw", ChangeDocument, "Call a change off")
+def withdraw(key: PathText, change_id: ChangeId, write: BodilessWrite) -> object:
     """As if it had never been made: one that is to come, or whose time is not invoiced yet."""
     services = write.services
-
-    def effect() -> Answer:
-        _, fact, _ = withdraw_change(services.books, write.tenant_id, key, change_id, services.now())
-        return Answer(200, fact_json(fact))
-
-    return write.once(effect)
+    _, fact, _ = withdraw_change(services.books, write.tenant_id, key, change_id, services.now())
+    return fact_json(fact)
 
 
-@router.post(
+@makes(
+    router,
     "/{key}/charges",
-    status_code=201,
-    response_model=None,
-    responses={
-        **creates(OneOffDocument, "The same charge stands already."),
-        **WRITE_ONE,
-    },
-    openapi_extra=body("OneOffBody"),
-    summary="Charge something once",
+    OneOffDocument,
+    "OneOffBody",
+    "Charge something once",
+    standing="The same charge stands already.",
 )
-def charge(key: PathText, write: JsonWrite) -> Response:
+def charge(key: PathText, write: JsonWrite) -> Answer:
     """On the invoice of the period that it falls in, or on the next one that is issued."""
     services = write.services
-
-    def effect() -> Answer:
-        made, outcome = charge_once(services.books, write.tenant_id, key, write.body, services.now())
-        return created(outcome, one_off_json(made, None))
-
-    return write.once(effect)
+    made, outcome = charge_once(services.books, write.tenant_id, key, write.body, services.now())
+    return created(outcome, one_off_json(made, None))
 
 
-@router.get(
-    "/{key}/charges",
-    response_model=None,
-    responses={200: {"model": OneOffPage}, **READ_ONE},
-    summary="List one-off charges",
-)
+@shows(router, "/{key}/charges", OneOffPage, "List one-off charges")
 def list_all_charges(
     key: PathText, tenant_id: TenantId, services: House, query: Annotated[PageQuery, Query()]
-) -> Response:
+) -> object:
     """In order of their keys, each with the number of its invoice."""
     after = read_cursor(query.cursor, "charges")
     items = list_one_offs(services.books, tenant_id, key, after, query.limit + 1)
-    return found_page(
+    return page_json(
         items, query.limit, "charges", lambda item: item[0].key, lambda item: one_off_json(*item)
     )
 

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from farthing.api.documents.event import UnbilledDocument
-from farthing.api.web import READ, House, QueryDocument, TenantId, found
+from farthing.api.routes import shows
+from farthing.api.web import House, QueryDocument, TenantId
 from farthing.invoicing.explaining.unbilled import GROUPS_MAX, unbilled
 from farthing.kernel.instant import parse_instant
 from farthing.kernel.reading import Faults, Fields
@@ -30,17 +31,12 @@ class UnbilledQuery(QueryDocument):
     limit: int = Field(20, ge=1, le=GROUPS_MAX, description="Groups shown, the largest first.")
 
 
-@router.get(
-    "",
-    response_model=None,
-    responses={200: {"model": UnbilledDocument}, **READ},
-    summary="Get unbilled events",
-)
-def get_unbilled(tenant_id: TenantId, services: House, query: Annotated[UnbilledQuery, Query()]) -> Response:
+@shows(router, "", UnbilledDocument, "Get unbilled events")
+def get_unbilled(tenant_id: TenantId, services: House, query: Annotated[UnbilledQuery, Query()]) -> object:
     """Accepted events that nobody is billed for, by cause, and what they would make."""
     faults = Faults("invalid_event_query")
     fields = Fields(query.model_dump(by_alias=True), "", faults)
     start = fields.optional("from", parse_instant, None)
     end = fields.optional("to", parse_instant, None)
     faults.refuse()
-    return found(unbilled(services.books, services.store, tenant_id, start, end, query.limit, services.now()))
+    return unbilled(services.books, services.store, tenant_id, start, end, query.limit, services.now())

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from farthing.api.documents.shapes import UsageDocument
-from farthing.api.web import INSTANT, House, QueryDocument, TenantId, found, problems
+from farthing.api.routes import shows
+from farthing.api.web import INSTANT, House, QueryDocument, TenantId, problems
 from farthing.kernel.errors import LimitExceeded
 from farthing.kernel.instant import format_instant, parse_instant, parse_timezone
 from farthing.kernel.quantity import trimmed
@@ -47,15 +48,10 @@ class UsageParameters(QueryDocument):
     )
 
 
-@router.get(
-    "",
-    response_model=None,
-    responses={200: {"model": UsageDocument}, **problems(400, 404, 413, 422)},
-    summary="Get usage",
-)
+@shows(router, "", UsageDocument, "Get usage", refused=problems(400, 404, 413, 422))
 def get_usage(
     tenant_id: TenantId, services: House, parameters: Annotated[UsageParameters, Query()]
-) -> Response:
+) -> object:
     """Exact, over every event that is sealed; windows and groups without events are left out."""
     query = _query(parameters)
     rows = query_usage(services.books, services.store, tenant_id, query, services.now())
@@ -64,14 +60,12 @@ def get_usage(
             f"the answer has {len(rows)} rows, at most {USAGE_ROWS_MAX} are sent; ask for less at once"
         )
         raise LimitExceeded("too_many_rows", complaint)
-    return found(
-        {
-            "meter": query.meter,
-            "from": format_instant(query.start),
-            "to": format_instant(query.end),
-            "rows": [_row(row) for row in rows],
-        }
-    )
+    return {
+        "meter": query.meter,
+        "from": format_instant(query.start),
+        "to": format_instant(query.end),
+        "rows": [_row(row) for row in rows],
+    }
 
 
 def _query(parameters: UsageParameters) -> UsageQuery:
