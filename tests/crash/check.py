@@ -1,5 +1,6 @@
 """The judgement after every round: journals against segments, usage, account, invoices and doctor."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from random import Random
 
@@ -7,7 +8,7 @@ from pyarrow import ArrowException
 
 from tests.crash import traffic
 from tests.crash.injection import Plan, arm, disarm
-from tests.crash.oracle import Verdict, expected_usage
+from tests.crash.oracle import Facts, Identity, Verdict, expected_usage
 from tests.crash.outside import Invoice
 from tests.crash.site import Broken, Site
 
@@ -78,12 +79,12 @@ def doctor_is_content(site: Site) -> None:
 def bill_month(site: Site, random: Random, *, kill: bool) -> int:
     """Bill the month, killed some times on the way if so wanted; how often it was.
 
-    The invoices of the month have the quantities of the counted events, those of earlier months are
-    what they were, and a second run issues nothing.
+    What is billed are the quantities of the counted events, earlier invoices are what they were, and a
+    second run issues nothing.
     """
     tenant = traffic.TENANTS[0]
     before = site.house.outside.invoices(site.tenant_ids[tenant])
-    start, end = traffic.month_start(site.month), traffic.month_start(site.month + 1)
+    end = traffic.month_start(site.month + 1)
     words = ["bill", "--until", end.date().isoformat()]
     kills = 0
     for _ in range(BILL_ATTEMPTS_MAX):
@@ -106,23 +107,29 @@ def bill_month(site: Site, random: Random, *, kill: bool) -> int:
         raise Broken(f"a second billing run issues invoices: {again.output.read_text()} {again.complaint()}")
     if site.house.outside.invoices(site.tenant_ids[tenant]) != after:
         raise Broken("a second billing run changes invoices")
-    _quantities_are_right(after[len(before) :], expected_usage(site.verdicts[tenant].counted, start, end))
+    _quantities_are_right(site, after[len(before) :], site.verdicts[tenant].counted)
     site.month += 1
     site.invoices = len(after)
     return kills
 
 
-def _quantities_are_right(
-    invoices: list[Invoice], usage: dict[tuple[str | None, str], tuple[int, Decimal]]
-) -> None:
-    """Of the invoices of a month; who used nothing has none."""
-    issued = sorted((invoice.quantities["calls"], invoice.quantities["tokens"]) for invoice in invoices)
-    wanted = sorted(
-        (
-            sum((calls for key, (calls, _) in usage.items() if key[0] == customer), 0),
-            sum((tokens for key, (_, tokens) in usage.items() if key[0] == customer), Decimal(0)),
-        )
-        for customer in {customer for customer, _ in usage if customer is not None}
-    )
-    if issued != wanted:
-        raise Broken(f"the invoices should be for {wanted} and are for {issued}")
+def _quantities_are_right(site: Site, issued: list[Invoice], counted: Mapping[Identity, Facts]) -> None:
+    """Who got an invoice was billed all calls of the month and of every month before, late ones included.
+
+    Who got none used nothing in the month. A call that came late for a month that is invoiced stands on the
+    next invoice as a correction; a month in which nothing had been used is billed as soon as something was.
+    """
+    billed = site.house.outside.billed(site.tenant_ids[traffic.TENANTS[0]])
+    answered = {invoice.customer for invoice in issued}
+    for month in range(site.month + 1):
+        start, end = traffic.month_start(month), traffic.month_start(month + 1)
+        wanted: dict[str, tuple[Decimal, Decimal]] = {}
+        for (customer, _), (calls, tokens) in expected_usage(counted, start, end).items():
+            if customer is not None:
+                so_far = wanted.get(customer, (Decimal(0), Decimal(0)))
+                wanted[customer] = (so_far[0] + calls, so_far[1] + tokens)
+        for customer in sorted(set(traffic.CUSTOMER_OF.values())):
+            owed = wanted.get(customer, (Decimal(0), Decimal(0)))
+            found = billed.get((customer, start), (Decimal(0), Decimal(0)))
+            if found != owed and (customer in answered or month == site.month):
+                raise Broken(f"{customer} should be billed {owed} of {start:%B %Y} and is billed {found}")

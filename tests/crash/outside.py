@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An issued invoice and its lines' quantities by rate card."""
+    """An issued invoice."""
 
     number: str
+    customer: str
     document: str
-    quantities: dict[str, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +104,25 @@ class Outside:
         with self.connect() as conn:
             self._bind(conn, tenant_id)
             found = conn.execute(
-                "SELECT number, document, jsonb_object_agg(rate_card, quantity::text) AS quantities"
-                "  FROM invoices LEFT JOIN invoice_lines USING (tenant_id, invoice_id)"
-                " GROUP BY number, document ORDER BY number"
+                "SELECT number, key AS customer, document"
+                "  FROM invoices JOIN customers USING (tenant_id, customer_id) ORDER BY number"
             ).fetchall()
-        return [
-            Invoice(
-                row["number"],
-                row["document"],
-                {card: Decimal(quantity) for card, quantity in row["quantities"].items()},
-            )
+        return [Invoice(row["number"], row["customer"], row["document"]) for row in found]
+
+    def billed(self, tenant_id: int) -> dict[tuple[str, datetime], tuple[Decimal, Decimal]]:
+        """(calls, tokens) on all issued invoices by customer and the month they are of, corrections included."""
+        with self.connect() as conn:
+            self._bind(conn, tenant_id)
+            found = conn.execute(
+                "SELECT key AS customer, service_start, coalesce(sum(quantity) FILTER (WHERE rate_card = 'calls'), 0)"
+                "       AS calls, coalesce(sum(quantity) FILTER (WHERE rate_card = 'tokens'), 0) AS tokens"
+                "  FROM invoice_lines JOIN invoices USING (tenant_id, invoice_id)"
+                "  JOIN customers USING (tenant_id, customer_id) GROUP BY key, service_start"
+            ).fetchall()
+        return {
+            (row["customer"], row["service_start"].astimezone(UTC)): (row["calls"], row["tokens"])
             for row in found
-        ]
+        }
 
     def segment_paths(self, tenant_id: int) -> list[str]:
         """The segments in force, oldest first, relative to the data directory."""
