@@ -6,7 +6,7 @@ import typer
 
 from farthing.cli.commands import new_app
 from farthing.cli.documents import read_document
-from farthing.cli.options import AsJson, Data, Tenant, opened
+from farthing.cli.options import AsJson, Data, DocumentFile, Tenant, opened
 from farthing.cli.output import money, plural, print_facts, print_json
 from farthing.customers.terms.service import get_billing_terms, put_billing_terms
 
@@ -34,7 +34,7 @@ def show(
 
 @app.command("set", epilog=_SET)
 def set_terms(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")],
+    file: DocumentFile,
     customer: Customer = None,
     as_json: AsJson = False,
     data: Data = None,

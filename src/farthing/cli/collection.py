@@ -7,7 +7,7 @@ import typer
 
 from farthing.cli.commands import new_app
 from farthing.cli.documents import read_document
-from farthing.cli.options import AsJson, Data, Tenant, opened
+from farthing.cli.options import AsJson, Data, DocumentFile, Tenant, opened
 from farthing.cli.output import print_facts, print_json
 from farthing.customers.terms.service import get_collection, set_collection
 
@@ -40,7 +40,7 @@ def show(
 @app.command("set", epilog=_SET)
 def set_own(
     subscription: Subscription,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")],
+    file: DocumentFile,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,

@@ -7,7 +7,7 @@ import typer
 from farthing.catalog.model import Outcome
 from farthing.cli.commands import new_app
 from farthing.cli.documents import read_document
-from farthing.cli.options import AsJson, Data, Tenant, opened
+from farthing.cli.options import AsJson, Data, DocumentFile, Tenant, opened
 from farthing.cli.output import Column, number, print_json, print_table, printable
 from farthing.customers.terms.content import commitment_json
 from farthing.customers.terms.service import add_commitment
@@ -32,7 +32,7 @@ interval and interval_count; optional overage_percent, rollover, rate_cards, nam
 @app.command(epilog=_ADD)
 def add(
     subscription: Subscription,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")],
+    file: DocumentFile,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,

@@ -9,7 +9,7 @@ from farthing.catalog.model import Outcome
 from farthing.catalog.service import list_coupons, put_coupon
 from farthing.cli.commands import new_app
 from farthing.cli.documents import read_document
-from farthing.cli.options import AsJson, Data, Tenant, Timezone, opened, parse_moment
+from farthing.cli.options import AsJson, Data, DocumentFile, Tenant, Timezone, opened, parse_moment
 from farthing.cli.output import Column, number, plural, print_json, print_table, printable
 from farthing.customers.terms.content import redemption_json
 from farthing.customers.terms.service import redeem_coupon
@@ -34,7 +34,7 @@ optional rate_cards, redeem_by, max_redemptions. `farthing apply` takes a list o
 
 @app.command(epilog=_CREATE)
 def create(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")],
+    file: DocumentFile,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,

@@ -25,6 +25,7 @@ Tenant = Annotated[
     str | None,
     typer.Option("--tenant", metavar="KEY", help="The tenant.  [FARTHING_TENANT]", show_default=False),
 ]
+DocumentFile = Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")]
 # `rate` and `periods` always print JSON and need no data; a script may give every command the same options.
 NoJson = Annotated[bool, typer.Option("--json", hidden=True)]
 NoData = Annotated[Path | None, typer.Option("--data", hidden=True)]

@@ -8,7 +8,7 @@ from farthing.catalog.model import Outcome
 from farthing.cli.commands import new_app
 from farthing.cli.customer_credit import BALANCE_EXAMPLE, CREDITS_EXAMPLE, balance, credits_
 from farthing.cli.documents import read_document
-from farthing.cli.options import AsJson, Data, Tenant, Timezone, opened, parse_moment
+from farthing.cli.options import AsJson, Data, DocumentFile, Tenant, Timezone, opened, parse_moment
 from farthing.cli.output import (
     Column,
     moment,
@@ -225,7 +225,7 @@ def refund(
 
 @app.command(epilog=_METHOD)
 def method(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")],
+    file: DocumentFile,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,

@@ -7,7 +7,7 @@ import typer
 from farthing.catalog.model import Outcome
 from farthing.cli.commands import new_app
 from farthing.cli.documents import read_document
-from farthing.cli.options import AsJson, Data, Tenant, opened
+from farthing.cli.options import AsJson, Data, DocumentFile, Tenant, opened
 from farthing.cli.output import Column, number, print_facts, print_json, print_table, printable
 from farthing.wallets.model import Grant
 from farthing.wallets.service import (
@@ -55,7 +55,7 @@ rollover_percent, rollover_maximum}."""
 
 @app.command(epilog=_CREATE)
 def create(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")],
+    file: DocumentFile,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,
@@ -185,7 +185,7 @@ def _print_grants(grants: list[Grant]) -> None:
 @app.command(epilog=_GRANT)
 def grant(
     wallet: Wallet,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - for standard input.")],
+    file: DocumentFile,
     as_json: AsJson = False,
     data: Data = None,
     tenant: Tenant = None,
