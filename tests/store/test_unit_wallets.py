@@ -22,7 +22,8 @@ from farthing.db import Books
 from farthing.finance.model import ReportName
 from farthing.finance.service import make_report
 from farthing.invoicing.accruing import accrue
-from farthing.invoicing.ahead.preview import preview_billing
+from farthing.invoicing.ahead.estimate import parse_question
+from farthing.invoicing.ahead.preview import estimate_usage, preview_billing
 from farthing.invoicing.checks import check_booked, check_documents, check_sums
 from farthing.invoicing.credit_notes.service import void_invoice
 from farthing.invoicing.explaining.tracing import trace_event
@@ -145,6 +146,29 @@ def test_money_pays_what_units_do_not(world: UnitWorld) -> None:
     assert [(one["movement"], one["amount"]) for one in world.history("acme-tokens")] == [
         ("drawn", "-1000"), ("drawn", "-500"), ("granted", "1000"), ("granted", "500"),
     ]  # fmt: skip
+
+
+def test_an_estimate_and_the_preview_before_it_are_the_preview_after(world: UnitWorld) -> None:
+    """Units pay for the first 700 of it, and money for the rest at its place; an earlier month has its own first."""
+    world.units("pack", "1500")
+    world.use("acme", "2026-01-15", "300")
+    world.now = instant("2026-02-10T12:00:00Z")
+    world.use("acme", "2026-02-05", "500")
+
+    def upcoming() -> D:
+        shown = preview_billing(world.books, world.store, world.tenant_id, world.now).upcoming
+        return sum((D(one["total_exact"]) for one in shown), D(0))
+
+    before = upcoming()
+    question = parse_question({"customer": "acme", "usage": [{"meter": "tokens", "quantity": "2000"}]})
+    said = estimate_usage(world.books, world.store, world.tenant_id, question, world.now)
+    (line,) = said["lines"]
+    assert (line["quantity"], line["amount_exact"]) == ("2000", "11.5")  # 1,000 x 0.01 + 300 x 0.005
+    assert charges(line) == [
+        ("700", "0", "prepaid units of acme-tokens"), ("1000", "10", "tier 1"), ("300", "1.5", "tier 2"),
+    ]  # fmt: skip
+    world.use("acme", "2026-02-06", "2000")
+    assert upcoming() == before + D(said["amount_exact"])
 
 
 def test_what_is_corrected_goes_back_to_whoever_paid_last(world: UnitWorld) -> None:

@@ -256,6 +256,7 @@ class UsageCharge:
 
     as_of: the moment that the grants it is paid with must be in force at.
     settled: what holds that were settled for this usage had set aside; drawn first, the rest is let go.
+    unit: the meter that the amount is a quantity of, which units pay; None: it is money.
     """
 
     key: ChargeKey
@@ -265,6 +266,7 @@ class UsageCharge:
     amount: Decimal
     as_of: datetime
     settled: tuple[SettledHold, ...] = ()
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

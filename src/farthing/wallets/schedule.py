@@ -8,11 +8,12 @@ where one price holds for the whole period:
                            coupons and commitments
     drawn by a duty        everything else, and usage of a meter that the customer holds units of: what it comes to
                            is told by the code that would bill it (a few seconds later, or minutes), see
-                           `invoicing/accruing.py`
+                           `invoicing/accruing.py`. Sealing tells how far the usage of such a meter has come: what is
+                           authorised is priced behind that
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -25,7 +26,7 @@ from farthing.customers.model import Subscription, SubscriptionAnchor
 from farthing.customers.timeline import Life, Stretch, lives_of
 from farthing.kernel.period import Period
 from farthing.rating import Events, in_proportion
-from farthing.usage.model import Detail
+from farthing.usage.model import NO_DETAIL, Detail
 
 Numbers = npt.NDArray[np.int64]
 _ADDING_UP = (Aggregation.SUM, Aggregation.COUNT)
@@ -37,6 +38,7 @@ class SealedCard:
     """A rate card whose usage is drawn when it is sealed.
 
     in_proportion: whether it costs the same whatever came before.
+    drawn: whether it is drawn then; else only its position is told, and a duty draws it.
     unit_amounts: what one unit was found to cost, by dimensions.
     """
 
@@ -44,6 +46,7 @@ class SealedCard:
     meter: str
     detail: Detail
     in_proportion: bool
+    drawn: bool = True
     unit_amounts: dict[tuple[tuple[str, str], ...], Decimal] = field(default_factory=dict, compare=False)
 
 
@@ -103,11 +106,21 @@ def of_one_stretch(lives: Sequence[Life], period: Period) -> Stretch | None:
     return None
 
 
-def without_units(
-    cards: tuple[SealedCard, ...], unit_meters: frozenset[str] | None
-) -> tuple[SealedCard, ...]:
-    """Those whose usage no units may pay: what these leave to be priced is told by the code that would bill it."""
-    return cards if unit_meters is None else tuple(card for card in cards if card.meter not in unit_meters)
+def takes_units(card: RateCard, meters: Mapping[str, Meter]) -> bool:
+    """Whether usage of a rate card may be paid with units of its meter."""
+    return drawn_when_sealed(card, meters) and Detail.of(card.needs) == NO_DETAIL
+
+
+def beside_units(cards: tuple[SealedCard, ...], unit_meters: frozenset[str] | None) -> tuple[SealedCard, ...]:
+    """The rate cards of a customer that holds units of these meters: what units leave to be priced is told by the
+    code that would bill it, so of usage of such a meter only the position is told, where the price depends on it."""
+    if unit_meters is None:
+        return cards
+    return tuple(
+        replace(card, drawn=False) if card.meter in unit_meters else card
+        for card in cards
+        if card.meter not in unit_meters or not card.in_proportion
+    )
 
 
 class Schedule:
@@ -157,7 +170,7 @@ class Schedule:
         customers = np.array(customer_ids, dtype=np.int64)
         for units, of in places.items():
             for currency, period, cards in charged:
-                if own := without_units(cards, units):
+                if own := beside_units(cards, units):
                     first_place = self.periods[-1].end_place if self.periods else 0
                     self.periods.append(
                         DrawnPeriod(first_place, subscriptions[of], customers[of], currency, period, own)

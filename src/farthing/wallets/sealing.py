@@ -34,6 +34,7 @@ from farthing.events.store.segment_file import SegmentFile
 from farthing.kernel.errors import Corrupt, FarthingError, Unavailable
 from farthing.kernel.instant import from_unix_microseconds, unix_microseconds
 from farthing.kernel.quantity import ONE, ZERO, exact
+from farthing.ledger.model import Transfer
 from farthing.ledger.service import post_drawn
 from farthing.rating import Price, Row, rate_rows
 from farthing.usage.billing_store import usage_columns
@@ -45,7 +46,8 @@ from farthing.wallets.draws import draw_sealed
 from farthing.wallets.model import ChargeKey, Charges, UsageCharge
 from farthing.wallets.proportional import UsageColumns, amounts_of, usage_columns_of
 from farthing.wallets.schedule import DrawnPeriod, Numbers, Schedule, SealedCard
-from farthing.wallets.unit_store import select_unit_meters
+from farthing.wallets.unit_draws import draw_settled_units
+from farthing.wallets.unit_store import lock_grants_of, select_unit_meters
 
 MARGIN = timedelta(days=1)
 """How far the schedule reaches beyond the events it is made for, so that it serves the next batches as well."""
@@ -112,8 +114,17 @@ class WalletDraws:
         settled = self.settled_holds(conn, batch, now)
         if reckoned.positions:
             rows.put_positions(conn, tenant_id, reckoned.positions)
+        of_units = [one for one in settled if one.unit is not None]
+        posted: list[Transfer] = []
+        if of_units:
+            settled = [one for one in settled if one.unit is None]
+            # Of everybody at once, since money is drawn right after: grants are locked in one order.
+            lock_grants_of(
+                conn, tenant_id, {one.customer_id for one in of_units} | _customers(reckoned, settled)
+            )
+            posted = draw_settled_units(conn, tenant_id, of_units, batch.seal_id, now)
         drawn, transfers = draw_sealed(conn, tenant_id, reckoned.charges, settled, batch.seal_id, now)
-        post_drawn(conn, tenant_id, drawn, transfers, now)
+        post_drawn(conn, tenant_id, drawn, [*posted, *transfers], now)
 
     def _reckoned(self, batch: SealedBatch, now: datetime) -> Reckoned:
         file = batch.segment
@@ -232,6 +243,9 @@ class WalletDraws:
                 for row in one.some:
                     place = _dimensions_text(row.dimensions)
                     moved[key, place] = before.get(place, ZERO) + row.quantity
+            if not one.card.drawn:
+                continue
+            if before is not None:
                 amount = _climbed(one.card.card.price, before, one.some)
             period, meters_of = one.period, one.card.card.meters
             charges.add(
@@ -287,6 +301,10 @@ class WalletDraws:
             prepare_usage(self.books, self.store, tenant_id, now)
         with self.books.read_only(tenant_id) as conn:
             return list(billable_usage(self.store, conn, tenant_id, meter, detail, spans))
+
+
+def _customers(reckoned: Reckoned, settled: Sequence[UsageCharge]) -> set[int]:
+    return {*reckoned.charges.customer_ids, *(one.customer_id for one in settled)}
 
 
 def _add_in_proportion(

@@ -1,6 +1,7 @@
 """Drawing units, in the transaction of whoever says what usage comes to: a bill that is issued, an open period.
 
     what a draft says units pay -> the same, found again among locked grants -> draws, funding -> transfers
+    what settled holds set aside -> draws, funding -> transfers        in the sealer's transaction
 
 A unit that was paid for is revenue when it is drawn, at the price that was paid for it.
 """
@@ -32,6 +33,10 @@ class UnitDraft:
     currency: str
     paid: tuple[UnitsPaid, ...]
 
+    @property
+    def period(self) -> tuple[int, datetime]:
+        return self.subscription_id, self.period_start
+
     def key(self, rate_card: str) -> ChargeKey:
         return ChargeKey(self.subscription_id, self.period_start, rate_card)
 
@@ -42,13 +47,15 @@ def draw_units(
     """Draw what these say, those that still stand: which do, and the transfers to post.
 
     What stands is found again among the grants as they are now: a draft whose units went elsewhere meanwhile, or
-    ended, is no longer what would be drafted, and neither are later ones of its subscription. A draft that says that
-    units pay nothing of a rate card gives back what was drawn for it. The grants of all their customers must be locked
-    (`unit_store.lock_grants_of`).
+    ended, is no longer what would be drafted, and neither are later ones of its subscription. The same holds where
+    something was drawn meanwhile: usage that was authorised has been sealed that the draft does not know. A draft that
+    says that units pay nothing of a rate card gives back what was drawn for it. The grants of all their customers must
+    be locked (`unit_store.lock_grants_of`).
     """
-    periods = {(one.subscription_id, one.period_start) for one in drafts}
+    periods = {one.period for one in drafts}
     customers = {one.customer_id for one in drafts}
     held = unit_store.select_unit_grants(conn, tenant_id, customers, periods)
+    drawn = held.cards_drawn
     stand: list[bool] = []
     parts: list[DrawPart] = []
     fallen: set[int] = set()
@@ -59,12 +66,37 @@ def draw_units(
                 purse.pay(draft.key(one.rate_card), draft.customer_id, one.meter, one.wanted, one.as_of)
                 for one in draft.paid
             )
-            stand.append(found == draft.paid and draft.subscription_id not in fallen)
+            said = {one.rate_card for one in draft.paid}
+            known = found == draft.paid and drawn.get(draft.period, frozenset()) <= said
+            stand.append(known and draft.subscription_id not in fallen)
             if stand[-1]:
                 parts += _moved(draft, held)
             else:
                 fallen.add(draft.subscription_id)
         return stand, _written(conn, tenant_id, parts, held, cause, now)
+
+
+def draw_settled_units(
+    conn: BooksConnection, tenant_id: int, settled: Sequence[UsageCharge], seal_id: str, now: datetime
+) -> list[Transfer]:
+    """Draw the units that settled holds set aside for events that are sealed now; the transfers to post.
+
+    They pay for the very usage that they were held for; the rest of its period is decided by whoever drafts that next.
+    What was set aside for events that had counted before, or of periods that are invoiced, is let go. The grants of all
+    their customers must be locked.
+    """
+    draw_store.hold_invoicing(conn, tenant_id)
+    periods = {(one.key.subscription_id, one.key.period_start) for one in settled}
+    invoiced = draw_store.select_invoiced(conn, tenant_id, periods)
+    held = unit_store.select_unit_grants(conn, tenant_id, {one.customer_id for one in settled}, periods)
+    parts = [
+        DrawPart(one, hold.grant_id, hold.amount if one.amount and not late else ZERO, hold.amount)
+        for one in settled
+        for late in [(one.key.subscription_id, one.key.period_start) in invoiced]
+        for hold in one.settled
+    ]
+    with exact():
+        return _written(conn, tenant_id, parts, held, Cause.SEALED, now, seal_id)
 
 
 def give_units_back(
@@ -108,13 +140,21 @@ def _written(
     held: UnitGrants,
     cause: Cause,
     now: datetime,
+    reference: str = "",
 ) -> list[Transfer]:
     if not parts:
         return []
     _reopen(conn, tenant_id, {part.grant_id for part in parts if part.amount < ZERO})
-    draw_id = draw_store.insert_draws(conn, tenant_id, draw_store.PartColumns.of(parts), cause, "", now)
-    funding = [(part.charge.key, part.grant_id, part.charge.customer_id, part.amount) for part in parts]
-    unit_store.add_unit_funding(conn, tenant_id, funding, draw_id)
+    draw_id = draw_store.insert_draws(
+        conn, tenant_id, draw_store.PartColumns.of(parts), cause, reference, now
+    )
+    funding = [
+        (part.charge.key, part.grant_id, part.charge.customer_id, part.amount)
+        for part in parts
+        if part.amount
+    ]
+    if funding:
+        unit_store.add_unit_funding(conn, tenant_id, funding, draw_id)
     worth: dict[tuple[int, str], Decimal] = {}
     for part in parts:
         place = (part.charge.customer_id, part.charge.currency)

@@ -35,6 +35,7 @@ class UnitsPaid:
 
     wanted: how much usage there is that they may pay. as_of: the moment that grants must be in force at.
     parts: by grant, those that paid first before those that paid last. wallets: whose they are, by their keys.
+    stood: how many had been drawn for it: where that has changed since, more may be known of the usage, too.
     """
 
     rate_card: str
@@ -43,6 +44,7 @@ class UnitsPaid:
     as_of: datetime
     parts: tuple[UnitPart, ...]
     wallets: tuple[str, ...] = ()
+    stood: Decimal = ZERO
 
     @property
     def quantity(self) -> Decimal:
@@ -71,6 +73,14 @@ class UnitGrants:
             for customer_id, own in self.grants.items()
         }
 
+    @property
+    def cards_drawn(self) -> dict[tuple[int, datetime], frozenset[str]]:
+        """The rate cards that something was drawn for, by (subscription, period start)."""
+        found: dict[tuple[int, datetime], set[str]] = {}
+        for key in self.standing:
+            found.setdefault((key.subscription_id, key.period_start), set()).add(key.rate_card)
+        return {period: frozenset(cards) for period, cards in found.items()}
+
 
 class Purse:
     """The units of customers while usage is paid with them: what one bill takes the next does not find."""
@@ -88,6 +98,7 @@ class Purse:
         funds = self._funds.get(customer_id)
         if not parts and (funds is None or wanted <= ZERO):
             return None
+        stood = sum((quantity for _, quantity in self._held.standing.get(key, ())), ZERO)
         missing = wanted - sum((quantity for _, quantity in parts), ZERO)
         if missing < ZERO:
             parts = self._returned(funds, parts, -missing)
@@ -96,9 +107,8 @@ class Purse:
                 _add(parts, grant_id, part)
         self._standing[key] = parts
         wallets = dict.fromkeys(self._held.wallet_of[grant_id] for grant_id, _ in parts)
-        return UnitsPaid(
-            key.rate_card, meter, wanted, as_of, tuple(UnitPart(*part) for part in parts), tuple(wallets)
-        )
+        paid = tuple(UnitPart(*part) for part in parts)
+        return UnitsPaid(key.rate_card, meter, wanted, as_of, paid, tuple(wallets), stood)
 
     def undo(self, key: ChargeKey, customer_id: int) -> None:
         """What units pay of this usage is what it was before: nothing comes of its bill."""

@@ -76,8 +76,25 @@ class EventName(BaseModel):
     id: Text
 
 
+class HeldUnits(BaseModel):
+    """Units of a meter that an authorisation holds, or that pay for its event, before anything is priced."""
+
+    unit: Key
+    held: Exact
+    settled: Exact | None
+
+
+class WantedUnits(BaseModel):
+    """How much usage units may pay, and how many there are for it. The shortfall is priced, and paid with money."""
+
+    unit: Key
+    required: Exact
+    available: Exact
+    shortfall: Exact
+
+
 class AuthorizationDocument(BaseModel):
-    """An authorisation. From `settled` on only once it is settled."""
+    """An authorisation. From `settled` to `counted_at` only once it is settled, `units` only where units pay."""
 
     key: str
     customer: Subject
@@ -94,6 +111,7 @@ class AuthorizationDocument(BaseModel):
     counted_at: Instant | None = Field(
         None, description="When the event was counted, and its exact price drawn."
     )
+    units: list[HeldUnits] | None = None
 
 
 class HeldPart(BaseModel):
@@ -103,6 +121,7 @@ class HeldPart(BaseModel):
     rate_card: Key
     period_start: Instant
     amount: Exact
+    unit: Key | None = Field(None, description="Of a grant of units, their meter; absent: money.")
 
 
 class WholeAuthorizationDocument(AuthorizationDocument):
@@ -141,6 +160,7 @@ class PricedDocument(BaseModel):
     shortfall: Exact
     would_hold: bool
     limit: ReachedLimit | None
+    units: list[WantedUnits] | None = None
 
 
 class SpendingLimitBody(Body):
@@ -182,8 +202,8 @@ _KEY_PARAMETER = {"name": "key", "in": "path", "required": True, "schema": {"typ
 _REFUSED = {
     "402": {
         "description": (
-            "There is not enough: `insufficient_funds` with `required`, `available` and `shortfall`, or "
-            "`spending_limit_reached` with the `limit`."
+            "There is not enough: `insufficient_funds` with `required`, `available` and `shortfall`, and `units` where "
+            "the customer holds units of what is used, or `spending_limit_reached` with the `limit`."
         ),
         "content": {MEDIA_TYPE: {"schema": reference("ProblemDocument")}},
     }

@@ -4,10 +4,10 @@
              - the invoice with the usage so far
 
 Both are drafted by the code of the billing run, on the customer's own plan, coupons and commitments. So the
-added usage is priced at its own place in tiers and free units, and an estimate and the preview before it
-sum to the preview after the usage has happened, to the last digit. The charges of a line are those of
-rating the added quantity after what was used; where the price itself is filled up to a minimum at the end
-of the period, a last charge says how much less is missing to it.
+added usage is paid with units as far as they go, the rest is priced at its own place in tiers and free units, and
+an estimate and the preview before it sum to the preview after the usage has happened, to the last digit. The
+charges of a line are those of rating the added quantity after what was used; where the price itself is filled up
+to a minimum at the end of the period, a last charge says how much less is missing to it.
 
 How a quantity is added depends on the meter: it is added to a sum, a count or a number of distinct values
 (as so many new ones), it may raise a maximum, lower a minimum or be the latest value. An average
@@ -29,6 +29,7 @@ from farthing.invoicing.drafting.parts import UsagePart, usage_parts
 from farthing.invoicing.drafting.usage_lines import PART_MASK, BillUsage, MeterQuery, usage_rows
 from farthing.invoicing.due import due_bills
 from farthing.invoicing.model import Bill, Line
+from farthing.invoicing.units.left import UnitsLeft
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.period import CALENDAR, billing_periods
 from farthing.kernel.quantity import ONE, ZERO, exact, parse_decimal, trimmed
@@ -228,13 +229,17 @@ def _together(row: UsageRow, added: Added, aggregation: Aggregation) -> Decimal:
 
 def difference(
     bill: Bill,
+    then_bill: Bill,
     before: Sequence[Line],
     after: Sequence[Line],
     usage: BillUsage,
     then: BillUsage,
     now: datetime,
 ) -> list[dict[str, Any]]:
-    """What the lines of a bill with the added usage have more than those without, line by line."""
+    """What the lines of a bill with the added usage have more than those without, line by line.
+
+    bill, then_bill: the same but for what units pay of it.
+    """
     parts = {part.card.key: part for part in parts_now(bill, now)}
     was, will_be = _by_identity(before), _by_identity(after)
     found = []
@@ -245,14 +250,9 @@ def difference(
             amount = _sum(line.amount_exact for line in lines) - _sum(line.amount_exact for line in earlier)
         if quantity or amount:
             line = (lines or earlier)[0]
-            found.append(
-                _shown(
-                    line,
-                    quantity,
-                    amount,
-                    _charges(bill, parts.get(line.rate_card or ""), line, amount, usage, then),
-                )
-            )
+            part = parts.get(line.rate_card or "")
+            charges = _charges((bill, then_bill), part, line, amount, (usage, then))
+            found.append(_shown(line, quantity, amount, charges))
     return found
 
 
@@ -268,16 +268,23 @@ def _by_identity(lines: Sequence[Line]) -> dict[object, list[Line]]:
 
 
 def _charges(
-    bill: Bill, part: UsagePart | None, line: Line, amount: Decimal, usage: BillUsage, then: BillUsage
+    bills: tuple[Bill, Bill],
+    part: UsagePart | None,
+    line: Line,
+    amount: Decimal,
+    usage: tuple[BillUsage, BillUsage],
 ) -> Sequence[Charge]:
     """The charges of the added quantity, rated after what was used; they sum to the amount."""
     if part is None or line.adjustment is not None or line.unbilled is not None:
         return ()
     card = part.card
-    earlier = {_key(row): row for row in usage_rows(card, usage_of_part(bill, part, usage))}
-    more = usage_rows(card, usage_of_part(bill, part, then))
+    (before, paid_before), (more, paid) = (
+        _priced(bill, part, used) for bill, used in zip(bills, usage, strict=True)
+    )
+    earlier = {_key(row): row for row in before}
     with exact():
         added = [_after(earlier.get(_key(row), _NOTHING), row) for row in more]
+        paid -= paid_before
     charges = [
         charge
         for rated in rate_rows(card.price, added, final=False)
@@ -285,9 +292,22 @@ def _charges(
         for charge in rated.charges
         if charge.quantity or charge.amount
     ]
+    if paid:
+        charges.insert(0, UnitsLeft(bills[1]).charge(card.key, paid))
     with exact():
         rest = amount - _sum(charge.amount for charge in charges)
     return charges if not rest else [*charges, Charge(ONE, rest, rest, AT_THE_END)]
+
+
+def _priced(bill: Bill, part: UsagePart, usage: BillUsage) -> tuple[list[Row], Decimal]:
+    """What of a part's usage is priced, and how many units pay for the rest: earlier parts are paid before later."""
+    units = UnitsLeft(bill)
+    for one in usage_parts(bill):
+        if one.card.key == part.card.key and one.unbilled is None:
+            priced = units.priced(one, usage_rows(one.card, usage_of_part(bill, one, usage)))
+            if one.times == part.times:
+                return priced
+    raise AssertionError("usage that is priced now is of a part of its bill")
 
 
 _NOTHING = Row({})

@@ -42,6 +42,8 @@ from farthing.invoicing.service import (
     subscribed_by,
 )
 from farthing.invoicing.taxes.reading import with_taxes
+from farthing.invoicing.units.drawing import units_of
+from farthing.invoicing.units.paying import Units
 from farthing.kernel.errors import Conflict, LimitExceeded
 from farthing.kernel.instant import format_instant
 from farthing.kernel.money import MINOR_UNITS
@@ -158,15 +160,19 @@ def estimate_usage(
         Conflict: `not_subscribed`; `earlier_bill_missing` where an earlier period cannot be rated.
     """
     meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
-    positions = _positions(books, store, tenant_id, question, meters, now)
+    positions, was, will_be = _positions(books, store, tenant_id, question, meters, now)
     check_added(question.usage, meters, [position[0] for position in positions], now)
     lines: list[dict[str, Any]] = []
     total = ZERO
     for bill, usage, covers, basis in positions:
         then = with_added(bill, usage, question.usage, meters, now)
-        before, after = _lines(bill, usage, covers, basis), _lines(bill, then, covers, basis)
+        then_bill = bill if will_be is None else will_be.on(bill, then)
+        now_bill = bill if was is None else was.on(bill, usage)
+        before, after = _lines(now_bill, usage, covers, basis), _lines(then_bill, then, covers, basis)
         subscription = {"subscription": bill.subscription.key or None, "plan": bill.plan.key}
-        lines += [subscription | line for line in difference(bill, before, after, usage, then, now)]
+        lines += [
+            subscription | line for line in difference(now_bill, then_bill, before, after, usage, then, now)
+        ]
         with exact():
             total += sum((line.amount_exact for line in after), ZERO)
             total -= sum((line.amount_exact for line in before), ZERO)
@@ -192,10 +198,12 @@ def _positions(
     question: Question,
     meters: Mapping[str, Meter],
     now: datetime,
-) -> list[_Position]:
-    """The open bills that the usage would go on."""
+) -> tuple[list[_Position], Units | None, Units | None]:
+    """The open bills that the usage would go on, and the units that bills before them leave, for each of the two
+    reckonings."""
     if question.plan is not None:
-        return [_position_of_nobody(get_plan(books, tenant_id, question.plan, question.version), now)]
+        nobody = _position_of_nobody(get_plan(books, tenant_id, question.plan, question.version), now)
+        return [nobody], None, None
     if question.customer is not None:
         get_customer(books, tenant_id, question.customer)
     if question.subscription is not None:
@@ -208,11 +216,15 @@ def _positions(
         carried = carried_for(conn, tenant_id, bills, billed.terms)
         covers: dict[int, list[Cover]] = {}
         add_covers(conn, tenant_id, bills, covers)
+        was, will_be = (units_of(conn, tenant_id, bills, meters, now) for _ in range(2))
     positions: list[_Position] = []
-    for place, bill in enumerate(bills):
-        usage = told.of(place)
+    for place, one in enumerate(bills):
+        bill, usage = one, told.of(place)
         before = covers.setdefault(bill.subscription.subscription_id, [])
         if not is_open(bill, now):
+            if was is not None and will_be is not None:
+                bill = was.on(bill, usage)
+                will_be.on(bill, usage)
             draft = drafted(bill, usage, before, carried)
             if isinstance(draft, Draft):
                 before += covers_of(draft.lines)
@@ -224,7 +236,7 @@ def _positions(
         positions.append((bill, usage, before, replace(basis, carried=None, smallest=None)))
     if not positions:
         raise Conflict("not_subscribed", "there is no subscription that is going on now")
-    return positions
+    return positions, was, will_be
 
 
 def _position_of_nobody(version: PlanVersion, now: datetime) -> _Position:

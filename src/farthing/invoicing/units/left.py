@@ -38,8 +38,7 @@ class UnitsLeft:
         place = next(place for place, line in enumerate(lines) if not line.adjusts)
         line = lines[place]
         assert line.rate_card is not None
-        wallets = ", ".join(self._wallets[line.rate_card])
-        charge = Charge(paid, ZERO, ZERO, f"{PREPAID_UNITS} of {wallets}")
+        charge = self.charge(line.rate_card, paid)
         with exact():
             whole = line.quantity + paid
         return [
@@ -47,3 +46,8 @@ class UnitsLeft:
             replace(line, quantity=whole, charges=(charge, *line.charges)),
             *lines[place + 1 :],
         ]
+
+    def charge(self, rate_card: str, paid: Decimal) -> Charge:
+        """So much usage that units pay, as a charge of nothing that says whose they are."""
+        wallets = ", ".join(self._wallets[rate_card])
+        return Charge(paid, ZERO, ZERO, f"{PREPAID_UNITS} of {wallets}")

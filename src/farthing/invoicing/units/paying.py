@@ -11,16 +11,15 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
-from farthing.catalog.model import Meter, RateCard
+from farthing.catalog.model import Meter
 from farthing.invoicing.drafting.lines import usage_of_part
 from farthing.invoicing.drafting.parts import usage_parts
 from farthing.invoicing.drafting.usage_lines import BillUsage, usage_rows
 from farthing.invoicing.model import Bill, Reason
 from farthing.invoicing.wallets import drawn_as_of
 from farthing.kernel.quantity import ZERO, exact
-from farthing.usage.model import NO_DETAIL, Detail
 from farthing.wallets.model import ChargeKey
-from farthing.wallets.schedule import drawn_when_sealed
+from farthing.wallets.schedule import takes_units
 from farthing.wallets.unit_draws import UnitDraft
 from farthing.wallets.units import Purse, UnitGrants, UnitsPaid
 
@@ -33,8 +32,7 @@ class Units:
 
     def __init__(self, held: UnitGrants, meters: Mapping[str, Meter], now: datetime) -> None:
         self._purse, self._meters, self._now = Purse(held), meters, now
-        self._meters_of = held.meters_of
-        self._drawn = {(key.subscription_id, key.period_start) for key in held.standing}
+        self._meters_of, self._drawn = held.meters_of, held.cards_drawn
 
     def on(self, bill: Bill, usage: BillUsage) -> Bill:
         """The bill with what units pay of its usage."""
@@ -42,11 +40,15 @@ class Units:
             return bill
         number, start = bill.subscription.subscription_id, bill.period.start
         own = self._meters_of.get(bill.customer.customer_id, frozenset())
-        if not own and (number, start) not in self._drawn:
+        drawn = self._drawn.get((number, start), frozenset())
+        if not own and not drawn:
             return bill
         paid = []
         with exact():
-            for (card, meter), wanted in _wanted(bill, usage, self._meters).items():
+            wanted_of = _wanted(bill, usage, self._meters)
+            # What it does not charge by gives back what was drawn.
+            wanted_of |= {(card, ""): ZERO for card in sorted(drawn - {card for card, _ in wanted_of})}
+            for (card, meter), wanted in wanted_of.items():
                 one = self._purse.pay(
                     ChargeKey(number, start, card),
                     bill.customer.customer_id,
@@ -79,11 +81,6 @@ def _wanted(bill: Bill, usage: BillUsage, meters: Mapping[str, Meter]) -> dict[t
             for row in usage_rows(part.card, usage_of_part(bill, part, usage)):
                 wanted[place] += max(row.quantity, ZERO)
     return wanted
-
-
-def takes_units(card: RateCard, meters: Mapping[str, Meter]) -> bool:
-    """Whether usage of a rate card may be paid with units."""
-    return drawn_when_sealed(card, meters) and Detail.of(card.needs) == NO_DETAIL
 
 
 def unit_draft(bill: Bill) -> UnitDraft:

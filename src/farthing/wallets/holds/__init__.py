@@ -1,4 +1,4 @@
-"""Authorisations: money set aside for calls that are under way.
+"""Authorisations: units and money set aside for calls that are under way.
 
 Owns: what a call can come to at most, and whether there is enough for it; holds from authorisation to settlement,
 release or expiry; spending limits of customers, their projects and API keys.
@@ -8,6 +8,7 @@ Laws: what is held, settled and drawn of a grant never exceeds it, under concurr
 ends once; the event that settles it is kept with it, in the same transaction, until it is counted, and is counted
 once; what is asked again with the same key and input is answered as the first time and moves nothing.
 
-Read `worst_case.py` for how much is held, `decide.py` for what becomes of a batch of requests, `service.py` for the
-transaction around it, `desk.py` for how requests that come together share one.
+Read `worst_case.py` for how much is held, `units.py` for what units pay before that, `decide.py` for what becomes of
+a batch of requests, `service.py` for the transaction around it, `desk.py` for how requests that come together share
+one.
 """

@@ -8,7 +8,8 @@ or in place of `usage` the event that the call would send, with the most that it
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Annotated, TypeVar
 
@@ -19,7 +20,7 @@ from farthing.events.intake.formats import parse_events
 from farthing.events.model import Event
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant
-from farthing.kernel.quantity import ZERO, parse_decimal, trimmed
+from farthing.kernel.quantity import ZERO, exact, parse_decimal, trimmed
 from farthing.wallets.holds.model import (
     Authorize,
     Bound,
@@ -35,6 +36,7 @@ from farthing.wallets.holds.model import (
     SpendingLimit,
     Spent,
     Status,
+    UnitsWanted,
     WouldBe,
 )
 from farthing.wallets.holds.pricing import INVALID_AUTHORIZATION
@@ -239,7 +241,32 @@ def hold_json(hold: Hold) -> Document:
             "event": {"source": hold.event_source, "id": hold.event_id},
             "counted_at": None if hold.counted_at is None else format_instant(hold.counted_at),
         }
+    if units := _units_of(hold):
+        document["units"] = units
     return document
+
+
+def _units_of(hold: Hold) -> list[Document]:
+    """The units that are held and settled, by meter."""
+    settled = None if hold.cost is None else _by_unit(hold.settled_parts)
+    held = _by_unit(hold.held_parts)
+    return [
+        {
+            "unit": unit,
+            "held": trimmed(held.get(unit, ZERO)),
+            "settled": None if settled is None else trimmed(settled.get(unit, ZERO)),
+        }
+        for unit in dict.fromkeys([*held, *(settled or {})])
+    ]
+
+
+def _by_unit(parts: Sequence[Part]) -> dict[str, Decimal]:
+    found: dict[str, Decimal] = {}
+    for part in parts:
+        if part.unit is not None:
+            with exact():
+                found[part.unit] = found.get(part.unit, ZERO) + part.amount
+    return found
 
 
 def whole_json(hold: Hold, grants: dict[int, str]) -> Document:
@@ -251,12 +278,13 @@ def whole_json(hold: Hold, grants: dict[int, str]) -> Document:
 
 
 def _part_json(part: Part, grants: dict[int, str]) -> Document:
-    return {
+    document = {
         "grant": grants[part.grant_id],
         "rate_card": part.rate_card,
         "period_start": format_instant(part.period_start),
         "amount": trimmed(part.amount),
     }
+    return document if part.unit is None else document | {"unit": part.unit}
 
 
 def priced_json(priced: Priced) -> Document:
@@ -270,16 +298,32 @@ def priced_json(priced: Priced) -> Document:
         "shortfall": trimmed(max(priced.amount - priced.available, ZERO)),
         "would_hold": priced.amount <= priced.available and reached is None,
         "limit": None if reached is None else reached_json(reached),
-    }
+    } | _wanted_json(priced.units)
 
 
 def insufficient_json(refused: Insufficient) -> Document:
-    """Why there is not enough."""
+    """Why there is not enough: of money, for what units do not pay."""
     return {
         "currency": refused.currency,
         "required": trimmed(refused.required),
         "available": trimmed(refused.available),
         "shortfall": trimmed(refused.required - refused.available),
+    } | _wanted_json(refused.units)
+
+
+def _wanted_json(wanted: Sequence[UnitsWanted]) -> Document:
+    if not wanted:
+        return {}
+    return {
+        "units": [
+            {
+                "unit": one.unit,
+                "required": trimmed(one.required),
+                "available": trimmed(one.available),
+                "shortfall": trimmed(max(one.required - one.available, ZERO)),
+            }
+            for one in wanted
+        ]
     }
 
 

@@ -1,8 +1,9 @@
 """Sealing takes up what was settled: the seam between authorisations and draws.
 
 A settled authorisation waits until its event is sealed. In the transaction that counts the event its settled funds
-go to the draw of that usage, which uses them first and lets go of what it does not need. Where the same event had
-been counted before (it was sent by itself, too), it was drawn then: all of what was settled is let go.
+go to the draw of that usage, which uses them first and lets go of what it does not need. Settled units are what the
+event takes of its meter, so all of them are drawn. Where the same event had been counted before (it was sent by
+itself, too), it was drawn then: all of what was settled is let go.
 """
 
 from collections.abc import Sequence
@@ -34,12 +35,12 @@ def settled_charges(conn: BooksConnection, batch: SealedBatch, now: datetime) ->
     if not sealed:
         return []
     ended = rows.mark_counted(conn, batch.tenant_id, [one.key for one, _ in sealed], now)
-    by_charge: dict[tuple[ChargeKey, int, str, bool], dict[int, Decimal]] = {}
+    by_charge: dict[tuple[ChargeKey, int, str, str | None, bool], dict[int, Decimal]] = {}
     with exact():
         for one, counts in sealed:
             for part in one.settled_parts if one.key in ended else ():
                 key = ChargeKey(part.subscription_id, part.period_start, part.rate_card)
-                of_grants = by_charge.setdefault((key, one.customer_id, one.currency, counts), {})
+                of_grants = by_charge.setdefault((key, one.customer_id, one.currency, part.unit, counts), {})
                 of_grants[part.grant_id] = of_grants.get(part.grant_id, ZERO) + part.amount
         return [
             UsageCharge(
@@ -50,8 +51,9 @@ def settled_charges(conn: BooksConnection, batch: SealedBatch, now: datetime) ->
                 sum(of_grants.values(), ZERO) if counts else ZERO,
                 now,
                 tuple(SettledHold(grant_id, amount) for grant_id, amount in of_grants.items()),
+                unit,
             )
-            for (key, customer_id, currency, counts), of_grants in by_charge.items()
+            for (key, customer_id, currency, unit, counts), of_grants in by_charge.items()
         ]
 
 

@@ -34,9 +34,11 @@ from farthing.wallets.holds.model import (
     SpendingLimit,
     Spent,
     Status,
+    UnitsWanted,
 )
 from farthing.wallets.holds.pricing import Range, Use, uses_of_bounds, uses_of_event
 from farthing.wallets.holds.terms import CustomerTerms, LadderKey
+from farthing.wallets.holds.units import ALL_THERE_IS, priced_after, units_for, wanted_of
 
 EVENT_AHEAD_SECONDS_MAX = 3600
 """How far in the future the event of a settlement may lie: as much as any event (`too_early_seconds`)."""
@@ -50,6 +52,8 @@ class Ground:
 
     holds: those of the keys that are asked for. holders: the customers that events' subjects mean.
     sealed, climbing: what is counted on each ladder, and what authorised usage may add to it.
+    of_units: the customers that have units left. freed: by how much units may yet lower what is counted and priced on
+    a ladder, since they pay for what is counted without having been held for it.
     """
 
     now: datetime
@@ -62,6 +66,8 @@ class Ground:
     spending: dict[Counted, Spent] = field(default_factory=dict)
     sealed: Mapping[LadderKey, Decimal] = field(default_factory=dict)
     climbing: dict[LadderKey, Decimal] = field(default_factory=dict)
+    of_units: frozenset[int] = frozenset()
+    freed: Mapping[LadderKey, Decimal] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -157,18 +163,23 @@ def _authorized(
         return uses
     terms = ground.customers[asked.customer]
     currency = uses[0].kind.charged.currency if uses else terms.currency
+    funds = ground.funds.get(terms.customer_id)
+    units: list[Part] = []
+    wanted: tuple[UnitsWanted, ...] = ()
+    if funds is not None and terms.customer_id in ground.of_units:
+        units, wanted, uses = _units_held(asked, uses, funds, ground.now)
     costs = [use.worst(_ranges(use, ground)) for use in uses]
     required = sum(costs, ZERO)
     limits, reached = _limits(asked, terms, required, ground)
-    funds = ground.funds.get(terms.customer_id)
     parts = _taken(funds, uses, costs, ground.now) if funds is not None else []
     taken = sum((part.amount for part in parts), ZERO)
     if asked.check or reached is not None or taken < required:
         _give_back(funds, parts)
+        _give_back(funds, units)
         if asked.check:
             available = _available(funds, uses, ground.now)
-            return Priced(terms.customer, required, available, currency, reached)
-        return reached or Insufficient(required, taken, currency)
+            return Priced(terms.customer, required, available, currency, reached, wanted)
+        return reached or Insufficient(required, taken, currency, wanted)
     hold = Hold(
         asked.key,
         terms.customer_id,
@@ -176,7 +187,7 @@ def _authorized(
         currency,
         asked.input_hash,
         required,
-        tuple(parts),
+        (*units, *parts),
         tuple(_places(uses, ground)),
         tuple(limits),
         ground.now,
@@ -192,12 +203,27 @@ def _authorized(
     return Done(hold)
 
 
+def _units_held(
+    asked: Authorize, uses: Sequence[Use], funds: Funds, at: datetime
+) -> tuple[list[Part], tuple[UnitsWanted, ...], list[Use]]:
+    """The units that pay for a wish, how much they may pay and what there is, and what is left to be priced."""
+    there: list[list[Part]] | None = None
+    if asked.check:
+        there = [units_for(use, funds, ALL_THERE_IS, at) for use in uses]
+        for own in there:
+            _give_back(funds, own)
+    held = [units_for(use, funds, use.total, at) for use in uses]
+    wanted = wanted_of(uses, held if there is None else there)
+    return [part for own in held for part in own], wanted, priced_after(uses, held)
+
+
 def _ranges(use: Use, ground: Ground) -> dict[LadderKey, Range]:
     """Where each ladder may stand when the usage is counted: all that is authorised before it may be, or not."""
     ranges: dict[LadderKey, Range] = {}
     for key in use.kind.climbed:
-        low = max(ground.sealed.get(key, ZERO), ZERO)
-        ranges[key] = (low, low + max(ground.climbing.get(key, ZERO), ZERO))
+        counted = max(ground.sealed.get(key, ZERO), ZERO)
+        low = max(counted - ground.freed.get(key, ZERO), ZERO) if ground.freed else counted
+        ranges[key] = (low, counted + max(ground.climbing.get(key, ZERO), ZERO))
     return ranges
 
 
@@ -233,7 +259,7 @@ def _available(funds: Funds | None, uses: Sequence[Use], at: datetime) -> Decima
     """All that the grants could give for this usage, whatever it came to."""
     if funds is None:
         return ZERO
-    parts = [part for use in uses for part in _taken_for(funds, use, Decimal("1e30"), at)]
+    parts = [part for use in uses for part in _taken_for(funds, use, ALL_THERE_IS, at)]
     _give_back(funds, parts)
     return sum((part.amount for part in parts), ZERO)
 
@@ -307,6 +333,9 @@ def _settled(asked: Settle, hold: Hold, uses: Sequence[Use], ground: Ground, dec
     for place in hold.places:
         _climb(ground, place, -1)
     ends = {place[:4]: place.end for place in hold.places}
+    units: list[Part] = []
+    if hold.customer_id in ground.of_units:
+        units, uses = _units_settled(hold, uses, ground)
     costs, places = [], list[Place]()
     for use in uses:
         ranges = {}
@@ -323,7 +352,7 @@ def _settled(asked: Settle, hold: Hold, uses: Sequence[Use], ground: Ground, dec
         ended_at=ground.now,
         cost=cost,
         covered=covered,
-        settled_parts=tuple(parts),
+        settled_parts=(*units, *parts),
         event_source=asked.event.source,
         event_id=asked.event.id,
         event_hash=asked.event.hash,
@@ -339,36 +368,63 @@ def _settled(asked: Settle, hold: Hold, uses: Sequence[Use], ground: Ground, dec
     return Done(settled)
 
 
+def _units_settled(hold: Hold, uses: Sequence[Use], ground: Ground) -> tuple[list[Part], list[Use]]:
+    """The units that pay for an event: those that were held, then what is free; and what is left to be priced."""
+    funds = ground.funds[hold.customer_id]
+    held = [part for part in hold.held_parts if part.unit is not None]
+    wanted = [max(use.total, ZERO) if use.kind.unit is not None else ZERO for use in uses]
+    found, missing = _from_held(held, uses, wanted, funds)
+    for own, use, more in zip(found, uses, missing, strict=True):
+        own += units_for(use, funds, more, ground.now)
+    return [part for own in found for part in own], priced_after(uses, found)
+
+
 def _covered(hold: Hold, uses: Sequence[Use], costs: Sequence[Decimal], ground: Ground) -> list[Part]:
     """What pays for an event: what was held for its rate card, what was held for others, then what is available."""
     funds = ground.funds.get(hold.customer_id)
-    left = [part.amount for part in hold.held_parts]
-    wanted = list(costs)
-    parts: list[Part] = []
-    for own_card in (True, False):
-        for place, part in enumerate(hold.held_parts):
-            for index, use in enumerate(uses):
-                key = (use.kind.charged.subscription_id, use.kind.charged.card.key)
-                fits = key == (part.subscription_id, part.rate_card)
-                if own_card is not fits or (not own_card and not _may_pay(funds, part.grant_id, use)):
-                    continue
-                used = min(left[place], wanted[index])
-                if used > ZERO:
-                    left[place] -= used
-                    wanted[index] -= used
-                    charged = use.kind.charged
-                    parts.append(Part(*key[:1], charged.period.start, key[1], part.grant_id, used))
+    held = [part for part in hold.held_parts if part.unit is None]
+    found, missing = _from_held(held, uses, costs, funds)
+    parts = [part for own in found for part in own]
     if funds is not None:
-        for place, part in enumerate(hold.held_parts):
-            funds.give_back(part.grant_id, left[place])
-        parts += _taken(funds, uses, [max(want, ZERO) for want in wanted], ground.now)
+        parts += _taken(funds, uses, missing, ground.now)
     return parts
 
 
-def _may_pay(funds: Funds | None, grant_id: int, use: Use) -> bool:
+def _from_held(
+    held: Sequence[Part], uses: Sequence[Use], wanted: Sequence[Decimal], funds: Funds | None
+) -> tuple[list[list[Part]], list[Decimal]]:
+    """What of parts that are held pays for so much of each use, and what of each is missing; the rest is free again."""
+    left = [part.amount for part in held]
+    missing = [max(want, ZERO) for want in wanted]
+    found: list[list[Part]] = [[] for _ in uses]
+    for own_card in (True, False):
+        for place, part in enumerate(held):
+            for index, use in enumerate(uses):
+                charged = use.kind.charged
+                key = (charged.subscription_id, charged.card.key)
+                fits = key == (part.subscription_id, part.rate_card)
+                if own_card is not fits or (not own_card and not _may_pay(funds, part, use)):
+                    continue
+                used = min(left[place], missing[index])
+                if used > ZERO:
+                    left[place] -= used
+                    missing[index] -= used
+                    found[index].append(
+                        Part(*key[:1], charged.period.start, key[1], part.grant_id, used, part.unit)
+                    )
+    if funds is not None:
+        for place, part in enumerate(held):
+            funds.give_back(part.grant_id, left[place])
+    return found, missing
+
+
+def _may_pay(funds: Funds | None, part: Part, use: Use) -> bool:
+    """Whether what is held for one rate card may pay for the usage of another."""
     grants = () if funds is None else funds.grants
     card = use.kind.charged.card
-    return any(grant.grant_id == grant_id and grant.scope.covers(card.meters, card.key) for grant in grants)
+    return any(
+        grant.grant_id == part.grant_id and grant.scope.covers(card.meters, card.key) for grant in grants
+    )
 
 
 def _released(hold: Hold, ground: Ground, decided: Decided) -> Outcome:

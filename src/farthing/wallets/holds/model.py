@@ -30,13 +30,17 @@ class Level(StrEnum):
 
 
 class Part(NamedTuple):
-    """So much of a grant, for the usage of a subscription's period by one rate card."""
+    """So much of a grant, for the usage of a subscription's period by one rate card.
+
+    unit: the meter that it is a quantity of; None: it is money.
+    """
 
     subscription_id: int
     period_start: datetime
     rate_card: str
     grant_id: int
     amount: Decimal
+    unit: str | None = None
 
 
 class Place(NamedTuple):
@@ -131,7 +135,7 @@ Asked: TypeAlias = Authorize | Settle | Release
 
 
 class Hold(NamedTuple):
-    """An authorisation as it stands in the books."""
+    """An authorisation as it stands in the books. Amount, cost and covered are money, beside what units pay."""
 
     key: str
     customer_id: int
@@ -156,12 +160,25 @@ class Hold(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class UnitsWanted:
+    """Usage of a meter that the customer holds units of: `required` at most, `available` to pay for it.
+
+    What units do not pay for is priced.
+    """
+
+    unit: str
+    required: Decimal
+    available: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Insufficient:
-    """Not enough is available: `required` in all, `available` of it there."""
+    """Not enough money is available for what units do not pay: `required` in all, `available` of it there."""
 
     required: Decimal
     available: Decimal
     currency: str
+    units: tuple[UnitsWanted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +201,7 @@ class Priced:
     available: Decimal
     currency: str
     reached: LimitReached | None = None
+    units: tuple[UnitsWanted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ from farthing.wallets.holds.model import (
 from farthing.wallets.holds.pricing import Use
 from farthing.wallets.holds.store import Movement
 from farthing.wallets.holds.terms import CustomerTerms, LadderKey
+from farthing.wallets.holds.units import holders_of_units
+from farthing.wallets.holds.units_store import select_unit_places
 from farthing.wallets.model import ChargeKey
 
 TRIES = 5
@@ -166,6 +168,7 @@ class Authorizations:
             _holders(conn, tenant_id, batch, holds),
             {customer_id: Funds(own) for customer_id, own in concerned.grants.items()},
             limits,
+            of_units=holders_of_units(concerned.grants),
         )
         if limits:
             ids = [limit.limit_id for own in limits.values() for limit in own]
@@ -220,7 +223,18 @@ class Authorizations:
                     key = (of.subscription_id, of.period_start, of.rate_card, ladder.name)
                     sealed[key] = sealed.get(key, ZERO) + quantity
         ground.sealed = sealed
+        if ground.of_units:
+            _find_priced(conn, tenant_id, uses, ground)
         ground.climbing = rows.select_climbing(conn, tenant_id, list(ground.by_id))
+
+
+def _find_priced(conn: BooksConnection, tenant_id: int, uses: Sequence[Use], ground: Ground) -> None:
+    """Of what is counted only what units do not pay stands on a ladder: as it is now, and how far that may go down."""
+    unit_of = {key: use.kind.unit for use in uses if use.kind.unit is not None for key in use.kind.climbed}
+    places = select_unit_places(conn, tenant_id, unit_of) if unit_of else {}
+    drawn = {key: quantity for key, (quantity, _) in places.items()}
+    ground.sealed = {key: counted - drawn.get(key, ZERO) for key, counted in ground.sealed.items()}
+    ground.freed = {key: undrawn for key, (_, undrawn) in places.items() if undrawn}
 
 
 def _priced(asked: Asked, ground: Ground) -> list[Use] | FarthingError:

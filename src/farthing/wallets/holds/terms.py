@@ -14,6 +14,7 @@ from farthing.customers.model import Subscription
 from farthing.customers.timeline import Life, Stretch, lives_of
 from farthing.kernel.period import Period
 from farthing.wallets.holds.ladders import Ladder, ladders_of
+from farthing.wallets.schedule import takes_units
 
 SLICES_KEPT = 4
 KINDS_KEPT = 10_000
@@ -38,19 +39,25 @@ class ChargedKind:
     """Usage of one meter with the same dimensions, as one rate card charges it: its ladders, each with its key.
 
     climbed: the keys of those on which it matters where they stand.
+    unit: the meter whose units may pay for it before it is priced; None: nothing but money pays.
     """
 
     charged: ChargedCard
     ladders: tuple[tuple[Ladder, LadderKey], ...]
     climbed: tuple[LadderKey, ...]
+    unit: str | None = None
 
 
-def _kind(charged: ChargedCard, dimensions: Mapping[str, str], moment: datetime | None) -> ChargedKind:
+def _kind(
+    charged: ChargedCard, dimensions: Mapping[str, str], moment: datetime | None, meters: Mapping[str, Meter]
+) -> ChargedKind:
     place = (charged.subscription_id, charged.period.start, charged.card.key)
     ladders = tuple(
         (ladder, (*place, ladder.name)) for ladder in ladders_of(charged.card.price, dimensions, moment)
     )
-    return ChargedKind(charged, ladders, tuple(key for ladder, key in ladders if ladder.has_places))
+    climbed = tuple(key for ladder, key in ladders if ladder.has_places)
+    unit = charged.card.meters[0] if takes_units(charged.card, meters) else None
+    return ChargedKind(charged, ladders, climbed, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class Slice:
             for card in self.by_meter.get(meter, ())
             if subscription is None or card.subscription == subscription
         ]
-        found = [_kind(card, dimensions, moment) for card in cards]
+        found = [_kind(card, dimensions, moment, self.meters) for card in cards]
         if not any(card.card.needs.clocks for card in cards):
             if len(self._kinds) >= KINDS_KEPT:
                 self._kinds.clear()
