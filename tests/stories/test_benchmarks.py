@@ -103,7 +103,13 @@ ROWS = {
     ],
     "statement": ["Statement of 200 entries, matched", "  CPU per thousand entries"],
     "rating": ["Rating: graduated, 5 tiers, one core"],
-    "pdf": ["PDF of an invoice of 40 lines", "  size"],
+    "pdf": [
+        "PDF, one page, 40 lines",
+        "  on all cores",
+        "  size",
+        "PDF, 40 lines of two tiers",
+        "  its size",
+    ],
     "start": [
         "Start: new books, made and migrated",
         "Start: books that exist",

@@ -275,14 +275,14 @@ def _differences(issued: list[dict[str, Any]], expected: dict[str, Fraction]) ->
 
 
 def _write_pdfs(farthing: App, directory: Path, invoices: list[dict[str, Any]]) -> Path:
-    from farthing.invoicing.paper.pdf import render_pdf
+    from farthing.invoicing.paper.pdf import render_pdfs
     from farthing.invoicing.service import get_seller
 
     seller = get_seller(farthing.books, farthing.tenant_id)
     place = directory / "invoices"
     place.mkdir(exist_ok=True)
-    for invoice in invoices:
-        (place / f"{invoice['number']}.pdf").write_bytes(render_pdf(invoice, seller))
+    for invoice, content in zip(invoices, render_pdfs(invoices, seller), strict=True):
+        (place / f"{invoice['number']}.pdf").write_bytes(content)
     return place / f"{invoices[0]['number']}.pdf"
 
 

@@ -12,7 +12,8 @@ import typst
 from example import invoice, line, tokens
 from pypdf import PdfReader
 
-from farthing.invoicing.paper.pdf import check_logo, render_pdf
+from farthing.invoicing.paper.face import width
+from farthing.invoicing.paper.pdf import check_logo, render_pdf, render_pdfs
 from farthing.kernel.errors import InvalidInput
 
 
@@ -49,14 +50,14 @@ def test_the_same_invoice_gives_the_same_bytes() -> None:
 
 
 def test_a_long_invoice_repeats_its_header_and_keeps_its_totals_company() -> None:
-    found = pages(invoice(many(200)))
+    found = pages(invoice(many(300)))
     assert len(found) >= 4
     for number, page in enumerate(found, start=1):
         assert "Description Quantity Unit price" in page
         assert f"{number} / {len(found)}" in page
         assert "Card" in page
     assert [
-        name for name in (f"Card {place} " for place in range(1, 201)) if name not in " ".join(found)
+        name for name in (f"Card {place} " for place in range(1, 301)) if name not in " ".join(found)
     ] == []
     for count in range(30, 46):  # wherever the page ends
         assert "Card" in pages(invoice(many(count)))[-1]
@@ -147,18 +148,25 @@ def test_the_seller_chooses_the_paper(paper: str, width: int) -> None:
     assert int(PdfReader(io.BytesIO(pdf)).pages[0].mediabox.width) == width
 
 
-def test_the_widths_that_the_template_counts_with_are_those_of_its_letters() -> None:
-    source = b"""
+def test_forty_lines_and_their_totals_stand_on_one_page() -> None:
+    (page,) = pages(invoice(many(40)))
+    assert "Card 40 3 0.0123" in page
+    assert "Total USD 1.60" in page
+
+
+def test_several_invoices_are_set_at_once_in_their_order() -> None:
+    documents = [invoice([tokens(1, "opus")], number=f"INV-{place:06d}") for place in range(1, 6)]
+    assert list(render_pdfs(documents, {})) == [render_pdf(document, {}) for document in documents]
+
+
+def test_the_widths_that_are_counted_with_are_those_of_the_letters() -> None:
+    letters = [chr(code) for code in range(0x20, 0x7F)] + ["−", "–", "·", "×"]
+    source = """
         #set text(font: "Libertinus Serif", size: 1000pt, number-type: "lining", number-width: "tabular")
-        #context [#metadata("0123456789".clusters().map(d => measure(d).width.pt())) <digits>]
-        #context [#metadata((measure(",").width.pt(), measure(".").width.pt())) <separators>]
-        #context [#metadata(measure("\xe2\x88\x92").width.pt()) <sign>]
+        #context [#metadata(json(bytes(sys.inputs.letters)).map(letter => measure(letter).width.pt())) <widths>]
     """
-
-    def measured(label: str) -> Any:
-        found = typst.query(source, label, field="value", one=True, ignore_system_fonts=True)
-        return json.loads(found)
-
-    assert measured("<digits>") == [pytest.approx(465.3, abs=0.5)] * 10
-    assert measured("<separators>") == [pytest.approx(220.2, abs=0.5)] * 2
-    assert measured("<sign>") == pytest.approx(550.3, abs=0.5)
+    found = typst.query(
+        source.encode(), "<widths>", field="value", one=True, ignore_system_fonts=True,
+        sys_inputs={"letters": json.dumps(letters)},
+    )  # fmt: skip
+    assert [width(letter) for letter in letters] == json.loads(found)

@@ -5,7 +5,7 @@ shown in full beside the rounded one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
@@ -14,11 +14,18 @@ from zoneinfo import ZoneInfo
 from farthing.invoicing.drafting.usage_lines import name_of
 from farthing.invoicing.model import LineKind
 from farthing.invoicing.paper.countries import COUNTRIES
+from farthing.invoicing.paper.setting import (
+    AIRY_LINES_MAX,
+    CHARGE,
+    CHARGE_OF_MEMBER,
+    HEADING,
+    MEMBER,
+    PAGE_WIDTHS,
+    Row,
+    set_table,
+)
 from farthing.invoicing.paper.tax import line_tax_notes, tax_id_rows, tax_notes, tax_rows
 from farthing.invoicing.paper.wording import (
-    MINUS,
-    Figure,
-    aligned,
     counted_in,
     day,
     days,
@@ -33,28 +40,14 @@ from farthing.kernel.instant import zone_named
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.quantity import trimmed
 
-AIRY_LINES_MAX = 24
-"""Up to here every line stands apart; a longer invoice is set closer."""
 POSTCODE_LAST = ("AU", "CA", "GB", "ID", "IE", "IN", "KR", "NZ", "SG", "TH", "TW", "US", "VN", "ZA")
 """Countries that write the postcode after the town; the others write it before."""
 
-# What a row of the table is; the template knows how each looks.
-HEADING, MEMBER, CHARGE, CHARGE_OF_MEMBER = "heading", "member", "charge", "charge of member"
 TIERED = "tiered"
 UNPRICED = "unpriced"
 EXACT_COLUMN = 2
 
 _MODES = {"half_up": "half up", "half_even": "half to even"}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the table: what it is, its words, notes below them, a figure for each column or for none."""
-
-    kind: str
-    text: str
-    notes: tuple[str, ...]
-    figures: tuple[str, ...]
 
 
 def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,10 +57,11 @@ def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, A
     """
     zone = zone_named(document["timezone"])
     currency = document["currency"]
+    page_width = PAGE_WIDTHS[seller.get("paper", "a4")]
     return {
         "title": "Void invoice" if document["status"] == "void" else "Invoice",
         "number": document["number"],
-        "paper": seller.get("paper", "a4"),
+        "page_width": page_width,
         "seller": _party(document["seller"]),
         "customer": _party(document["bill_to"]),
         "facts": [
@@ -81,7 +75,7 @@ def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, A
             "amount": f"{currency} {money(document.get('amount_due', document['total']), currency)}",
             "due": f"due {day(document['due_at'], zone)}",
         },
-        "table": _table(document, zone),
+        "table": _table(document, zone, page_width),
         "totals": [
             ["Subtotal", money(document["subtotal"], currency)],
             *tax_rows(document),
@@ -143,8 +137,8 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
 # -- The table --------------------------------------------------------------------------------
 
 
-def _table(document: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
-    """Column titles and the sections of rows; a rule stands below each section.
+def _table(document: Mapping[str, Any], zone: ZoneInfo, page_width: int) -> dict[str, Any]:
+    """Column titles and the sections of rows.
 
     The column of exact amounts is there only if some amount has more digits than the currency shows.
     In a long invoice, lines that need one row each share a section.
@@ -159,24 +153,14 @@ def _table(document: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
             sections[-1] += rows
         else:
             sections.append(rows)
-    columns, widths = _columns([row for rows in sections for row in rows if row.figures], exact=exact)
-    figures = zip(*columns, strict=True)
-    return {
-        "columns": ["Quantity", "Unit price", *(["Exact"] if exact else []), f"Amount in {currency}"],
-        "widths": widths,
-        "sections": [
-            [
-                {
-                    "kind": row.kind,
-                    "text": row.text,
-                    "notes": row.notes,
-                    "figures": next(figures) if row.figures else (),
-                }
-                for row in rows
-            ]
-            for rows in sections
-        ],
-    }
+    titles = ["Quantity", "Unit price", *(["Exact"] if exact else []), f"Amount in {currency}"]
+    if not exact:
+        sections = [[_without_exact(row) for row in rows] for rows in sections]
+    return set_table(titles, sections, page_width, dense=dense)
+
+
+def _without_exact(row: Row) -> Row:
+    return replace(row, figures=row.figures[:EXACT_COLUMN] + row.figures[EXACT_COLUMN + 1 :])
 
 
 def _section(line: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -288,21 +272,3 @@ def _finer(line: Mapping[str, Any], currency: str) -> bool:
     """Whether an amount of this line has more digits than the currency shows."""
     amounts = [line["amount_exact"], *(charge["amount"] for charge in _charges_below(line))]
     return any(len(trimmed(Decimal(text)).partition(".")[2]) > MINOR_UNITS[currency] for text in amounts)
-
-
-def _columns(rows: Sequence[Row], *, exact: bool) -> tuple[list[list[Figure]], list[list[int]]]:
-    """The figures of each column, and for each column the digits, separators and signs of its widest."""
-    columns = [aligned(column) for column in zip(*(row.figures for row in rows), strict=True)]
-    if not exact:
-        del columns[EXACT_COLUMN]
-    return columns, [_width(column) for column in columns]
-
-
-def _width(column: Sequence[Figure]) -> list[int]:
-    # Digits are all equally wide, and a minus sign is wider than a comma.
-    text, digits, point = max(
-        column, key=lambda figure: (len(figure[0]) + figure[1] + figure[2], figure[0][:1] == MINUS)
-    )
-    separators = text.count(",") + text.count(".") + point
-    signs = text.count(MINUS)
-    return [len(text) + digits + point - separators - signs, separators, signs]
