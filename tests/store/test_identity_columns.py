@@ -45,7 +45,7 @@ OF_THE_SELLER = {
 }  # fmt: skip
 REWRITTEN_OR_REMOVED = {
     "segments": {"checksum", "columns", "event_types", "first_subjects", "id_filter", "last_subjects", "merge_id",
-                 "path", "segment_id", "sources"},
+                 "merged_from", "path", "segment_id", "sources"},
     "idempotent_writes": {"idempotency_key", "input_hash", "operation", "response"},
 }  # fmt: skip
 

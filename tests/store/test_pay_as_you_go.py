@@ -18,8 +18,11 @@ from farthing.customers.service import add_alias, cancel_subscription
 from farthing.customers.terms.service import add_commitment, set_collection
 from farthing.db import Books
 from farthing.db.outbox import facts_after
+from farthing.events.segments.rewrite import merge
+from farthing.events.store.books import segments
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing.accrued.service import Charged, charge_accrued, list_accrued
+from farthing.invoicing.accruing import accrue
 from farthing.invoicing.checks import check_numbers
 from farthing.invoicing.credit_notes.service import void_invoice
 from farthing.invoicing.explaining.service import explain_line
@@ -27,7 +30,7 @@ from farthing.invoicing.interim.checks import check_interims
 from farthing.invoicing.service import invoice_documents
 from farthing.kernel.checked import Checked
 from farthing.kernel.errors import Conflict
-from farthing.wallets.service import create_wallet
+from farthing.wallets.service import create_grant, create_wallet, get_grant
 
 CENT = PER_TOKEN | {"price": {"model": "per_unit", "unit_price": "0.333"}}
 FIFTY = {"mode": "pay_as_you_go", "threshold": "50"}
@@ -237,6 +240,59 @@ def test_only_customers_with_news_are_looked_at(world: World) -> None:
     assert charge(world, "2026-01-05T00:00:06Z").looked_at == 1
     assert charge(world, "2026-01-05T00:00:09Z").looked_at == 0
     assert charge(world, "2026-02-01").looked_at == 5, "another period"
+
+
+def test_segments_that_are_put_together_are_no_news(world: World) -> None:
+    """Of what was looked at, nothing is looked at again; with one that was not, all of it is."""
+    world.furnish([plan(CENT, collection=FIFTY)], [{"customer": f"c{n}", "plan": "payg"} for n in range(4)])
+    for place in range(3):
+        world.use(f"c{place}", "2026-01-05", "1")
+    assert charge(world, "2026-01-05T00:01:00Z").looked_at == 4
+
+    def put_together() -> None:
+        with world.books.read_only(world.tenant_id) as conn:
+            old = segments(conn, world.tenant_id)
+        assert merge(world.books, world.store, world.tenant_id, old, world.now)
+
+    put_together()
+    assert charge(world, "2026-01-05T00:01:03Z").looked_at == 0
+    world.use("c3", "2026-01-05", "1")
+    assert charge(world, "2026-01-05T00:01:06Z").looked_at == 1
+    world.use("c3", "2026-01-05", "1")
+    put_together()
+    assert charge(world, "2026-01-05T00:01:09Z").looked_at == 4
+    put_together()
+    assert charge(world, "2026-01-05T00:01:12Z").looked_at == 0
+
+
+def test_what_units_leave_is_charged_as_it_accrues(world: World) -> None:
+    """Of 600 tokens 400 are paid with units: 200 x 0.333. The engine draws the units, before and after the charge."""
+    world.furnish([plan(CENT, collection=FIFTY)], [{"customer": "acme", "plan": "payg"}])
+    wallet = {"key": "pack", "customer": "acme", "unit": "tokens"}
+    create_wallet(world.books, world.tenant_id, wallet, world.now)
+    grant = {"key": "g", "kind": "paid", "amount": "400", "unit_price": "0.1"}
+    create_grant(
+        world.books, world.tenant_id, "pack", grant | {"effective_at": "2026-01-01T00:00:00Z"}, world.now
+    )
+    world.use("acme", "2026-01-03", "500")
+    accrue(world.books, world.store, world.tenant_id, instant("2026-01-04"))
+    assert charge(world, "2026-01-04").issued == []
+    (shown,) = accrued(world, "2026-01-04T00:00:01Z")
+    assert (shown["accrued"], shown["held"]) == ("33.3", None)
+    world.use("acme", "2026-01-05", "100")
+    (first,) = documents(world, charge(world, "2026-01-06").issued)
+    assert (first["reason"], first["total"]) == ("interim", "66.60")
+    assert [(one["quantity"], one["amount"]) for one in first["lines"][0]["charges"]] == [
+        ("400", "0"), ("200", "66.6"),
+    ]  # fmt: skip
+    accrue(world.books, world.store, world.tenant_id, instant("2026-01-07"))
+    assert get_grant(world.books, world.tenant_id, "g").drawn == 400
+    world.use("acme", "2026-01-20", "10")
+    world.now = instant("2026-02-01T00:05:00Z")
+    (last,) = documents(world, world.bill("2026-02-01").issued)
+    assert (last["lines"][0]["quantity"], last["total"]) == ("610", "3.33")
+    assert get_grant(world.books, world.tenant_id, "g").drawn == 400
+    assert check_interims(world.books, world.tenant_id).findings == ()
 
 
 def test_a_clock_that_goes_back_charges_nothing_twice(world: World) -> None:

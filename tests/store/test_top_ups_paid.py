@@ -210,6 +210,32 @@ def test_a_method_that_failed_is_left_alone(house: House) -> None:
     assert (house.statuses(), house.available) == (["failed", "funded"], 20)
 
 
+def test_a_payer_who_does_not_prove_who_it_is_is_asked_again_after_a_day(house: House) -> None:
+    """The first is called off, and its wallet told; whoever confirms it then has both."""
+    house.method("acme", "tok_action")
+    update_wallet(house.books, house.tenant_id, "acme-usd", {"top_up": AUTOMATIC}, house.now)
+    house.goes_on(minutes=1)
+    house.goes_on(hours=23)
+    assert house.statuses() == ["collecting"]
+    (asked,) = house.facts("payment.action_required")
+    assert (asked["customer"], asked["amount"]) == ("acme", "20")
+    assert asked["subject"] == f"topup:{asked['top_up']}"
+    house.goes_on(hours=1)
+    house.goes_on(minutes=1)
+    assert house.statuses() == ["failed", "collecting"]
+    (told,) = house.facts("wallet.top_up_failed")
+    assert (told["subject"], told["customer"], told["failure"]) == ("acme-usd", "acme", "not_confirmed")
+    payment = get_payment(house.books, house.tenant_id, asked["subject"])
+    assert payment.payment.state == "cancelled"
+    assert [(one["outcome"], one["code"]) for one in payment.attempts] == [("failed", "not_confirmed")]
+    house.holds()
+    for known in house.fake._payments.values():
+        house.fake._take(known)
+    house.hear()
+    assert (house.statuses(), house.available) == (["funded", "funded"], 40)
+    house.holds(provider_clearing="38.84", payment_fees="1.16", prepaid="-40")
+
+
 def test_a_refund_takes_what_is_undrawn(house: House) -> None:
     house.method("acme")
     house.asks("order-1", "50")

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wallet_world import WalletWorld, wallet_world
 
+from farthing.customers.apply import apply
 from farthing.db import Books
 from farthing.finance.model import ReportName
 from farthing.finance.service import make_report
@@ -312,6 +313,35 @@ def test_bad_input_is_named(world: UnitWorld) -> None:
             " 1, '{}', '{}', now(), '', '', now() FROM wallets WHERE unit IS NOT NULL"
         )
     world.holds()
+
+
+def test_units_that_could_pay_for_nothing_are_refused(world: UnitWorld) -> None:
+    """Of a maximum there are none; for a matrix they pay nothing. What stands already is not asked again."""
+    books, tenant_id, now = world.books, world.tenant_id, world.now
+    cells = [{"when": {"model": "a"}, "price": {"model": "per_unit", "unit_price": "0.01"}}]
+    apart = plan(
+        PER_TOKEN | {"price": {"model": "matrix", "dimensions": ["model"], "cells": cells}}, key="apart"
+    )
+    peak = {"key": "peak", "event_type": "llm.completion", "aggregation": "max", "value": "data.tokens"}
+    nobody = {"key": "nobody", "name": "Nobody", "currency": "USD"}
+    world.furnish([apart], [{"customer": "globex", "plan": "apart"}])
+    apply(books, tenant_id, {"meters": [peak], "customers": [nobody]}, now)
+    for customer in ("globex", "nobody"):
+        create_wallet(books, tenant_id, {"key": customer, "customer": customer, "unit": "tokens"}, now)
+    scopes: tuple[dict[str, Any], ...] = ({}, {"rate_cards": ["tokens"]}, {"every": {"interval": "month"}})
+    for scope in scopes:
+        with pytest.raises(InvalidInput, match="would pay for nothing: of tokens none") as refused:
+            world.grant("g", "100", "globex", "promotional", **scope)
+        assert refused.value.code == "units_not_usable"
+    with pytest.raises(InvalidInput, match="which these units are of"):
+        world.units("g", "100", meters=["peak"])
+    with pytest.raises(InvalidInput, match="is a max") as refused:
+        create_wallet(books, tenant_id, {"key": "peaks", "customer": "acme", "unit": "peak"}, now)
+    assert refused.value.code == "units_not_usable"
+    world.grant("early", "100", "nobody", "promotional")
+    world.furnish([apart], [{"customer": "nobody", "plan": "apart"}])
+    world.grant("early", "100", "nobody", "promotional")
+    assert world.available("nobody") == 100
 
 
 def priced(tokens: D) -> D:

@@ -33,7 +33,8 @@ class State(StrEnum):
     FAILED = "failed"
     """Declined, and it is not tried again."""
     CANCELLED = "cancelled"
-    """Called off before any call was under way: its invoice was paid otherwise."""
+    """Called off: its invoice was paid otherwise before any call was under way, or the payer of a top-up did not
+    prove in time who it is."""
 
 
 EDGES: dict[State, frozenset[State]] = {

@@ -63,6 +63,7 @@ def settle(
     receive(conn, tenant_id, [row for row in moved if row["state"] == State.SUCCEEDED], now, transfers)
     fail(conn, tenant_id, moved, now)
     _announce_declined(conn, tenant_id, [row for row in moved if row["failure"] is not None], now)
+    _announce_asked(conn, tenant_id, [row for row in moved if row["state"] == State.ACTION_REQUIRED], now)
     return [row["payment_id"] for row in moved]
 
 
@@ -201,6 +202,33 @@ def _received(
         "paid_at": format_instant(payment["paid_at"]),
     }
     return Fact("payment.succeeded", payment["key"], body, now)
+
+
+def _announce_asked(
+    conn: BooksConnection, tenant_id: int, payments: Sequence[Mapping[str, Any]], now: datetime
+) -> None:
+    """Payers have to prove who they are: somebody has to ask them to."""
+    if not payments:
+        return
+    names = rows.select_numbers(conn, tenant_id, {one["invoice_id"] for one in payments} - {None})
+    keys = rows.select_customer_keys(conn, tenant_id, {one["customer_id"] for one in payments})
+    facts = [
+        Fact(
+            "payment.action_required",
+            one["key"],
+            {
+                "customer": keys[one["customer_id"]],
+                "amount": plain(one["amount"]),
+                "currency": one["currency"],
+                "gateway": one["gateway"],
+                "invoice": names.get(one["invoice_id"]),
+                "top_up": one["top_up"],
+            },
+            now,
+        )
+        for one in payments
+    ]
+    announce(conn, tenant_id, facts)
 
 
 def _announce_declined(

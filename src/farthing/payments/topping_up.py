@@ -7,7 +7,7 @@ drawn and a bank took back: that is owed. It is taken out of the same grants as 
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +28,10 @@ from farthing.wallets.paid_top_ups import (
 )
 
 TAKEN_BACK = "wallet.top_up_taken_back"
+NOT_CONFIRMED = "not_confirmed"
+"""Why a top-up failed whose payer was asked to prove who it is, and did not."""
+CONFIRM_WITHIN_SECONDS = 24 * 3600
+"""How long that is waited for. Until then no other top-up of the wallet is asked for by itself."""
 _IN_WALLETS = (TransferKind.GRANT_FUNDED, TransferKind.GRANT_VOIDED)
 
 
@@ -59,6 +63,18 @@ def fail(conn: BooksConnection, tenant_id: int, payments: Sequence[Mapping[str, 
     }
     if failed:
         fail_paid(conn, tenant_id, failed, now)
+
+
+def give_up_unconfirmed(conn: BooksConnection, tenant_id: int, now: datetime) -> int:
+    """Call off top-ups whose payers have not proved who they are for too long, so that others can be asked for.
+
+    A payer who does so later pays nevertheless: what comes in is granted. How many were called off.
+    """
+    asked_before = now - timedelta(seconds=CONFIRM_WITHIN_SECONDS)
+    given_up = rows.cancel_unconfirmed(conn, tenant_id, asked_before, NOT_CONFIRMED, now)
+    if given_up:
+        fail_paid(conn, tenant_id, dict.fromkeys(given_up, NOT_CONFIRMED), now)
+    return len(given_up)
 
 
 def undrawn(conn: BooksConnection, tenant_id: int, payment_id: int) -> Decimal:

@@ -53,6 +53,29 @@ def insert_due_top_ups(
     ).rowcount
 
 
+def cancel_unconfirmed(
+    conn: BooksConnection, tenant_id: int, asked_before: datetime, code: str, now: datetime
+) -> list[str]:
+    """Call off payments of top-ups whose payer was asked to prove who it is before then, and did not; the top-ups."""
+    rows = conn.execute(
+        """
+        WITH cancelled AS (
+            UPDATE payments SET state = 'cancelled', moved_at = %(now)s, cause = 'not confirmed'
+             WHERE tenant_id = %(tenant_id)s AND purpose = 'top_up' AND state = 'action_required'
+               AND moved_at <= %(asked_before)s
+            RETURNING payment_id, attempts, top_up
+        ), ended AS (
+            UPDATE payment_attempts a SET outcome = 'failed', code = %(code)s, settled_at = %(now)s, asked_at = %(now)s
+              FROM cancelled c
+             WHERE a.tenant_id = %(tenant_id)s AND a.payment_id = c.payment_id AND a.attempt = c.attempts
+               AND a.outcome = 'open')
+        SELECT top_up FROM cancelled ORDER BY payment_id
+        """,
+        {"tenant_id": tenant_id, "asked_before": asked_before, "code": code, "now": now},
+    )
+    return [row["top_up"] for row in rows]
+
+
 def select_asked_once(conn: BooksConnection, tenant_id: int, payment_ids: Collection[int]) -> set[int]:
     """Those of these payments that are for top-ups that somebody asked for: whoever wants to tries again."""
     rows = conn.execute(

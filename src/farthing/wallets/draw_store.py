@@ -456,11 +456,14 @@ def select_holders(conn: BooksConnection, tenant_id: int) -> dict[int, str]:
     return dict(rows.fetchall())
 
 
-def select_holders_among(conn: BooksConnection, tenant_id: int, customer_ids: Collection[int]) -> set[int]:
-    """Those of these customers that have a wallet."""
+def select_holders_among(
+    conn: BooksConnection, tenant_id: int, customer_ids: Collection[int], *, of_money: bool = False
+) -> set[int]:
+    """Those of these customers that have a wallet; with `of_money`, one of money."""
     rows = conn.cursor(row_factory=tuple_row).execute(
-        "SELECT DISTINCT customer_id FROM wallets WHERE tenant_id = %s AND customer_id = ANY(%s)",
-        [tenant_id, list(customer_ids)],
+        "SELECT DISTINCT customer_id FROM wallets WHERE tenant_id = %s AND customer_id = ANY(%s)"
+        " AND (currency IS NOT NULL OR NOT %s)",
+        [tenant_id, list(customer_ids), of_money],
     )
     return {customer_id for (customer_id,) in rows}
 

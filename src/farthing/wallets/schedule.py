@@ -29,7 +29,7 @@ from farthing.rating import Events, in_proportion
 from farthing.usage.model import NO_DETAIL, Detail
 
 Numbers = npt.NDArray[np.int64]
-_ADDING_UP = (Aggregation.SUM, Aggregation.COUNT)
+ADDING_UP = (Aggregation.SUM, Aggregation.COUNT)
 _MOMENT = timedelta(microseconds=1)
 
 
@@ -94,7 +94,7 @@ def drawn_when_sealed(card: RateCard, meters: Mapping[str, Meter]) -> bool:
     if len(card.meters) != 1 or card.needs.events is not Events.NONE:
         return False
     meter = meters.get(card.meters[0])
-    return meter is not None and meter.aggregation in _ADDING_UP
+    return meter is not None and meter.aggregation in ADDING_UP
 
 
 def of_one_stretch(lives: Sequence[Life], period: Period) -> Stretch | None:

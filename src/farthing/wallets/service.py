@@ -44,6 +44,7 @@ from farthing.wallets.model import (
 )
 from farthing.wallets.returning_store import insert_grant_credit
 from farthing.wallets.top_up_store import is_paid_by_payment
+from farthing.wallets.unit_scope import refuse_uncountable, refuse_unusable
 
 LIST_LIMIT_MAX = 101
 """A page of a hundred, and the one that tells whether another page follows."""
@@ -54,7 +55,7 @@ def create_wallet(books: Books, tenant_id: int, raw: object, now: datetime) -> t
     """A new wallet, or the standing one where it has this content already.
 
     Raises InvalidInput; NotFound `customer_not_found`, `meter_not_found`; InvalidInput `currency_mismatch`, where the
-    customer is billed in another currency; Conflict `wallet_exists` (with other content).
+    customer is billed in another currency, `units_not_usable`; Conflict `wallet_exists` (with other content).
     """
     content = parse_wallet(raw)
     with books.transaction(tenant_id) as conn:
@@ -62,8 +63,11 @@ def create_wallet(books: Books, tenant_id: int, raw: object, now: datetime) -> t
         if customer is None:
             said = f"there is no customer {shown(content.customer)}"
             raise NotFound("customer_not_found", said, path="customer")
-        if content.unit is not None and content.unit not in select_meters(conn, tenant_id, [content.unit]):
-            raise NotFound("meter_not_found", f"there is no meter {shown(content.unit)}", path="unit")
+        if content.unit is not None:
+            meter = select_meters(conn, tenant_id, [content.unit]).get(content.unit)
+            if meter is None:
+                raise NotFound("meter_not_found", f"there is no meter {shown(content.unit)}", path="unit")
+            refuse_uncountable(meter)
         if content.unit is None and content.currency != customer.currency:
             complaint = f"is {content.currency}, and the customer is billed in {customer.currency}"
             raise InvalidInput.of("currency_mismatch", [Fault("currency", complaint)])
@@ -145,14 +149,23 @@ def create_grant(
     the next upkeep on, for every period that has begun by then.
 
     Raises InvalidInput; NotFound `wallet_not_found`; Conflict `grant_exists` (the key stands for another grant),
-    InvalidInput `grant_expired` where it would have expired before it is made.
+    InvalidInput `grant_expired` where it would have expired before it is made, `units_not_usable` where units could pay
+    for nothing.
     """
     with books.transaction(tenant_id) as conn:
         into = _wallet(conn, tenant_id, wallet, hold=True)
         content = parse_grant(raw, into.billed_in, of_units=into.unit is not None)
+        if into.unit is not None and not _stands(conn, tenant_id, content):
+            refuse_unusable(conn, tenant_id, into, content.scope, now)
         if isinstance(content, RecurringContent):
             return _promise(conn, tenant_id, into, content, now)
         return put_grant(conn, tenant_id, into, content, now)
+
+
+def _stands(conn: BooksConnection, tenant_id: int, content: GrantContent | RecurringContent) -> bool:
+    if isinstance(content, RecurringContent):
+        return recurring_rows.select_recurring(conn, tenant_id, content.key) is not None
+    return rows.select_grant_hash(conn, tenant_id, content.key) is not None
 
 
 def put_grant(

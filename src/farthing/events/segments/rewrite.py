@@ -196,11 +196,12 @@ def replace_segments(
     """Put files in force in the place of others, and what becomes true beside that. False: somebody else did before."""
     replaced = False
     with transaction as conn:
-        if rows.delete_segments(conn, tenant_id, [segment.segment_id for segment in old]) < len(old):
+        replaced_ids = [segment.segment_id for segment in old]
+        if rows.delete_segments(conn, tenant_id, replaced_ids) < len(old):
             raise psycopg.Rollback
         for segment_id, file in made:
             path = segment_path(tenant_id, segment_id)
-            rows.insert_segment(conn, tenant_id, segment_id, path, file, now, merge_id)
+            rows.insert_segment(conn, tenant_id, segment_id, path, file, now, merge_id, replaced_ids)
         beside(conn)
         replaced = True
     if replaced:

@@ -135,13 +135,15 @@ def insert_segment(
     file: SegmentFile,
     now: datetime,
     merge_id: str | None = None,
+    merged_from: Sequence[str] | None = None,
 ) -> None:
-    """Put a segment in force."""
+    """Put a segment in force. merged_from: those whose events it has, where it was not sealed."""
     conn.execute(
         """
         INSERT INTO segments (tenant_id, segment_id, path, events, bytes, checksum, event_types, first_subjects,
-                              last_subjects, min_time, max_time, columns, sealed_at, merge_id, sources, id_filter)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                              last_subjects, min_time, max_time, columns, sealed_at, merge_id, sources, id_filter,
+                              merged_from)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         [
             tenant_id,
@@ -160,6 +162,7 @@ def insert_segment(
             merge_id,
             None if file.sources is None else list(file.sources),
             file.id_filter or None,
+            None if merged_from is None else list(merged_from),
         ],
     )
 
@@ -193,6 +196,7 @@ def segments(
     sealed_from: datetime | None = None,
     ended_before: datetime | None = None,
     lacking: Sequence[str] | None = None,
+    among: Sequence[str] | None = None,
     with_voids: bool = True,
 ) -> list[Segment]:
     """The segments in force that may hold events of a type, of these subjects (with a type only), in [start, end).
@@ -203,6 +207,7 @@ def segments(
     sealed_from: only those that were sealed from that moment on.
     ended_before: only those whose every event has an earlier time.
     lacking: only those that have not all of these typed columns.
+    among: only those with these ids.
     with_voids: whoever computes nothing from them needs no voids, and saves reading them.
     """
     rows = conn.execute(
@@ -215,6 +220,7 @@ def segments(
            AND (%(end)s::timestamptz IS NULL OR min_time < %(end)s)
            AND (%(sealed_from)s::timestamptz IS NULL OR sealed_at >= %(sealed_from)s)
            AND (%(before)s::timestamptz IS NULL OR max_time < %(before)s)
+           AND (%(among)s::text[] IS NULL OR segment_id = ANY(%(among)s))
            AND (%(lacking)s::text[] IS NULL OR NOT jsonb_exists_all(columns, %(lacking)s))
            AND (%(subjects)s::text[] IS NULL OR first_subjects IS NULL OR EXISTS (
                 SELECT FROM unnest(event_types, first_subjects, last_subjects) AS held (type, lowest, highest)
@@ -232,6 +238,7 @@ def segments(
             "sealed_from": sealed_from,
             "before": ended_before,
             "lacking": None if lacking is None else list(lacking),
+            "among": None if among is None else list(among),
         },
     ).fetchall()
     voids = voided_between(conn, tenant_id, event_type, start, end) if rows and with_voids else NO_VOIDS

@@ -28,7 +28,7 @@ from farthing.kernel.quantity import ZERO, exact
 class Seen:
     """What a look at a subscription found.
 
-    accrued: None where it could not be rated. has_wallet: whether the customer has one.
+    accrued: None where it could not be rated. has_wallet: whether the customer has one of money.
     """
 
     subscription_id: int

@@ -11,7 +11,7 @@ from farthing.kernel.quantity import exact
 
 class Held(StrEnum):
     """Why accrued spend is not charged before its period ends: it is paid for already, by a commitment or from a
-    wallet as it is used, the period has as many interim invoices as it may have, or it cannot be rated.
+    wallet of money as it is used, the period has as many interim invoices as it may have, or it cannot be rated.
     """
 
     PREPAID = "prepaid_commitment"

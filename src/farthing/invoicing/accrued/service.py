@@ -10,7 +10,7 @@ waiting time ended, and once an hour everybody, for what no event tells: an alia
 
 from collections import Counter
 from collections.abc import Collection as CollectionOf
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -28,7 +28,6 @@ from farthing.customers.terms.model import NO_TERMS
 from farthing.customers.terms.store import select_terms
 from farthing.db import Books
 from farthing.events.store import books as event_rows
-from farthing.events.store.books import Segment
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import store as invoice_rows
 from farthing.invoicing.accrued import store as rows
@@ -42,6 +41,8 @@ from farthing.invoicing.interim.charging import accrued_on, bill_so_far
 from farthing.invoicing.interim.store import select_billed_before
 from farthing.invoicing.model import Because, Bill, BillKey, Interim, Reason
 from farthing.invoicing.service import BILLS_PER_QUERY, draft_batches, issue, versions_of
+from farthing.invoicing.units.drawing import units_of
+from farthing.invoicing.units.paying import Units
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.instant import format_instant
 from farthing.kernel.period import Period
@@ -98,20 +99,17 @@ def charge_accrued(books: Books, store: EventStore, tenant_id: int, now: datetim
             return done
     prepare_usage(books, store, tenant_id, now)
     with books.read_only(tenant_id) as conn:
-        segments = event_rows.segments(conn, tenant_id, with_voids=False)
-        news = _not_seen(segments, rows.select_segments_seen(conn, tenant_id))
-        customers = customers_seen(store, conn, tenant_id, news)
+        not_seen = rows.select_not_seen(conn, tenant_id)
+        news = [segment_id for segment_id, has_news in not_seen.items() if has_news]
+        segments = event_rows.segments(conn, tenant_id, among=news, with_voids=False) if news else []
+        customers = customers_seen(store, conn, tenant_id, segments)
         ids = rows.select_to_look_at(conn, tenant_id, now, customers, LOOK_AGAIN)
     for first in range(0, len(ids), BILLS_PER_QUERY):
         _bring_up(books, store, tenant_id, ids[first : first + BILLS_PER_QUERY], now, done)
-    if news:
+    if not_seen:
         with books.transaction(tenant_id) as conn:
-            rows.write_segments_seen(conn, tenant_id, [one.segment_id for one in segments], now)
+            rows.add_segments_seen(conn, tenant_id, not_seen, now)
     return done
-
-
-def _not_seen(segments: Iterable[Segment], seen: CollectionOf[str]) -> list[Segment]:
-    return [segment for segment in segments if segment.segment_id not in seen]
 
 
 def _bring_up(
@@ -201,7 +199,9 @@ def _found(
         own = select_own_collections(conn, tenant_id, ids)
         terms = select_terms(conn, tenant_id, ids)
         before = rows.select_accrued(conn, tenant_id, ids)
-        holders = select_holders_among(conn, tenant_id, {one.customer_id for one in subscriptions})
+        holders = select_holders_among(
+            conn, tenant_id, {one.customer_id for one in subscriptions}, of_money=True
+        )
     plans = plan_versions_by_id(books, tenant_id, versions_of(subscriptions))
     open_now = {
         one.subscription_id: so_far
@@ -212,7 +212,8 @@ def _found(
     with books.read_only(tenant_id) as conn:
         issued = invoice_rows.select_issued(conn, tenant_id, ids)
         billed = select_billed_before(conn, tenant_id, bills)
-        accrued = _accrued_of(bills, usage_of(conn, store, tenant_id, meters, bills))
+        usage = usage_of(conn, store, tenant_id, meters, bills)
+        accrued = _accrued_of(bills, usage, units_of(conn, tenant_id, bills, meters, now))
     found: list[_Found] = []
     for one in subscriptions:
         key = one.subscription_id
@@ -239,13 +240,14 @@ def _found(
     return found, issued
 
 
-def _accrued_of(bills: Sequence[Bill], usage: UsageOfBills) -> dict[int, Decimal | None]:
-    """What each bill's usage comes to, by subscription; None where it cannot be rated."""
+def _accrued_of(bills: Sequence[Bill], usage: UsageOfBills, units: Units | None) -> dict[int, Decimal | None]:
+    """What each bill's usage comes to that units do not pay, by subscription; None where it cannot be rated."""
     found: dict[int, Decimal | None] = {}
     for position, bill in enumerate(bills):
         used = usage.of(position)
         try:
-            accrued = accrued_on(lines_of(bill, used))
+            paid = bill if units is None else units.on(bill, used)
+            accrued = accrued_on(lines_of(paid, used))
         except FarthingError:
             accrued = None
         found[bill.subscription.subscription_id] = accrued

@@ -152,22 +152,41 @@ def write_accrued(conn: BooksConnection, tenant_id: int, seen: Sequence[Accrued]
     )
 
 
-def select_segments_seen(conn: BooksConnection, tenant_id: int) -> set[str]:
-    """The segments whose events have been looked at."""
-    row = conn.execute("SELECT segments FROM accrual_cursors WHERE tenant_id = %s", [tenant_id]).fetchone()
-    return set() if row is None else set(row["segments"])
+def select_not_seen(conn: BooksConnection, tenant_id: int) -> dict[str, bool]:
+    """The segments in force that have not been looked at, and whether any of their events have not.
+
+    One that was put together from segments that have all been looked at tells nothing new.
+    """
+    rows = conn.cursor(row_factory=tuple_row).execute(
+        """
+        WITH seen AS MATERIALIZED (
+            SELECT unnest(segments) AS segment_id FROM accrual_cursors WHERE tenant_id = %(tenant_id)s)
+        SELECT s.segment_id, s.merged_from IS NULL OR EXISTS (
+                   SELECT FROM unnest(s.merged_from) AS part (segment_id)
+                    WHERE part.segment_id NOT IN (SELECT segment_id FROM seen))
+          FROM segments s
+         WHERE s.tenant_id = %(tenant_id)s AND s.segment_id NOT IN (SELECT segment_id FROM seen)
+        """,
+        {"tenant_id": tenant_id},
+    )
+    return dict(rows.fetchall())
 
 
-def write_segments_seen(
+def add_segments_seen(
     conn: BooksConnection, tenant_id: int, segments: Collection[str], now: datetime
 ) -> None:
-    """From now on these have been looked at, and no others."""
+    """These have been looked at, too; those that are no longer in force are forgotten."""
     conn.execute(
         """
-        INSERT INTO accrual_cursors (tenant_id, segments, updated_at) VALUES (%s, %s, %s)
-        ON CONFLICT (tenant_id) DO UPDATE SET segments = excluded.segments, updated_at = excluded.updated_at
+        INSERT INTO accrual_cursors AS c (tenant_id, segments, updated_at)
+        VALUES (%(tenant_id)s, %(segments)s, %(now)s)
+        ON CONFLICT (tenant_id) DO UPDATE
+           SET segments = ARRAY(SELECT s.segment_id::text FROM segments s
+                                 WHERE s.tenant_id = c.tenant_id AND s.segment_id = ANY(c.segments || excluded.segments)
+                                 ORDER BY s.segment_id),
+               updated_at = excluded.updated_at
         """,
-        [tenant_id, sorted(segments), now],
+        {"tenant_id": tenant_id, "segments": sorted(segments), "now": now},
     )
 
 

@@ -35,8 +35,8 @@ class Units:
         self._meters_of, self._drawn = held.meters_of, held.cards_drawn
 
     def on(self, bill: Bill, usage: BillUsage) -> Bill:
-        """The bill with what units pay of its usage."""
-        if bill.reason is not Reason.PERIOD:
+        """The bill with what units pay of its usage; an interim one asks for what they leave of its period so far."""
+        if not bill.bills_usage:
             return bill
         number, start = bill.subscription.subscription_id, bill.period.start
         own = self._meters_of.get(bill.customer.customer_id, frozenset())

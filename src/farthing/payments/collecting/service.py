@@ -26,7 +26,7 @@ from farthing.payments.gateway import Charge, Gateway, Outcome, OutcomeUnknown, 
 from farthing.payments.refunding import RefundTold, settle_refunds
 from farthing.payments.schedule import DunningPolicy, policy_of
 from farthing.payments.settling import NEVER_ARRIVED, Told, apply_credits, book, settle
-from farthing.payments.topping_up import take_back_owed
+from farthing.payments.topping_up import give_up_unconfirmed, take_back_owed
 from farthing.payments.topping_up_store import insert_due_top_ups
 from farthing.payments.writing_off import write_off_open
 
@@ -81,6 +81,7 @@ def collect(
         settling_store.expect_many(conn)
         done.credited = apply_credits(conn, tenant_id, now)
         settling_store.cancel_needless(conn, tenant_id, now)
+        give_up_unconfirmed(conn, tenant_id, now)
         transfers: list[Transfer] = []
         take_back_owed(conn, tenant_id, now, transfers)
         book(conn, tenant_id, transfers, now)
