@@ -119,7 +119,8 @@ def select_unlike_top_ups(conn: BooksConnection, tenant_id: int, limit: int) -> 
                          OR (coalesce(f.funded, 0) + p.refunded + p.charged_back > p.amount AND p.charged_back = 0)
                          OR (p.top_up IS NOT NULL AND t.status IS DISTINCT FROM 'funded')
                     ELSE coalesce(f.funded, 0) <> 0
-                         OR t.status IS DISTINCT FROM CASE WHEN p.state = 'failed' THEN 'failed' ELSE 'collecting' END
+                         OR t.status IS DISTINCT FROM
+                            CASE WHEN p.state IN ('failed', 'cancelled') THEN 'failed' ELSE 'collecting' END
                END
          ORDER BY p.payment_id LIMIT %(limit)s
         """,
