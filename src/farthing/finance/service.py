@@ -35,7 +35,6 @@ from farthing.ledger.recipes import revenue_recognised
 from farthing.ledger.service import close_period, post
 from farthing.payments.credit import standing_of
 from farthing.payments.credit_store import select_standing
-from farthing.payments.settling_store import expect_many
 
 TRANSFERS_PER_TRANSACTION = 5_000
 MARGIN = timedelta(days=1)
@@ -71,7 +70,7 @@ def make_report(
         faults.add("from", "must be before the end")
     faults.refuse()
     with books.read_only(tenant_id) as conn:
-        expect_many(conn)
+        rows.expect_whole_sets(conn)
         return _made(conn, tenant_id, name, start or BEGINNING, end or FOREVER, end or now)
 
 
@@ -82,7 +81,7 @@ def _made(
         case ReportName.TRIAL_BALANCE:
             movements = _movements_within(conn, tenant_id, tuple(Code), BEGINNING, end)
             return statements.trial_balance_report(
-                _balances(movements), rows.select_balances_at(conn, tenant_id, tuple(Code), end), end
+                _balances(movements), _kept_at(conn, tenant_id, tuple(Code), end), end
             )
         case ReportName.INCOME:
             movements = _movements_within(conn, tenant_id, _RESULT, start, end)
@@ -100,11 +99,11 @@ def _made(
             )
         case ReportName.RECEIVABLES:
             items = [OpenItem(**row) for row in rows.select_open_items(conn, tenant_id, end)]
-            kept = rows.select_balances_at(conn, tenant_id, (Code.RECEIVABLE,), end)
+            kept = _kept_at(conn, tenant_id, (Code.RECEIVABLE,), end)
             return statements.receivables_report(items, kept, end, aged_to)
         case ReportName.CUSTOMER_CREDIT:
             standing = [standing_of(row) for row in select_standing(conn, tenant_id, end)]
-            kept = rows.select_balances_at(conn, tenant_id, (Code.RECEIVABLE,), end)
+            kept = _kept_at(conn, tenant_id, (Code.RECEIVABLE,), end)
             return customer_credit_report(standing, kept, end)
         case ReportName.TAX:
             return tax_report(
@@ -118,13 +117,13 @@ def _made(
                 end,
             )
         case ReportName.CLEARING:
-            kept = rows.select_balances_at(conn, tenant_id, (Code.PROVIDER_CLEARING,), end)
+            kept = _kept_at(conn, tenant_id, (Code.PROVIDER_CLEARING,), end)
             return clearing_report(select_clearing(conn, tenant_id, end), kept, end)
         case ReportName.RECOGNITION_SCHEDULE:
             # What was not recognised yet at that moment is still to come, however late it is.
             until = rows.select_recognised_until(conn, tenant_id) or BEGINNING
             lines = _deferred_lines(conn, tenant_id, end, min(until, end))
-            kept = rows.select_balances_at(conn, tenant_id, (Code.DEFERRED_REVENUE,), end)
+            kept = _kept_at(conn, tenant_id, (Code.DEFERRED_REVENUE,), end)
             return statements.schedule_report(lines, kept, min(until, end), end)
         case _:
             title, codes = _ROLLED_FORWARD[name]
@@ -133,7 +132,7 @@ def _made(
                 name,
                 title,
                 _movements(conn, tenant_id, codes, start, end, by_customer=by_customer),
-                rows.select_balances_at(conn, tenant_id, codes, end),
+                _kept_at(conn, tenant_id, codes, end),
                 start,
                 end,
                 by_customer=by_customer,
@@ -228,8 +227,16 @@ def _movement_kept(
 ) -> dict[str, Decimal]:
     """By how much the kept balances of these accounts moved in a period: what was earned is above zero."""
     found: dict[str, Decimal] = {}
+    balances = rows.select_balances_at(conn, tenant_id, codes, start, end)
     with exact():
-        for moment, sign in ((end, -1), (start, 1)):
-            for (_, currency), balance in rows.select_balances_at(conn, tenant_id, codes, moment).items():
-                found[currency] = found.get(currency, ZERO) + sign * balance
+        for (_, currency), (at_start, at_end) in balances.items():
+            found[currency] = found.get(currency, ZERO) + at_start - at_end
     return found
+
+
+def _kept_at(
+    conn: BooksConnection, tenant_id: int, codes: Sequence[Code], end: datetime
+) -> dict[tuple[str, str], Decimal]:
+    """The kept balance of each (code, currency) before `end`."""
+    balances = rows.select_balances_at(conn, tenant_id, codes, end, end)
+    return {account: at_end for account, (_, at_end) in balances.items()}

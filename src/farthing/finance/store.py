@@ -8,39 +8,44 @@ from psycopg.rows import DictRow, tuple_row
 
 from farthing.db.pool import BooksConnection
 
+# Plans that hold whatever the planner knows. Tables that were just filled have no statistics, or those of an empty
+# table; it then takes a million transfers for one and reads them through an index of texts, each from another page,
+# or joins them row by row. Whole sets are read in the order of the pages, hashed and not sorted.
+_FOR_WHOLE_SETS = (
+    "SET LOCAL enable_nestloop = off", "SET LOCAL enable_mergejoin = off", "SET LOCAL enable_indexscan = off",
+    "SET LOCAL enable_sort = off", "SET LOCAL work_mem = '64MB'",
+)  # fmt: skip
+
+# Whether a transfer may have an entry on a wanted account. Where few accounts are wanted, transfers that touch none of
+# them are not taken apart: to look for a few numbers in an array is a tenth of making rows of it. Plain subqueries, for
+# a query over a WITH has no helpers.
+_WANTED = "FROM accounts WHERE tenant_id = %(tenant)s AND code = ANY(%(codes)s)"
+_TOUCHES_WANTED = (
+    f"((SELECT count(*) > 12 {_WANTED}) OR t.account_ids && (SELECT array_agg(account_id) {_WANTED}))"
+)
+
 # Entries are added up by account first, in one pass over the arrays; names are looked up for the sums only.
-_MOVEMENTS = """
-    WITH wanted AS MATERIALIZED (
-        SELECT account_id, code, currency, customer_id FROM accounts
-         WHERE tenant_id = %(tenant)s AND code = ANY(%(codes)s)
-    ), summed AS (
-        {summed}
+_MOVEMENTS = f"""
+    WITH summed AS (
+        SELECT account_id, kind, earlier, sum(amount) AS amount
+          FROM (SELECT unnest(t.account_ids) AS account_id, unnest(t.amounts) AS amount, t.kind,
+                       t.effective_at < %(start)s AS earlier
+                  FROM transfers t
+                 WHERE t.tenant_id = %(tenant)s AND t.effective_at < %(end)s AND {{since}} AND {_TOUCHES_WANTED}) AS e
+         GROUP BY account_id, kind, earlier
     )
-    SELECT w.code, w.currency, {customer} AS customer, s.kind, sum(s.before) AS before, sum(s.within) AS within
+    SELECT w.code, w.currency, {{customer}} AS customer, s.kind,
+           coalesce(sum(s.amount) FILTER (WHERE s.earlier), 0) AS before,
+           coalesce(sum(s.amount) FILTER (WHERE NOT s.earlier), 0) AS within
       FROM summed s
-      JOIN wanted w USING (account_id)
+      JOIN accounts w ON w.tenant_id = %(tenant)s AND w.account_id = s.account_id AND w.code = ANY(%(codes)s)
       LEFT JOIN customers c ON c.tenant_id = %(tenant)s AND c.customer_id = w.customer_id
      GROUP BY 1, 2, 3, 4
      ORDER BY 2, 1, 3, 4
-"""
-_BEFORE_AND_WITHIN = """
-        SELECT e.account_id, t.kind,
-               coalesce(sum(e.amount) FILTER (WHERE t.effective_at < %(start)s), 0) AS before,
-               coalesce(sum(e.amount) FILTER (WHERE t.effective_at >= %(start)s), 0) AS within
-          FROM transfers t
-         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
-          JOIN wanted w ON w.account_id = e.account_id
-         WHERE t.tenant_id = %(tenant)s AND t.effective_at < %(end)s
-         GROUP BY e.account_id, t.kind"""
-_WITHIN = """
-        SELECT e.account_id, t.kind, 0::numeric AS before, sum(e.amount) AS within
-          FROM transfers t
-         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
-         WHERE t.tenant_id = %(tenant)s AND t.effective_at >= %(start)s AND t.effective_at < %(end)s
-         GROUP BY e.account_id, t.kind"""
-_MOVED_BY_CUSTOMER = _MOVEMENTS.format(summed=_BEFORE_AND_WITHIN, customer="c.key")
-_MOVED = _MOVEMENTS.format(summed=_BEFORE_AND_WITHIN, customer="NULL::text")
-_MOVED_WITHIN = _MOVEMENTS.format(summed=_WITHIN, customer="NULL::text")
+"""  # noqa: S608
+_MOVED_BY_CUSTOMER = _MOVEMENTS.format(since="true", customer="c.key")
+_MOVED = _MOVEMENTS.format(since="true", customer="NULL::text")
+_MOVED_WITHIN = _MOVEMENTS.format(since="t.effective_at >= %(start)s", customer="NULL::text")
 
 NET_OF_LINE = "l.amount - CASE WHEN i.prices_include_tax THEN l.tax ELSE 0 END"
 """What a line earns: what it shows contains its tax where prices include it."""
@@ -49,12 +54,13 @@ _REVENUE_OF = """
     WITH revenue AS MATERIALIZED (
         SELECT account_id, currency FROM accounts WHERE tenant_id = %(tenant)s AND code = 'revenue'
     ), earned AS MATERIALIZED (
-        SELECT t.key, t.kind, t.reference, r.currency, -e.amount AS amount, t.account_ids
-          FROM transfers t
-         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
+        SELECT e.key, e.kind, e.reference, r.currency, -e.amount AS amount, e.account_ids
+          FROM (SELECT t.key, t.kind, t.reference, t.account_ids, unnest(t.account_ids) AS account_id,
+                       unnest(t.amounts) AS amount
+                  FROM transfers t
+                 WHERE t.tenant_id = %(tenant)s AND t.effective_at >= %(start)s AND t.effective_at < %(end)s
+                   AND t.kind <> 'wallet_draw') AS e
           JOIN revenue r ON r.account_id = e.account_id
-         WHERE t.tenant_id = %(tenant)s AND t.effective_at >= %(start)s AND t.effective_at < %(end)s
-           AND t.kind <> 'wallet_draw'
     ), by_line AS (
         SELECT i.customer_id, e.currency, coalesce(l.rate_card, l.adjustment) AS product, {net} AS amount
           FROM earned e
@@ -99,13 +105,15 @@ _REVENUE_OF = """
         UNION ALL
         -- What wallets paid became revenue when it was drawn, of each customer by itself; what of that stands on
         -- invoices is counted by their lines.
-        SELECT a.customer_id, a.currency, '(wallet draw)', e.amount
-          FROM transfers t
-         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
-          JOIN accounts a ON a.tenant_id = t.tenant_id AND a.account_id = e.account_id
+        SELECT a.customer_id, a.currency, '(wallet draw)', d.amount
+          FROM (SELECT account_id, sum(amount) AS amount
+                  FROM (SELECT unnest(t.account_ids) AS account_id, unnest(t.amounts) AS amount
+                          FROM transfers t
+                         WHERE t.tenant_id = %(tenant)s AND t.kind = 'wallet_draw'
+                           AND t.effective_at >= %(start)s AND t.effective_at < %(end)s) AS e
+                 GROUP BY account_id) AS d
+          JOIN accounts a ON a.tenant_id = %(tenant)s AND a.account_id = d.account_id
                          AND a.code IN ('prepaid', 'promotional_credit')
-         WHERE t.tenant_id = %(tenant)s AND t.kind = 'wallet_draw'
-           AND t.effective_at >= %(start)s AND t.effective_at < %(end)s
         UNION ALL
         SELECT i.customer_id, i.currency, '(wallet draw)', -i.paid_from_wallets
           FROM invoices i
@@ -136,18 +144,16 @@ _REVENUE_OF = """
 _REVENUE = _REVENUE_OF.format(net=NET_OF_LINE)
 
 _OPEN_ITEMS = """
-    WITH receivable AS MATERIALIZED (
-        SELECT account_id, currency, customer_id FROM accounts
-         WHERE tenant_id = %(tenant)s AND code = 'receivable'
-    ), standing AS (
+    WITH standing AS (
         -- What corrects an invoice is taken off that invoice, whatever document it has itself.
         SELECT r.customer_id, r.currency,
-               coalesce(substring(t.corrects FROM '^invoice:(.*)$'), t.reference) AS reference,
-               sum(e.amount) AS amount, min(t.effective_at) AS since
-          FROM transfers t
-         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
-          JOIN receivable r USING (account_id)
-         WHERE t.tenant_id = %(tenant)s AND t.effective_at < %(end)s
+               coalesce(substring(e.corrects FROM '^invoice:(.*)$'), e.reference) AS reference,
+               sum(e.amount) AS amount, min(e.effective_at) AS since
+          FROM (SELECT unnest(t.account_ids) AS account_id, unnest(t.amounts) AS amount, t.corrects, t.reference,
+                       t.effective_at
+                  FROM transfers t
+                 WHERE t.tenant_id = %(tenant)s AND t.effective_at < %(end)s) AS e
+          JOIN accounts r ON r.tenant_id = %(tenant)s AND r.account_id = e.account_id AND r.code = 'receivable'
          GROUP BY 1, 2, 3 HAVING sum(e.amount) <> 0
     )
     SELECT c.key AS customer, s.currency, s.reference, s.amount, s.since, b.due_at
@@ -159,24 +165,23 @@ _OPEN_ITEMS = """
 """
 
 # What is left of an account at a moment by its kept balance, less what took effect since: not the way of the reports.
-_BALANCES_AT = """
-    WITH kept AS (
-        SELECT a.code, a.currency, sum(b.balance) AS balance
-          FROM accounts a
-          JOIN account_balances b ON b.tenant_id = a.tenant_id AND b.account_id = a.account_id
-         WHERE a.tenant_id = %(tenant)s AND a.code = ANY(%(codes)s)
-         GROUP BY a.code, a.currency
-    ), since AS (
-        SELECT a.code, a.currency, sum(e.amount) AS amount
-          FROM transfers t
-         CROSS JOIN LATERAL unnest(t.account_ids, t.amounts) AS e (account_id, amount)
-          JOIN accounts a ON a.tenant_id = %(tenant)s AND a.account_id = e.account_id AND a.code = ANY(%(codes)s)
-         WHERE t.tenant_id = %(tenant)s AND t.effective_at >= %(end)s
-         GROUP BY a.code, a.currency
+_BALANCES_AT = f"""
+    WITH since AS (
+        SELECT account_id, sum(amount) AS amount, sum(amount) FILTER (WHERE later) AS later
+          FROM (SELECT unnest(t.account_ids) AS account_id, unnest(t.amounts) AS amount,
+                       t.effective_at >= %(end)s AS later
+                  FROM transfers t
+                 WHERE t.tenant_id = %(tenant)s AND t.effective_at >= %(start)s AND {_TOUCHES_WANTED}) AS e
+         GROUP BY account_id
     )
-    SELECT code, currency, balance - coalesce(amount, 0)
-      FROM kept LEFT JOIN since USING (code, currency)
-"""
+    SELECT w.code, w.currency, sum(b.balance) - coalesce(sum(s.amount), 0) AS at_start,
+           sum(b.balance) - coalesce(sum(s.later), 0) AS at_end
+      FROM accounts w
+      JOIN account_balances b ON b.tenant_id = %(tenant)s AND b.account_id = w.account_id
+      LEFT JOIN since s ON s.account_id = w.account_id
+     WHERE w.tenant_id = %(tenant)s AND w.code = ANY(%(codes)s)
+     GROUP BY w.code, w.currency
+"""  # noqa: S608
 
 # What gives back is a line below zero, deferred whole when it is issued and earned back like the line itself: of a
 # credit note under its own number, of a void under the invoice's, with the line's number below zero.
@@ -210,6 +215,12 @@ _DEFERRED_OF = """
 _DEFERRED_LINES = _DEFERRED_OF.format(
     net=NET_OF_LINE, earns="coalesce(l.adjustment, '') NOT IN ('carried_forward', 'brought_forward')"
 )
+
+
+def expect_whole_sets(conn: BooksConnection) -> None:
+    """Until the transaction ends, read and join whole sets, whatever statistics there are."""
+    for statement in _FOR_WHOLE_SETS:
+        conn.execute(statement)
 
 
 def select_movements(
@@ -252,12 +263,12 @@ def select_open_items(conn: BooksConnection, tenant_id: int, end: datetime) -> l
 
 
 def select_balances_at(
-    conn: BooksConnection, tenant_id: int, codes: Collection[str], end: datetime
-) -> dict[tuple[str, str], Decimal]:
-    """The balance of each (code, currency) before `end`, from the balances that the ledger keeps."""
-    given = {"tenant": tenant_id, "codes": list(codes), "end": end}
+    conn: BooksConnection, tenant_id: int, codes: Collection[str], start: datetime, end: datetime
+) -> dict[tuple[str, str], tuple[Decimal, Decimal]]:
+    """The balances of each (code, currency) before `start` and before `end`, from those that the ledger keeps."""
+    given = {"tenant": tenant_id, "codes": list(codes), "start": start, "end": end}
     found = conn.cursor(row_factory=tuple_row).execute(_BALANCES_AT, given).fetchall()
-    return {(code, currency): balance for code, currency, balance in found}
+    return {(code, currency): (at_start, at_end) for code, currency, at_start, at_end in found}
 
 
 def select_deferred_lines(
