@@ -8,6 +8,7 @@ always sum to the total. (Largest remainder: Hamilton's method of apportionment.
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, localcontext
 from enum import StrEnum
+from functools import lru_cache
 from math import isqrt
 from typing import assert_never
 
@@ -43,6 +44,7 @@ _DIRECTIONS = {
     Direction.HALF_UP: ROUND_HALF_UP,
     Direction.HALF_EVEN: ROUND_HALF_EVEN,
 }
+_TENS = {Decimal(10) ** digits: digits for digits in range(4)}
 
 
 def round_money(amount: Decimal, minor_units: int, rounding: Rounding = Rounding.HALF_UP) -> Decimal:
@@ -58,6 +60,9 @@ def round_count(number: Decimal, scale: int, direction: Direction) -> Decimal:
 def divide_rounded(dividend: Decimal, divisor: Decimal, scale: int, direction: Direction) -> Decimal:
     """`dividend / divisor` rounded once to `scale` digits, correct even where the quotient does not end."""
     assert divisor > 0
+    digits = _TENS.get(divisor)
+    if digits is not None:  # A percentage: the point moves, and what is left is to round.
+        return _quantize(dividend.scaleb(-digits, _WIDE), scale, _DIRECTIONS[direction])
     with localcontext(_WIDE):
         # Integer division of exactly scaled numbers, so the remainder decides and nothing is rounded twice.
         scaled = dividend.scaleb(scale)
@@ -109,9 +114,11 @@ def allocate(exact_amounts: Sequence[Decimal], total: Decimal, minor_units: int)
     """
     floors = [_quantize(amount, minor_units, ROUND_FLOOR) for amount in exact_amounts]
     with exact():
-        unit = Decimal(1).scaleb(-minor_units)
+        unit = _unit(minor_units)
         missing = int((total - sum(floors, ZERO)).scaleb(minor_units))
         assert 0 <= missing <= len(floors), "the total is not the rounded sum of these amounts"
+        if not missing:
+            return floors
         remainders = [amount - floor for amount, floor in zip(exact_amounts, floors, strict=True)]
         order = sorted(range(len(floors)), key=lambda index: (-remainders[index], index))
         for index in order[:missing]:
@@ -146,6 +153,11 @@ def _exponent(number: Decimal) -> int:
 
 
 def _quantize(number: Decimal, scale: int, mode: str) -> Decimal:
-    with localcontext(_WIDE):
-        result = number.quantize(Decimal(1).scaleb(-scale), rounding=mode)
-        return result or abs(result)  # no negative zero on a document
+    result = number.quantize(_unit(scale), mode, _WIDE)
+    return result or result.copy_abs()  # no negative zero on a document
+
+
+@lru_cache(maxsize=256)
+def _unit(scale: int) -> Decimal:
+    """The smallest amount that so many digits after the point can say."""
+    return Decimal(1).scaleb(-scale, _WIDE)

@@ -75,12 +75,9 @@ def rate(price: Price, *, quantity: Decimal, before: Decimal = ZERO, final: bool
     """
     if not price.of_one_quantity:
         return _sum_of(rate_rows(price, [_one_event(quantity, before)], final=final))
-    model = cast(Formula, price.model)
     try:
         with exact():
-            end = before + quantity
-            charges = charges_between(model, price.modifiers, before, end, ONE, final=final)
-            return Rated(owed(charges), tuple(charges), -end if end < ZERO else ZERO)
+            return Rated(*_rate_quantity(price, before, quantity, final=final))
     except DecimalException:
         raise _too_many_digits() from None
 
@@ -94,9 +91,23 @@ def rate_rows(price: Price, rows: Sequence[Row], *, final: bool = True) -> tuple
     """
     try:
         with exact():
+            if len(rows) == 1 and price.of_one_quantity:
+                (row,) = rows
+                if not row.quantities and not row.quantities_before:  # nearly every line of every invoice
+                    rated = _rate_quantity(price, row.before, row.quantity, final=final)
+                    return (RatedRow({}, row.quantity, *rated),)
             return tuple(_rate_spans(price, spans_of(rows), ONE, final=final))
     except DecimalException:
         raise _too_many_digits() from None
+
+
+def _rate_quantity(
+    price: Price, before: Decimal, quantity: Decimal, *, final: bool
+) -> tuple[Decimal, tuple[Charge, ...], Decimal]:
+    """What a price of one quantity owes for it, by which charges, and how far the net quantity lies below zero."""
+    end = before + quantity
+    charges = charges_between(cast(Formula, price.model), price.modifiers, before, end, ONE, final=final)
+    return owed(charges), tuple(charges), -end if end < ZERO else ZERO
 
 
 def _one_event(quantity: Decimal, before: Decimal) -> Row:

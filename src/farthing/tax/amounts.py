@@ -27,9 +27,7 @@ def tax_amounts(
     parts: Sequence[TaxedPart], *, inclusive: bool, by_line: bool, minor_units: int, mode: Rounding
 ) -> TaxAmounts:
     """The taxes of these parts, in the order in which their treatments first come."""
-    groups: dict[Treatment, list[int]] = {}
-    for place, part in enumerate(parts):
-        groups.setdefault(part.treatment, []).append(place)
+    groups = _by_treatment(parts)
     lines: list[TaxLine] = []
     of_parts: list[list[PartTax]] = [[] for _ in parts]
     for treatment, places in groups.items():
@@ -54,6 +52,19 @@ def tax_amounts(
     return TaxAmounts(
         tuple(lines), tuple(map(tuple, of_parts)), _sum([zero, *(line.amount for line in lines)])
     )
+
+
+def _by_treatment(parts: Sequence[TaxedPart]) -> dict[Treatment, list[int]]:
+    """The places of the parts of each treatment."""
+    groups: dict[Treatment, list[int]] = {}
+    last: Treatment | None = None
+    places: list[int] = []
+    for place, part in enumerate(parts):
+        if part.treatment is not last:  # Most invoices have one, and to find it by its value is costly.
+            last = part.treatment
+            places = groups.setdefault(last, [])
+        places.append(place)
+    return groups
 
 
 def _divisor(treatment: Treatment, *, inclusive: bool) -> Decimal:

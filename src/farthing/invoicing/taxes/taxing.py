@@ -14,8 +14,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from farthing.catalog.model import RoundingScope
@@ -58,10 +59,15 @@ def taxed(
     terms: what is known of their customers. billed: the taxes of the interim invoices that they take off.
     """
     parts = [list(_parts(draft, terms, seller)) for draft in drafts]
-    treatments = iter(engine.treatments([part.question for some in parts for part in some]))
+    # Lines that are asked for alike share their question (`_parts`): it is asked once.
+    questions = {id(part.question): part.question for some in parts for part in some}
+    answers = dict(zip(questions, engine.treatments(list(questions.values())), strict=True))
     return [
         _with_tax(
-            draft, some, _taxed_parts(draft, some, [next(treatments) for _ in some], billed or {}), terms
+            draft,
+            some,
+            _taxed_parts(draft, some, [answers[id(part.question)] for part in some], billed or {}),
+            terms,
         )
         for draft, some in zip(drafts, parts, strict=True)
     ]
@@ -161,12 +167,16 @@ def _parts(draft: Draft, terms: TaxTerms, seller: Place) -> Iterator[_Part]:
     buyer = Place(address.country, address.region)
     facts = terms.of(bill.customer.customer_id)
     days = [_tax_day(draft, line) for line in draft.lines]
+    questions: dict[tuple[str, date], Question] = {}
     for place, amount in enumerate(draft.totals.amounts):
         if draft.lines[place].kind is LineKind.CARRIED_FORWARD:
             continue
         for category, day, share in _shares(draft, place, days):
             part = amount if share is None else share
-            yield _Part(place, part, Question(seller, buyer, facts, category, day))
+            question = questions.get((category, day))
+            if question is None:
+                question = questions[category, day] = Question(seller, buyer, facts, category, day)
+            yield _Part(place, part, question)
 
 
 def _shares(draft: Draft, place: int, days: Sequence[date]) -> list[tuple[str, date, Decimal | None]]:
@@ -182,5 +192,11 @@ def _shares(draft: Draft, place: int, days: Sequence[date]) -> list[tuple[str, d
 
 
 def _tax_day(draft: Draft, line: Line) -> date:
-    last = min(line.service_period.end - _MOMENT, draft.bill.due_since)
-    return last.astimezone(zone_named(draft.bill.customer.timezone)).date()
+    end, due_since = line.service_period.end, draft.bill.due_since
+    return _local_day(end - _MOMENT if end <= due_since else due_since, draft.bill.customer.timezone)
+
+
+@lru_cache(maxsize=1024)
+def _local_day(moment: datetime, timezone: str) -> date:
+    # A billing run asks for the same few moments over and over.
+    return moment.astimezone(zone_named(timezone)).date()
