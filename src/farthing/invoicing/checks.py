@@ -13,7 +13,7 @@ from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.carrying import store as carry_rows
 from farthing.invoicing.document import invoice_number
 from farthing.kernel.checked import FINDINGS_MAX, Checked, checked
-from farthing.kernel.quantity import plain, trimmed
+from farthing.kernel.quantity import ZERO, plain, trimmed
 from farthing.ledger.service import booked_differently
 
 INVOICES_PER_QUERY = 1_000
@@ -131,8 +131,12 @@ def _differing(row: dict[str, Any]) -> list[str]:
             "period_start": document["period"]["start"],
             "period_end": document["period"]["end"],
             "issued_at": document["issued_at"],
+            "due_at": document.get("due_at", document["issued_at"]),
         }
         found += [name for name, said in moments.items() if datetime.fromisoformat(said) != row[name]]
+        asked_for = Decimal(document.get("amount_due", document["total"]))
+        if max(asked_for, ZERO) != row["payable"]:
+            found.append("payable")
         # Lines of commitments and one-off charges are called by keys of the customer's.
         named = 1 if row["as_issued"] else 0
         said = [_line(line)[named:] for line in document["lines"]]

@@ -98,6 +98,7 @@ def select_issued_after(conn: BooksConnection, tenant_id: int, after: int, limit
         """
         SELECT i.invoice_id, i.number, c.key AS customer, s.key AS subscription, i.status, i.reason, i.currency,
                i.period_start, i.period_end, i.subtotal, i.tax, i.total, i.total_exact, i.issued_at, i.document,
+               b.due_at, b.payable,
                EXISTS (SELECT FROM erasures e WHERE e.tenant_id = i.tenant_id AND e.customer_id = i.customer_id
                                                 AND e.books_at IS NOT NULL AND e.documents_at IS NULL) AS as_issued,
                (SELECT json_agg(ARRAY[coalesce(l.adjustment || ' ' || l.adjustment_key, l.rate_card),
@@ -108,6 +109,7 @@ def select_issued_after(conn: BooksConnection, tenant_id: int, after: int, limit
           FROM invoices i
           JOIN customers c ON c.tenant_id = i.tenant_id AND c.customer_id = i.customer_id
           JOIN subscriptions s ON s.tenant_id = i.tenant_id AND s.subscription_id = i.subscription_id
+          JOIN invoice_balances b ON b.tenant_id = i.tenant_id AND b.invoice_id = i.invoice_id
          WHERE i.tenant_id = %s AND i.invoice_id > %s
          ORDER BY i.invoice_id LIMIT %s
         """,

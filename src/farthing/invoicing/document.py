@@ -54,7 +54,7 @@ def document_of(draft: Draft, number: str, seller: Mapping[str, Any], issued_at:
         **_paid(draft),
         "reason": bill.reason.value,
         "issued_at": format_instant(issued_at),
-        "due_at": format_instant(issued_at + (NO_TIME if bill.interim else timedelta(days=plan.net_days))),
+        "due_at": format_instant(due_at(bill, issued_at)),
         "plan": {"key": plan.key, "name": plan.name, "version": bill.version},
         "rounding": {"scope": plan.rounding.value, "mode": plan.rounding_mode.value},
         "timezone": bill.customer.timezone,
@@ -62,6 +62,11 @@ def document_of(draft: Draft, number: str, seller: Mapping[str, Any], issued_at:
         "seller": dict(seller),
     } | _interim(bill)
     return document if draft.tax is None else with_tax(document, draft.tax)
+
+
+def due_at(bill: Bill, issued_at: datetime) -> datetime:
+    """When what the invoice of a bill asks for is to be paid."""
+    return issued_at + (NO_TIME if bill.interim else timedelta(days=bill.plan.net_days))
 
 
 def _interim(bill: Bill) -> dict[str, Any]:
@@ -90,29 +95,28 @@ def document_text(document: Mapping[str, Any]) -> str:
 
 
 def _line(place: int, line: Line, amount: Decimal) -> dict[str, Any]:
-    said = (
-        {
-            "line": place,
-            "kind": line.kind.value,
-            "rate_card": line.rate_card,
-            "meter": line.meter,
-            "description": line.description,
-            "dimensions": dict(sorted(line.dimensions.items())),
-            "service_period": instants(line.service_period),
-            "quantity": trimmed(line.quantity),
-            "amount_exact": trimmed(line.amount_exact),
-            "amount": plain(amount),
-            "charges": [charge_json(charge) for charge in line.charges],
-        }
-        | _usage_of(line)
-        | _more_of(line)
-    )
-    return said if line.adjustment is None else said | {"adjustment": _adjustment(line.adjustment)}
+    said: dict[str, Any] = {
+        "line": place,
+        "kind": line.kind.value,
+        "rate_card": line.rate_card,
+        "meter": line.meter,
+        "description": line.description,
+        "dimensions": dict(sorted(line.dimensions.items())),
+        "service_period": instants(line.service_period),
+        "quantity": trimmed(line.quantity),
+        "amount_exact": trimmed(line.amount_exact),
+        "amount": plain(amount),
+        "charges": [charge_json(charge) for charge in line.charges],
+    }
+    _say_usage_of(line, said)
+    _say_more_of(line, said)
+    if line.adjustment is not None:
+        said["adjustment"] = _adjustment(line.adjustment)
+    return said
 
 
-def _more_of(line: Line) -> dict[str, Any]:
+def _say_more_of(line: Line, more: dict[str, Any]) -> None:
     """What most lines have no need to say: their plan is the invoice's, their price the plan's."""
-    more: dict[str, Any] = {}
     if line.plan is not None:
         key, version, name = line.plan
         more["plan"] = {"key": key, "name": name, "version": version}
@@ -128,20 +132,17 @@ def _more_of(line: Line) -> dict[str, Any]:
         more["one_off"] = line.one_off
     if line.subscription is not None:
         more["subscription"] = line.subscription
-    return more
 
 
-def _usage_of(line: Line) -> dict[str, Any]:
+def _say_usage_of(line: Line, more: dict[str, Any]) -> None:
     """What most lines have no need to say: what is counted where that is no number of things, how much of
     each of several meters, and whether the line only adjusts others."""
-    more: dict[str, Any] = {}
     if line.measure is not Measure.QUANTITY:
         more["measure"] = line.measure.value
     if line.quantities:
         more["quantities"] = {meter: trimmed(used) for meter, used in sorted(line.quantities.items())}
     if line.adjusts:
         more["adjusts"] = True
-    return more
 
 
 def _adjustment(adjustment: Adjustment) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.carrying.forward import subscriptions_waited_for
 from farthing.invoicing.carrying.store import select_carry_forward, select_waiting
 from farthing.invoicing.drafting.fees import cover_of_row, longest_full_period, may_bill_in_advance
+from farthing.invoicing.drafting.one_ahead import one_ahead
 from farthing.invoicing.drafting.usage_reading import usage_of
 from farthing.invoicing.drafts.grace import parted_by_grace
 from farthing.invoicing.due import due_bills, parted, with_one_offs
@@ -214,7 +215,7 @@ def draft_batches(
             add_covers(conn, tenant_id, some, covers)
             units = units_of(conn, tenant_id, some, meters, now)
         drafts = drafted_in_order(some, usage, covers, carried, units)
-        while piece := list(islice(drafts, INVOICES_PER_TRANSACTION)):
+        for piece in one_ahead(_pieces(drafts, INVOICES_PER_TRANSACTION)):
             done += len(piece)
             yield Batch(
                 [draft for _, draft in piece if isinstance(draft, Draft)],
@@ -469,7 +470,7 @@ def no_invoice(number: str) -> NotFound:
     return NotFound("invoice_not_found", f"there is no invoice {shown(number)}")
 
 
-def _pieces(items: Sequence[_T], size: int) -> Iterator[list[_T]]:
+def _pieces(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     remaining = iter(items)
     while piece := list(islice(remaining, size)):
         yield piece

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from farthing.db.pool import BooksConnection
 from farthing.invoicing.adjusting.adjustments import NOT_REACHED, History
 from farthing.invoicing.carrying.forward import carries
+from farthing.invoicing.document import due_at
 from farthing.invoicing.model import BillKey, Invoice, LineKind, Reached, Reason
 from farthing.kernel.quantity import plain
 
@@ -43,11 +44,11 @@ _INSERT_INVOICES = """
         INSERT INTO invoices (tenant_id, number, customer_id, subscription_id, plan_version_id, status, reason,
                               currency, period_start, period_end, subtotal, tax, total, total_exact,
                               paid_from_wallets, issued_at, document, sequence, prices_include_tax,
-                              replaces, carries, brings, brings_again)
+                              due_at, replaces, carries, brings, brings_again)
         SELECT %(tenant_id)s, given.number, given.customer_id, given.subscription_id, given.plan_version_id,
                'issued', given.reason, given.currency, given.period_start, given.period_end, given.subtotal,
                given.tax, given.total, given.total_exact, given.paid, %(issued_at)s, given.document,
-               given.sequence, given.prices_include_tax,
+               given.sequence, given.prices_include_tax, given.due_at,
                voided.invoice_id,
                given.carries, given.brings,
                CASE WHEN given.brings IS NULL THEN 0 ELSE
@@ -60,10 +61,10 @@ _INSERT_INVOICES = """
                       %(taxes)b::text[]::numeric[], %(totals)b::text[]::numeric[],
                       %(totals_exact)b::text[]::numeric[], %(paid)b::text[]::numeric[], %(documents)b::text[],
                       %(sequences)b::int[], %(prices_include_tax)b::boolean[], %(carries)b::boolean[],
-                      %(brings)b::text[])
+                      %(brings)b::text[], %(due)b::timestamptz[])
                WITH ORDINALITY AS given (number, customer_id, subscription_id, plan_version_id, reason, currency,
                                          period_start, period_end, subtotal, tax, total, total_exact, paid, document,
-                                         sequence, prices_include_tax, carries, brings, place)
+                                         sequence, prices_include_tax, carries, brings, due_at, place)
           LEFT JOIN voided USING (subscription_id, period_start, reason, sequence)
          ORDER BY given.place
         RETURNING invoice_id, document::jsonb AS document),
@@ -300,6 +301,7 @@ def insert_invoices(
             "prices_include_tax": [tax is not None and tax.inclusive for tax in taxes],
             "carries": [carries(invoice.draft) for invoice in invoices],
             "brings": [invoice.brings for invoice in invoices],
+            "due": [due_at(bill, issued_at) for bill in bills],
         },
     )
 

@@ -152,6 +152,8 @@ class CarryForward:
 
     def add(self, draft: Draft) -> None:
         """A bill is drafted: it may have brought what waited, and left something itself."""
+        if all(line.adjustment is None for line in draft.lines):
+            return
         key = draft.bill.customer.customer_id, draft.bill.plan.currency
         if any(line.kind is LineKind.BROUGHT_FORWARD for line in draft.lines):
             self.waiting.pop(key, None)

@@ -38,6 +38,7 @@ from farthing.customers.model import Subscription
 from farthing.customers.timeline import Stretch
 from farthing.invoicing.model import Bill, Cover, FeeKey, FeePeriod, FeeSource, Line, LineKind, Reason
 from farthing.kernel.instant import microseconds, zone_named
+from farthing.kernel.memo import Memo
 from farthing.kernel.period import Interval, Period
 from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.kernel.rounding import quotient
@@ -53,8 +54,7 @@ _DAYS_MAX = {
     Interval.HALF_YEAR: 184,
     Interval.YEAR: 366,
 }
-_FEES_MAX = 10_000
-_FEES: dict[int, tuple[Price, Rated]] = {}
+_FEES: Memo[Rated] = Memo(10_000)
 _ALL = (Timing.ARREARS, Timing.ADVANCE)
 _ADVANCE = (Timing.ADVANCE,)
 
@@ -106,13 +106,7 @@ def fee_key(stretch_plan: Plan, card: RateCard, quantity: Decimal, full: Period,
 
 def fee_of(price: Price) -> Rated:
     """What one of a fixed fee owes for a full period."""
-    # A run asks the same few prices over and over; to find one by its value would cost more than to rate it.
-    known = _FEES.get(id(price))
-    if known is None or known[0] is not price:
-        if len(_FEES) >= _FEES_MAX:
-            _FEES.clear()
-        known = _FEES[id(price)] = price, rate(price, quantity=ONE)
-    return known[1]
+    return _FEES.of(price, None, lambda: rate(price, quantity=ONE))
 
 
 @dataclass(frozen=True, slots=True)

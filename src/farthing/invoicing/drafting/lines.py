@@ -26,11 +26,13 @@ from farthing.invoicing.drafting.usage_lines import PART_MASK, BillUsage, usage_
 from farthing.invoicing.model import Bill, Cover, Line, Reason
 from farthing.invoicing.units.left import UnitsLeft
 from farthing.kernel.instant import zone_named
+from farthing.kernel.memo import Memo
 from farthing.kernel.period import Period, local_midnight
 from farthing.kernel.quantity import ONE, ZERO, exact
 from farthing.rating import Charge
 
 _DAY = timedelta(days=1)
+_FEES_ALIKE: Memo[tuple[Line, ...]] = Memo(1_000)
 _WHY = {"paused": "while paused", "trial": "in the trial"}
 
 
@@ -41,7 +43,7 @@ def lines_of(bill: Bill, usage: BillUsage, covers: Sequence[Cover] = ()) -> tupl
     """
     if bill.reason is Reason.SETTLEMENT:
         return ()
-    fees = fee_lines(bill, covers) if bill.reason is not Reason.INTERIM else []
+    fees = _fees(bill, covers) if bill.reason is not Reason.INTERIM else ()
     lines: dict[str | None, list[Line]] = {}
     for stretch in bill.stretches:
         for card in stretch.rate_cards(bill.plans[stretch.plan_version_id]):
@@ -50,7 +52,7 @@ def lines_of(bill: Bill, usage: BillUsage, covers: Sequence[Cover] = ()) -> tupl
     for part in usage_parts(bill):
         lines[part.card.key] += _lines_of_part(bill, part, usage, units)
     for line in fees:
-        lines.setdefault(line.rate_card, []).append(_told_apart(bill, line))
+        lines.setdefault(line.rate_card, []).append(line)
     one_offs = [_one_off_line(charge, bill.customer.timezone) for charge in bill.one_offs]
     return (*(line for of_card in lines.values() for line in of_card), *one_offs)
 
@@ -63,7 +65,7 @@ def usage_lines_of(bill: Bill, usage: BillUsage) -> list[Line]:
 
 def _lines_of_part(bill: Bill, part: UsagePart, usage: BillUsage, units: UnitsLeft) -> list[Line]:
     told = usage_of_part(bill, part, usage)
-    period = Period(part.times[0].start, part.times[-1].end)
+    period = part.times[0] if len(part.times) == 1 else Period(part.times[0].start, part.times[-1].end)
     if part.unbilled is None:
         rows, paid = units.priced(part, usage_rows(part.card, told))
         lines = units.shown(usage_lines(part.card, period, rows, final=part.final), paid)
@@ -121,6 +123,18 @@ def _free_lines(part: UsagePart, period: Period, usage: BillUsage, why: str) -> 
             quantities=used if several else {},
         )
     ]
+
+
+def _fees(bill: Bill, covers: Sequence[Cover]) -> Sequence[Line]:
+    """The lines of fixed fees. Where nothing of them is billed yet, bills of a period that are alike have the same."""
+    if covers or bill.reason is not Reason.PERIOD or len(bill.stretches) > 1 or not is_simple(bill):
+        return _fees_of(bill, covers)
+    alike = bill.version, bill.own, bill.coming, bill.stretches[0].end, bill.customer.timezone
+    return _FEES_ALIKE.of(bill.plan, alike, lambda: _fees_of(bill, covers))
+
+
+def _fees_of(bill: Bill, covers: Sequence[Cover]) -> tuple[Line, ...]:
+    return tuple(_told_apart(bill, line) for line in fee_lines(bill, covers))
 
 
 def _told_apart(bill: Bill, line: Line) -> Line:

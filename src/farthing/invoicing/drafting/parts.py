@@ -13,15 +13,19 @@ anew, nor does a pause; another price does.
   price in force when the period ends. A price that was in force only before owes what was used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from farthing.catalog.model import Plan, RateCard
 from farthing.customers.timeline import Mode, Stretch
 from farthing.invoicing.drafting.usage_lines import MeterQuery, meter_queries
 from farthing.invoicing.model import Bill, Reason
+from farthing.kernel.memo import Memo
 from farthing.kernel.period import Period
 from farthing.usage.model import NO_DETAIL
+
+_SIMPLE: "Memo[tuple[UsagePart, ...]]" = Memo(1_000)
+"""The parts of bills of one plan version and period, which a run has thousands of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def is_simple(bill: Bill) -> bool:
     )
 
 
-def usage_parts(bill: Bill) -> list[UsagePart]:
+def usage_parts(bill: Bill) -> Sequence[UsagePart]:
     """The parts of a bill's usage, in the order in which they begin, then of the rate cards.
 
     On an interim invoice none is final: its period goes on.
@@ -68,13 +72,18 @@ def usage_parts(bill: Bill) -> list[UsagePart]:
     if not bill.bills_usage:
         return []
     if is_simple(bill):
-        times, over = (bill.period,), bill.reason is Reason.PERIOD
-        return [
-            UsagePart(card, bill.plan, bill.version, meter_queries(card), times, final=over)
-            for card in bill.plan.rate_cards
-            if card.meters
-        ]
+        alike = bill.version, bill.period, bill.reason
+        return _SIMPLE.of(bill.plan, alike, lambda: _simple_parts(bill))
     return _numbered(list(_collected(bill).values()))
+
+
+def _simple_parts(bill: Bill) -> tuple[UsagePart, ...]:
+    times, over = (bill.period,), bill.reason is Reason.PERIOD
+    return tuple(
+        UsagePart(card, bill.plan, bill.version, meter_queries(card), times, final=over)
+        for card in bill.plan.rate_cards
+        if card.meters
+    )
 
 
 def _collected(bill: Bill) -> Mapping[object, UsagePart]:

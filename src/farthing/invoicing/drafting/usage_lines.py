@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from farthing.catalog.model import RateCard
 from farthing.invoicing.model import Line
+from farthing.kernel.memo import Memo
 from farthing.kernel.period import Period
 from farthing.rating import Events, Measure, Row, rate_rows
 from farthing.usage.model import Detail, UsageRow
@@ -28,12 +29,12 @@ BillUsage = Mapping[MeterQuery, Sequence[UsageRow]]
 PARTS_BITS = 20
 """A usage span's id is its bill's position, then so many bits for the part of the bill (`parts.py`)."""
 PART_MASK = (1 << PARTS_BITS) - 1
+_QUERIES: Memo[tuple[MeterQuery, ...]] = Memo(10_000)
 
 
 def meter_queries(card: RateCard) -> tuple[MeterQuery, ...]:
     """What must be known of usage to bill this card: one for each of its meters, none for a fixed fee."""
-    detail = Detail.of(card.needs)
-    return tuple((meter, detail) for meter in card.meters)
+    return _QUERIES.of(card, None, lambda: tuple((meter, Detail.of(card.needs)) for meter in card.meters))
 
 
 def usage_rows(card: RateCard, usage: BillUsage) -> list[Row]:
