@@ -134,9 +134,8 @@ def _differing(row: dict[str, Any]) -> list[str]:
             "due_at": document.get("due_at", document["issued_at"]),
         }
         found += [name for name, said in moments.items() if datetime.fromisoformat(said) != row[name]]
-        asked_for = Decimal(document.get("amount_due", document["total"]))
-        if max(asked_for, ZERO) != row["payable"]:
-            found.append("payable")
+        if row["payable"] != max(Decimal(document.get("amount_due", row["total"])), ZERO):
+            found.append("amount_due")
         # Lines of commitments and one-off charges are called by keys of the customer's.
         named = 1 if row["as_issued"] else 0
         said = [_line(line)[named:] for line in document["lines"]]

@@ -459,13 +459,14 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """A draft with its number, and the document that is kept byte for byte.
+    """A draft with its number, what its document says, and the document itself, which is kept byte for byte.
 
     brings: the number of the invoice whose carried amount it brings forward.
     """
 
     number: str
     draft: Draft
+    content: Mapping[str, Any]
     document: str
     brings: str | None = None
 

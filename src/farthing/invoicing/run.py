@@ -153,8 +153,8 @@ def numbered(
         numbers[draft.bill.key] = number
         brought = brings(draft, numbers)
         named = naming(draft, brought)
-        document = document_text(document_of(named, number, seller, now))
-        invoices.append(Invoice(number, named, document, brought))
+        content = document_of(named, number, seller, now)
+        invoices.append(Invoice(number, named, content, document_text(content), brought))
     return invoices
 
 

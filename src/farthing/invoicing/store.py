@@ -12,6 +12,7 @@ from farthing.db.pool import BooksConnection
 from farthing.invoicing.adjusting.adjustments import NOT_REACHED, History
 from farthing.invoicing.carrying.forward import carries
 from farthing.invoicing.document import due_at
+from farthing.invoicing.line_rows import line_rows, tax_rows
 from farthing.invoicing.model import BillKey, Invoice, LineKind, Reached, Reason
 from farthing.kernel.quantity import plain
 
@@ -67,37 +68,36 @@ _INSERT_INVOICES = """
                                          sequence, prices_include_tax, carries, brings, due_at, place)
           LEFT JOIN voided USING (subscription_id, period_start, reason, sequence)
          ORDER BY given.place
-        RETURNING invoice_id, document::jsonb AS document),
+        RETURNING invoice_id, number),
     taxes AS (
         INSERT INTO invoice_taxes (tenant_id, invoice_id, place, name, country, region, category, treatment, percent,
                                    net, amount)
-        SELECT %(tenant_id)s, new.invoice_id, said.place, said.tax ->> 'name', said.tax ->> 'country',
-               said.tax ->> 'region', said.tax ->> 'category', said.tax ->> 'treatment',
-               (said.tax ->> 'rate')::numeric, (said.tax ->> 'net')::numeric, (said.tax ->> 'amount')::numeric
-          FROM new
-         CROSS JOIN LATERAL jsonb_array_elements(new.document -> 'taxes') WITH ORDINALITY AS said (tax, place))
+        SELECT %(tenant_id)s, new.invoice_id, said.place, said.name, said.country, said.region, said.category,
+               said.treatment, said.rate, said.net, said.amount
+          FROM json_to_recordset(%(tax_rows)s::json)
+               AS said (number text, place int, name text, country text, region text, category text, treatment text,
+                        rate numeric, net numeric, amount numeric)
+          JOIN new USING (number))
     INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
                                service_end, quantity, amount_exact, amount, plan, plan_version, price, fee_start,
                                fee_end, one_off, adjustment, adjustment_key, tax, subscription, one_off_again,
                                corrected, corrected_key)
-    SELECT %(tenant_id)s, new.invoice_id, said.line, said.rate_card, said.meter, said.dimensions,
-           (said.service_period ->> 'start')::timestamptz, (said.service_period ->> 'end')::timestamptz,
-           said.quantity, said.amount_exact, said.amount, said.plan ->> 'key', (said.plan ->> 'version')::int,
-           said.price, (coalesce(said.fee_period, said.service_period) ->> 'start')::timestamptz,
-           (coalesce(said.fee_period, said.service_period) ->> 'end')::timestamptz, said.one_off,
-           CASE WHEN said.adjustment IS NOT NULL THEN said.kind END, said.adjustment ->> 'key',
-           coalesce((SELECT sum((one ->> 'amount')::numeric) FROM jsonb_array_elements(said.taxes) AS one), 0),
+    SELECT %(tenant_id)s, new.invoice_id, said.line, said.rate_card, said.meter, said.dimensions, said.service_start,
+           said.service_end, said.quantity, said.amount_exact, said.amount, said.plan, said.plan_version, said.price,
+           said.fee_start, said.fee_end, said.one_off, said.adjustment, said.adjustment_key, said.tax,
            said.subscription,
            CASE WHEN said.one_off IS NULL THEN 0 ELSE
                (SELECT count(*) FROM invoice_lines e WHERE e.tenant_id = %(tenant_id)s AND e.one_off = said.one_off
                    AND EXISTS (SELECT FROM invoice_voids v
                                 WHERE v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id)) END,
-           said.adjustment -> 'corrected' ->> 'kind', said.adjustment -> 'corrected' ->> 'key'
-      FROM new
-     CROSS JOIN LATERAL jsonb_to_recordset(new.document -> 'lines')
-           AS said (line int, rate_card text, meter text, dimensions jsonb, service_period jsonb,
-                    quantity numeric, amount_exact numeric, amount numeric, plan jsonb, price jsonb,
-                    fee_period jsonb, one_off text, kind text, adjustment jsonb, taxes jsonb, subscription text)
+           said.corrected, said.corrected_key
+      FROM json_to_recordset(%(line_rows)s::json)
+           AS said (number text, line int, rate_card text, meter text, dimensions jsonb, service_start timestamptz,
+                    service_end timestamptz, fee_start timestamptz, fee_end timestamptz, quantity numeric,
+                    amount_exact numeric, amount numeric, tax numeric, price jsonb, one_off text, subscription text,
+                    plan text, plan_version int, adjustment text, adjustment_key text, corrected text,
+                    corrected_key text)
+      JOIN new USING (number)
 """
 
 
@@ -301,6 +301,8 @@ def insert_invoices(
             "prices_include_tax": [tax is not None and tax.inclusive for tax in taxes],
             "carries": [carries(invoice.draft) for invoice in invoices],
             "brings": [invoice.brings for invoice in invoices],
+            "line_rows": line_rows(invoices),
+            "tax_rows": tax_rows(invoices),
             "due": [due_at(bill, issued_at) for bill in bills],
         },
     )

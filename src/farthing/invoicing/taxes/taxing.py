@@ -168,8 +168,8 @@ def _parts(draft: Draft, terms: TaxTerms, seller: Place) -> Iterator[_Part]:
     facts = terms.of(bill.customer.customer_id)
     days = [_tax_day(draft, line) for line in draft.lines]
     questions: dict[tuple[str, date], Question] = {}
-    for place, amount in enumerate(draft.totals.amounts):
-        if draft.lines[place].kind is LineKind.CARRIED_FORWARD:
+    for place, (line, amount) in enumerate(zip(draft.lines, draft.totals.amounts, strict=True)):
+        if line.kind is LineKind.CARRIED_FORWARD:
             continue
         for category, day, share in _shares(draft, place, days):
             part = amount if share is None else share
