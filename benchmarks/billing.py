@@ -41,7 +41,8 @@ from farthing.usage.service import billable_usage
 
 ABOUT = (
     "Invoices: one by one is the usage alone, asked of our own store customer by customer and meter by meter, on a "
-    "sample, without rating and issuing. The whole run taxes each invoice and books it, and the books are asked."
+    "sample, without rating and issuing. The whole run taxes each invoice and books it, and the books are asked. It "
+    "drafts invoices while it inserts others: the rest is what it takes beyond usage and drafts made by themselves."
 )
 
 SELLER = {"name": "Seller GmbH", "address": {"country": "DE"}}

@@ -206,6 +206,22 @@ def test_a_document_that_was_changed(world: World, owner: psycopg.Connection) ->
         "the document of INV-000001 differs in subtotal, total, lines",
     )
     with changed_by_the_owner(owner, world.tenant_id, "invoices") as conn:
+        conn.execute("""UPDATE invoices SET document = replace(document, '"12.00"', '"10.00"')""")
+        conn.execute(
+            'UPDATE invoices SET document = regexp_replace(document, \'"due_at":"20\', \'"due_at":"21\')'
+        )
+    assert check_documents(world.books, world.tenant_id).findings == (
+        "the document of INV-000001 differs in due_at",
+    )
+    with changed_by_the_owner(owner, world.tenant_id, "invoices") as conn:
+        conn.execute(
+            """UPDATE invoices SET document = replace(replace(document, '"due_at":"21', '"due_at":"20'),
+                                                      '"due_at"', '"amount_due":"9.00","due_at"')"""
+        )
+    assert check_documents(world.books, world.tenant_id).findings == (
+        "the document of INV-000001 differs in amount_due",
+    )
+    with changed_by_the_owner(owner, world.tenant_id, "invoices") as conn:
         conn.execute("UPDATE invoices SET document = 'gone'")
     assert check_documents(world.books, world.tenant_id).findings == (
         "the document of INV-000001 differs in its form: it cannot be read",

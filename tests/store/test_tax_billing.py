@@ -277,6 +277,29 @@ def test_the_database_refuses_taxes_that_do_not_sum(world: World) -> None:
         conn.execute(line)
 
 
+LOST_LINE = """
+    INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, dimensions, service_start, service_end, quantity,
+                               amount_exact, amount)
+    SELECT tenant_id, invoice_id + 1000000, 1, 'x', '{}', period_start, period_end, 0, 0, 0 FROM invoices
+"""
+LOST_TAX = """
+    INSERT INTO invoice_taxes (tenant_id, invoice_id, place, name, category, treatment, percent, net, amount)
+    SELECT tenant_id, invoice_id + 1000000, 1, 'VAT', 'standard', 'taxed', 19, 0, 0 FROM invoices
+"""
+
+
+@pytest.mark.parametrize("row", [LOST_LINE, LOST_TAX])
+def test_the_database_refuses_lines_and_taxes_of_no_invoice(world: World, row: str) -> None:
+    world.furnish([plan(fee("100"))], [{"customer": "acme", "plan": "payg"}], **BERLIN)
+    collects_tax(world)
+    world.bill("2026-02-01")
+    with (
+        pytest.raises(psycopg.errors.ForeignKeyViolation, match="names an invoice that is not there"),
+        world.books.transaction(world.tenant_id) as conn,
+    ):
+        conn.execute(row)
+
+
 amounts_of_cards = st.lists(
     st.tuples(st.decimals(0, 1000, places=5), st.sampled_from(["standard", "reduced", "zero", "books"])),
     min_size=1, max_size=6,

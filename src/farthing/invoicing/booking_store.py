@@ -32,7 +32,7 @@ _ISSUED = """
      GROUP BY i.tenant_id, i.invoice_id
      ORDER BY i.invoice_id LIMIT %(limit)s
 """
-_OF_NUMBERS = _ISSUED.format(included=_INCLUDED, which="AND i.number = ANY(%(numbers)s)")
+_OF_NUMBERS = _ISSUED.format(included=_INCLUDED, which="AND i.number = ANY(%(numbers)b::text[])")
 _AFTER = _ISSUED.format(included=_INCLUDED, which="AND i.invoice_id > %(after)s")
 _UNBOOKED = _ISSUED.format(
     included=_INCLUDED,

@@ -32,7 +32,7 @@ _SUMMARIES_AFTER = """
             (SELECT invoice_id FROM invoices WHERE tenant_id = %(tenant_id)s AND number = %(after)s))
      ORDER BY i.invoice_id LIMIT %(limit)s
 """
-# Parameters are bound in binary (%b): text arrays of documents are costly to quote.
+# Long lists are bound in binary (%b): as text, each of their values would be quoted.
 _INSERT_INVOICES = """
     WITH voided AS MATERIALIZED (
         -- Few, and looked up once for all: asked invoice by invoice, each would look through those of its tenant.
@@ -113,7 +113,7 @@ def select_issued(
     rows = conn.cursor(row_factory=tuple_row).execute(
         """
         SELECT subscription_id, period_start, reason, sequence FROM standing_invoices
-         WHERE tenant_id = %(tenant_id)s AND (%(ids)s::bigint[] IS NULL OR subscription_id = ANY(%(ids)s))
+         WHERE tenant_id = %(tenant_id)s AND (%(ids)b::bigint[] IS NULL OR subscription_id = ANY(%(ids)b::bigint[]))
         """,
         {"tenant_id": tenant_id, "ids": None if subscription_ids is None else list(subscription_ids)},
     )
@@ -139,13 +139,13 @@ def hold_changes(conn: BooksConnection, tenant_id: int, subscription_ids: Collec
     """The latest change of each of these subscriptions that has one; that stays so until this transaction is over."""
     ids = sorted(subscription_ids)
     conn.execute(
-        "SELECT 1 FROM subscriptions WHERE tenant_id = %s AND subscription_id = ANY(%s)"
+        "SELECT 1 FROM subscriptions WHERE tenant_id = %s AND subscription_id = ANY(%b::bigint[])"
         " ORDER BY subscription_id FOR KEY SHARE",
         [tenant_id, ids],
     )
     rows = conn.cursor(row_factory=tuple_row).execute(
         "SELECT subscription_id, max(change_id) FROM subscription_changes"
-        " WHERE tenant_id = %s AND subscription_id = ANY(%s) GROUP BY subscription_id",
+        " WHERE tenant_id = %s AND subscription_id = ANY(%b::bigint[]) GROUP BY subscription_id",
         [tenant_id, ids],
     )
     return dict(rows.fetchall())

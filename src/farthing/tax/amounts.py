@@ -96,7 +96,12 @@ def _shares(
     if by_line:
         return [divide_rounded(dividend, divisor, minor_units, direction) for dividend in dividends]
     total = divide_rounded(_sum(dividends), divisor, minor_units, direction)
-    return allocate([quotient(dividend, divisor) for dividend in dividends], total, minor_units)
+    if divisor is HUNDRED:  # Nearly every invoice; the point moves, and nothing is lost.
+        with exact():
+            shares = [dividend / HUNDRED for dividend in dividends]
+    else:
+        shares = [quotient(dividend, divisor) for dividend in dividends]
+    return allocate(shares, total, minor_units)
 
 
 def _sum(amounts: Sequence[Decimal]) -> Decimal:

@@ -50,7 +50,7 @@ def select_waiting(
                    i.number, i.invoice_id
               FROM standing_invoices i
              WHERE i.tenant_id = %(tenant_id)s AND i.carries
-               AND (%(ids)s::bigint[] IS NULL OR i.customer_id = ANY(%(ids)s))
+               AND (%(ids)b::bigint[] IS NULL OR i.customer_id = ANY(%(ids)b::bigint[]))
              ORDER BY i.customer_id, i.currency, i.invoice_id DESC)
         SELECT i.customer_id, i.currency, i.subscription_id, i.period_start, i.reason, i.sequence, i.period_end,
                i.number, array_agg(coalesce(l.subscription, s.key)::text ORDER BY l.line),

@@ -39,7 +39,7 @@ def select_billed(conn: BooksConnection, tenant_id: int, since: Mapping[int, dat
         SELECT i.subscription_id, i.period_start, i.period_end, i.number, i.sequence, i.subtotal,
                CASE WHEN i.sequence = max(i.sequence) OVER (PARTITION BY i.subscription_id, i.period_start)
                     THEN i.document END
-          FROM unnest(%(ids)s::bigint[], %(since)s::timestamptz[]) AS given (subscription_id, since)
+          FROM unnest(%(ids)b::bigint[], %(since)b::timestamptz[]) AS given (subscription_id, since)
           JOIN standing_invoices i ON i.tenant_id = %(tenant_id)s AND i.reason = 'interim'
                                   AND i.subscription_id = given.subscription_id AND i.period_start >= given.since
          ORDER BY i.subscription_id, i.period_start, i.sequence
