@@ -181,13 +181,13 @@ def charge_json(charge: Charge) -> dict[str, Any]:
 
 def instants(period: Period) -> dict[str, str]:
     """A period as it is written."""
-    return dict(_instants(period))
+    return dict(_instants(period.start, period.end))
 
 
 @lru_cache(maxsize=1024)
-def _instants(period: Period) -> tuple[tuple[str, str], ...]:
+def _instants(start: datetime, end: datetime) -> tuple[tuple[str, str], ...]:
     # A billing run writes the same few periods over and over.
-    return (("start", format_instant(period.start)), ("end", format_instant(period.end)))
+    return (("start", format_instant(start)), ("end", format_instant(end)))
 
 
 def _party(customer: Customer) -> dict[str, Any]:

@@ -15,7 +15,7 @@ A one-off charge is a line as it was said. A settlement has none of these: what 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from farthing.catalog.model import TAX_CATEGORY_DEFAULT
@@ -23,7 +23,7 @@ from farthing.customers.model import OneOffCharge
 from farthing.invoicing.drafting.fees import fee_lines
 from farthing.invoicing.drafting.parts import UsagePart, is_simple, usage_parts
 from farthing.invoicing.drafting.usage_lines import PART_MASK, BillUsage, usage_lines, usage_rows
-from farthing.invoicing.model import Bill, Cover, Line, Reason
+from farthing.invoicing.model import Bill, Cover, FeePeriod, Line, Reason
 from farthing.invoicing.units.left import UnitsLeft
 from farthing.kernel.instant import zone_named
 from farthing.kernel.memo import Memo
@@ -129,8 +129,16 @@ def _fees(bill: Bill, covers: Sequence[Cover]) -> Sequence[Line]:
     """The lines of fixed fees. Where nothing of them is billed yet, bills of a period that are alike have the same."""
     if covers or bill.reason is not Reason.PERIOD or len(bill.stretches) > 1 or not is_simple(bill):
         return _fees_of(bill, covers)
-    alike = bill.version, bill.own, bill.coming, bill.stretches[0].end, bill.customer.timezone
+    periods = _bounds(bill.own), _bounds(bill.coming)
+    alike = bill.version, periods, bill.stretches[0].end, bill.customer.timezone
     return _FEES_ALIKE.of(bill.plan, alike, lambda: _fees_of(bill, covers))
+
+
+def _bounds(period: FeePeriod | None) -> tuple[datetime, ...]:
+    """What tells a period of fees from others, found again quicker than the period itself."""
+    if period is None:
+        return ()
+    return period.part.start, period.part.end, period.full.start, period.full.end
 
 
 def _fees_of(bill: Bill, covers: Sequence[Cover]) -> tuple[Line, ...]:

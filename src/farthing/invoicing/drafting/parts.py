@@ -72,7 +72,7 @@ def usage_parts(bill: Bill) -> Sequence[UsagePart]:
     if not bill.bills_usage:
         return []
     if is_simple(bill):
-        alike = bill.version, bill.period, bill.reason
+        alike = bill.version, bill.period.start, bill.period.end, bill.reason.value
         return _SIMPLE.of(bill.plan, alike, lambda: _simple_parts(bill))
     return _numbered(list(_collected(bill).values()))
 
