@@ -63,6 +63,15 @@ def run(bench: Bench) -> list[Row]:
             series(one.cpu_seconds * 1e6 / sizes.file_events for one in without),
             less_is_better=True,
         ),
+        Row(
+            "  CPU that wallets add to sealing",
+            "%",
+            series(
+                100 * (ours.cpu_seconds / theirs.cpu_seconds - 1)
+                for ours, theirs in zip(with_wallets, without, strict=True)
+            ),
+            less_is_better=True,
+        ),
     ]
 
 

@@ -92,7 +92,11 @@ ROWS = {
         "  clearing",
         "  wallets",
     ],
-    "wallet_draws": ["Sealing for 10 wallets", "  CPU per million events"],
+    "wallet_draws": [
+        "Sealing for 10 wallets",
+        "  CPU per million events",
+        "  CPU that wallets add to sealing",
+    ],
     "authorizations": [
         "Authorise, settle: 10 wallets",
         "  99th percentile of a request",

@@ -6,7 +6,8 @@ of catalogs have none, and dimensions are written as JSON.
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -68,6 +69,12 @@ OPEN_GRANT = """
            g.effective_at, g.expires_at, g.amount - g.drawn - g.held - g.settled - g.expired, w.currency, w.unit
 """
 """What `open_grants_of` reads of a grant `g` and its wallet `w`."""
+_GRANTS_AND_WALLETS = """
+      FROM grants g
+     CROSS JOIN LATERAL (
+           SELECT * FROM wallets WHERE tenant_id = g.tenant_id AND wallet_id = g.wallet_id OFFSET 0) w
+"""
+"""Wallets are looked up by their keys, which name no constant: see `_whole_tables`."""
 
 
 def lock_open_grants(
@@ -79,8 +86,8 @@ def lock_open_grants(
     """
     rows = conn.cursor(row_factory=tuple_row).execute(
         OPEN_GRANT
+        + _GRANTS_AND_WALLETS
         + """
-          FROM grants g JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
          WHERE g.tenant_id = %s AND g.customer_id = ANY(string_to_array(%s, E'\\n')::bigint[])
            AND g.closed_at IS NULL
          ORDER BY g.grant_id FOR NO KEY UPDATE OF g
@@ -128,13 +135,16 @@ def lock_lone_grants(
         .execute(
             """
             WITH locked AS MATERIALIZED (
-                SELECT g.customer_id, g.grant_id, g.paid, w.currency,
+                SELECT g.tenant_id, g.customer_id, g.grant_id, g.paid, w.currency,
                        g.amount - g.drawn - g.held - g.settled - g.expired AS available,
                        greatest(w.low_balance, (w.top_up ->> 'below')::numeric, 0) AS changes_at,
                        w.currency IS NOT NULL AND w.balance_state = 'funded'
                            AND g.meters = '{}' AND g.rate_cards = '{}' AND g.effective_at <= %(first)s
                            AND (g.expires_at IS NULL OR g.expires_at > %(last)s) AS free
-                  FROM grants g JOIN wallets w ON w.tenant_id = g.tenant_id AND w.wallet_id = g.wallet_id
+                  FROM grants g
+                 CROSS JOIN LATERAL (
+                       SELECT * FROM wallets
+                        WHERE tenant_id = g.tenant_id AND wallet_id = g.wallet_id OFFSET 0) w
                  WHERE g.tenant_id = %(tenant_id)s AND g.closed_at IS NULL
                    AND g.customer_id = ANY(string_to_array(%(customers)s, E'\\n')::bigint[])
                  ORDER BY g.grant_id FOR NO KEY UPDATE OF g),
@@ -142,7 +152,7 @@ def lock_lone_grants(
             SELECT array_agg(l.customer_id), array_agg(l.grant_id), array_agg(l.paid), array_agg(l.currency),
                    array_agg(l.available), array_agg(l.changes_at),
                    array_agg((SELECT a.account_id FROM accounts a
-                               WHERE a.tenant_id = %(tenant_id)s AND a.customer_id = l.customer_id
+                               WHERE a.tenant_id = l.tenant_id AND a.customer_id = l.customer_id
                                  AND a.code = CASE WHEN l.paid THEN 'prepaid' ELSE 'promotional_credit' END
                                  AND a.currency = l.currency))
               FROM counted l
@@ -399,17 +409,16 @@ def select_version(conn: BooksConnection, tenant_id: int) -> tuple[Any, ...]:
     return tuple(row)
 
 
-# Lists and hashed look-ups instead of joins: they cost the same whatever is known of the tables yet.
 _DRAWN_WHEN_SEALED = """
       FROM subscriptions s
       JOIN customers c ON c.tenant_id = s.tenant_id AND c.customer_id = s.customer_id
      WHERE s.tenant_id = %(tenant_id)s
-       AND s.customer_id = ANY(ARRAY(
-           SELECT customer_id FROM wallets WHERE tenant_id = %(tenant_id)s AND currency IS NOT NULL))
+       AND (s.customer_id IN (
+           SELECT customer_id FROM wallets WHERE tenant_id = %(tenant_id)s AND currency IS NOT NULL)) IS TRUE
        AND s.subscription_id NOT IN (SELECT subscription_id FROM commitments WHERE tenant_id = %(tenant_id)s)
        AND s.subscription_id NOT IN (SELECT subscription_id FROM coupon_redemptions WHERE tenant_id = %(tenant_id)s)
 """
-"""Subscriptions of customers with a wallet of money, without coupons and commitments."""
+"""Subscriptions of customers with a wallet of money, without coupons and commitments. `IS TRUE` keeps lists hashed."""
 _HISTORIES = "(SELECT subscription_id FROM subscription_changes WHERE tenant_id = %(tenant_id)s)"
 _ALIKE = (
     """
@@ -424,21 +433,32 @@ _ALIKE = (
 _CHANGED = (
     "SELECT s.subscription_id, c.timezone "
     + _DRAWN_WHEN_SEALED
-    + " AND s.subscription_id = ANY(ARRAY"
+    + " AND (s.subscription_id IN "
     + _HISTORIES
-    + ")"
+    + ") IS TRUE"
 )
+
+
+@contextmanager
+def _whole_tables(conn: BooksConnection) -> Iterator[None]:
+    """Join what is read of a whole tenant by hashes. PostgreSQL takes a tenant that it has not analysed to have a row
+    of each table, and would compare each with each."""
+    conn.execute("SET LOCAL enable_nestloop = off")
+    yield
+    conn.execute("SET LOCAL enable_nestloop = on")
 
 
 def select_alike(conn: BooksConnection, tenant_id: int) -> list[Alike]:
     """The subscriptions of customers with a wallet of money that have no terms and were never changed."""
-    rows = conn.cursor(row_factory=tuple_row).execute(_ALIKE, {"tenant_id": tenant_id})
+    with _whole_tables(conn):
+        rows = conn.cursor(row_factory=tuple_row).execute(_ALIKE, {"tenant_id": tenant_id})
     return [Alike(version, anchor_of(anchor), *rest) for version, anchor, *rest in rows]
 
 
 def select_changed(conn: BooksConnection, tenant_id: int) -> dict[int, str]:
     """Those that were changed: their ids, and the time zones of their customers."""
-    rows = conn.cursor(row_factory=tuple_row).execute(_CHANGED, {"tenant_id": tenant_id})
+    with _whole_tables(conn):
+        rows = conn.cursor(row_factory=tuple_row).execute(_CHANGED, {"tenant_id": tenant_id})
     return dict(rows.fetchall())
 
 
