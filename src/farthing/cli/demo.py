@@ -384,7 +384,7 @@ def _print(report: dict[str, Any]) -> None:
             "  events over HTTP, batches of 1,000": f"{rates['http_events_per_second']:>10,} /s",
             "  events from a file, to queryable": f"{rates['file_events_per_second']:>10,} /s",
             "  invoices": f"{rates['invoices_per_second']:>10,} /s",
-            "  invoice PDFs, one core": f"{rates['pdfs_per_second']:>10,} /s",
+            "  invoice PDFs": f"{rates['pdfs_per_second']:>10,} /s",
         }
     )
     largest = report["largest"][0]

@@ -77,7 +77,9 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         whole = column.whole or column.align == "right"
         widest = max(len(column.title), *(cell_len(row[place]) for row in cells), 0)
         # A column that may fold keeps some width: beside wide ones it would fold to nothing, and its words be gone.
-        min_width = widest if whole else min(widest, _FOLDED_WIDTH_MIN)
+        # A heading breaks between words only.
+        folded = max(_FOLDED_WIDTH_MIN, *map(len, column.title.split()), 0)
+        min_width = widest if whole else min(widest, folded)
         least += min_width + (_GAP if place else 0)
         table.add_column(
             column.title, justify=column.align, overflow="fold", no_wrap=whole, min_width=min_width

@@ -111,3 +111,10 @@ def test_json_has_numbers_as_text_and_no_separators(capsys: pytest.CaptureFixtur
         '{"quantity": "18059974.5", "name": "Zürich"}',
         '{"issued": [{"number": "INV-000001"}, {"number": "INV-000002"}], "skipped": []}',
     ]
+
+
+def test_a_heading_is_never_broken_within_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    titles = ["Country", "Region", "Treatment", "Unit price", *(f"Column {place}" for place in range(9))]
+    print_table([Column(title) for title in titles], [["x"] * len(titles)])
+    words = capsys.readouterr().out.split("─")[0].split()
+    assert set(words) == {word for title in titles for word in title.split()}

@@ -180,6 +180,18 @@ def test_the_note_says_how_the_total_was_rounded() -> None:
     assert paper(invoice([line(1, "Fee", "1", [("1", "49", "49", "flat fee")], "49.00")]), {})["notes"] == []
 
 
+def test_what_is_void_or_paid_from_wallets_asks_for_nothing() -> None:
+    document = invoice([tokens(1, "opus")])
+    assert paper(document, {})["headline"] == {"amount": "USD 45.15", "due": "due 2 March 2024"}
+    void = paper(document | {"status": "void", "void_reason": "Wrong company"}, {})
+    assert (void["title"], void["named"], void["headline"]["due"]) == (
+        "Void invoice", "Invoice", "void: nothing is due",
+    )  # fmt: skip
+    paid = paper(document | {"paid_from_wallets": "45.15", "amount_due": "0.00"}, {})
+    assert paid["headline"] == {"amount": "USD 0.00", "due": "nothing is due"}
+    assert paid["totals"][-2:] == [["Paid from wallets", "−45.15"], ["Amount due", "USD 0.00"]]
+
+
 def test_parties_are_written_as_their_country_writes_them() -> None:
     sheet = paper(invoice([tokens(1, "opus")]), {})
     assert sheet["customer"]["rows"] == [

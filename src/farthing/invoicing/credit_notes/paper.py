@@ -32,7 +32,7 @@ def credit_note_paper(document: Mapping[str, Any], seller: Mapping[str, Any]) ->
         "due": "to be refunded" if document["refund"] else "to your credit",
     }
     said["notes"] = [printable(f"Reason: {document['reason']}"), *said["notes"]]
-    return said | {"title": "Credit note"}
+    return said | {"title": "Credit note", "named": "Credit note"}
 
 
 def _as_invoice(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, A
     page_width = PAGE_WIDTHS[seller.get("paper", "a4")]
     return {
         "title": "Void invoice" if document["status"] == "void" else "Invoice",
+        "named": "Invoice",
         "number": document["number"],
         "page_width": page_width,
         "seller": _party(document["seller"]),
@@ -73,7 +74,7 @@ def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, A
         ],
         "headline": {
             "amount": f"{currency} {money(document.get('amount_due', document['total']), currency)}",
-            "due": f"due {day(document['due_at'], zone)}",
+            "due": _due(document, zone),
         },
         "table": _table(document, zone, page_width),
         "totals": [
@@ -86,12 +87,21 @@ def paper(document: Mapping[str, Any], seller: Mapping[str, Any]) -> dict[str, A
     }
 
 
+def _due(document: Mapping[str, Any], zone: ZoneInfo) -> str:
+    """When what is owed is due, where anything is."""
+    if document["status"] == "void":
+        return "void: nothing is due"
+    if not Decimal(document.get("amount_due", document["total"])):
+        return "nothing is due"
+    return f"due {day(document['due_at'], zone)}"
+
+
 def _paid_rows(document: Mapping[str, Any], currency: str) -> list[list[str]]:
     """What wallets paid, and what is left to pay, where they paid something."""
     if "paid_from_wallets" not in document:
         return []
     return [
-        ["Paid from wallets", f"-{money(document['paid_from_wallets'], currency)}"],
+        ["Paid from wallets", money(-Decimal(document["paid_from_wallets"]), currency)],
         ["Amount due", f"{currency} {money(document['amount_due'], currency)}"],
     ]
 
