@@ -12,6 +12,7 @@ import psycopg
 
 from benchmarks import baseline_wallets, postgres
 from benchmarks.bench import Bench
+from benchmarks.funding import fund
 from benchmarks.http_client import request
 from benchmarks.ingest_http import SEALED_SECONDS_MAX, baseline_server
 from benchmarks.measuring import Stretch, Wrong, percentile, postmaster, require_equal, series, stretch
@@ -26,7 +27,6 @@ from farthing.db.secret import load_secret
 from farthing.db.tenants import create_tenant
 from farthing.kernel.quantity import exact
 from farthing.wallets.holds.checks import check_holds
-from farthing.wallets.service import create_grant, create_wallet
 
 ABOUT = (
     "Authorisations: a pair is one request that prices a call and holds the money, and one that settles it with its "
@@ -155,9 +155,7 @@ def _furnish(bench: Bench, tenant_id: int, wallets: int) -> None:
         ],
     }  # fmt: skip
     apply(bench.app.books, tenant_id, document, now)
-    for key in keys:
-        create_wallet(bench.app.books, tenant_id, {"key": key, "customer": key, "currency": "USD"}, now)
-        create_grant(bench.app.books, tenant_id, key, {"key": key, "kind": "paid", "amount": str(FUNDS)}, now)
+    fund(bench.app, tenant_id, FUNDS)
 
 
 def _pairs(calls: _Calls, headers: dict[str, str]) -> Iterator[tuple[bytes, bytes]]:

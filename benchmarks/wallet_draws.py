@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from benchmarks.bench import Bench
+from benchmarks.funding import fund
 from benchmarks.measuring import Stretch, postmaster, require_equal, series, stretch
 from benchmarks.report import Row
 from benchmarks.workload import START, Expected, batches, expected_of, meters, traffic_of
@@ -14,14 +15,8 @@ from farthing.events.intake.formats import parse_lines
 from farthing.events.log.files import BlockHeader, LogWriter, encode_block
 from farthing.events.sealing.sealer import Sealer, only_sealer
 from farthing.kernel.instant import format_instant, unix_microseconds
-from farthing.ledger.checking import TRANSFERS_MAX
-from farthing.ledger.facts import GrantFunded
-from farthing.ledger.recipes import grant_funded
-from farthing.ledger.service import post
 from farthing.wallets.checks import check_counters, check_overspent, check_prepaid
 from farthing.wallets.draw_store import fund_charges
-from farthing.wallets.model import EVERYTHING, GrantContent
-from farthing.wallets.store import grant_row, insert_grants
 
 ABOUT = (
     "Wallets: one paid grant for each customer, one rate card by model; every sealed piece of the log draws from the "
@@ -98,37 +93,8 @@ def _furnished(app: App, name: str, customers: int, *, wallets: bool) -> int:
     }
     apply(app.books, tenant_id, document, wall_clock())
     if wallets:
-        _fund(app, tenant_id)
+        fund(app, tenant_id, FUNDS)
     return tenant_id
-
-
-def _fund(app: App, tenant_id: int) -> None:
-    """A wallet with one paid grant for every customer, all of them at once."""
-    now = wall_clock()
-    with app.books.transaction(tenant_id) as conn:
-        made = conn.execute(
-            "INSERT INTO wallets (tenant_id, key, customer_id, name, currency, priority, balance_state, created_at)"
-            " SELECT tenant_id, key, customer_id, name, 'USD', 1, 'funded', %s FROM customers"
-            " RETURNING wallet_id, customer_id, key",
-            [now],
-        ).fetchall()
-        grants = [
-            grant_row(
-                GrantContent(f"grant-{row['key']}", True, FUNDS, 1, EVERYTHING, START, None, ""),
-                row["wallet_id"],
-                row["customer_id"],
-                START,
-                b"",
-            )
-            for row in made
-        ]
-        insert_grants(conn, tenant_id, grants, now)
-        transfers = [
-            grant_funded(GrantFunded(one["key"], one["customer_id"], "USD", FUNDS, True, now))
-            for one in grants
-        ]
-        for begin in range(0, len(transfers), TRANSFERS_MAX):
-            post(conn, tenant_id, transfers[begin : begin + TRANSFERS_MAX], now)
 
 
 def _append(app: App, tenant_id: int, traffic: Traffic) -> None:
