@@ -69,6 +69,7 @@ OPEN_GRANT = """
            g.effective_at, g.expires_at, g.amount - g.drawn - g.held - g.settled - g.expired, w.currency, w.unit
 """
 """What `open_grants_of` reads of a grant `g` and its wallet `w`."""
+OPEN_GRANT_COLUMNS = 13
 _GRANTS_AND_WALLETS = """
       FROM grants g
      CROSS JOIN LATERAL (

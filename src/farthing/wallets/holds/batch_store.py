@@ -12,9 +12,9 @@ import msgspec
 from psycopg.rows import tuple_row
 
 from farthing.db.pool import BooksConnection
-from farthing.wallets.draw_store import OPEN_GRANT, lines_of, open_grants_of
+from farthing.wallets.draw_store import OPEN_GRANT, OPEN_GRANT_COLUMNS, lines_of, open_grants_of
 from farthing.wallets.holds.model import Hold
-from farthing.wallets.holds.store import Movement
+from farthing.wallets.holds.store import HOLDS_OF, Movement, hold_of
 from farthing.wallets.model import OpenGrant
 
 HOLDS_KEY = "holds_pkey"
@@ -44,11 +44,12 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Concerned:
-    """Whom a batch concerns. `grants`: those that are not used up, by customer."""
+    """Whom a batch concerns. `grants`: those that are not used up, by customer. `holds`: those that stand, by key."""
 
     version: Version
     customers: Sequence[CustomerRow]
     grants: dict[int, list[OpenGrant]]
+    holds: dict[str, Hold]
 
 
 TURN = "authorizing"
@@ -71,10 +72,13 @@ _CONCERNED = (
         SELECT (SELECT coalesce(max(subscription_id), 0) FROM subscriptions WHERE tenant_id = %(tenant_id)s),
                (SELECT coalesce(max(change_id), 0) FROM subscription_changes WHERE tenant_id = %(tenant_id)s),
                (SELECT coalesce(max(meter_id), 0) FROM meters WHERE tenant_id = %(tenant_id)s)),
+    hold AS MATERIALIZED ("""  # noqa: S608 - constants of ours
+    + HOLDS_OF
+    + """ AND h.key = ANY(string_to_array(%(keys)s, E'\\n'))),
     concerned AS MATERIALIZED (
         SELECT customer_id FROM customers WHERE tenant_id = %(tenant_id)s AND key = ANY(%(customers)s)
          UNION
-        SELECT customer_id FROM holds WHERE tenant_id = %(tenant_id)s AND key = ANY(%(ending)s)),
+        SELECT customer_id FROM hold),
     customer AS MATERIALIZED (
         SELECT customer_id, key, currency, timezone, updated_at,
                (SELECT true FROM spending_limits l
@@ -82,7 +86,7 @@ _CONCERNED = (
                  LIMIT 1) IS TRUE AS limited
           FROM customers c
          WHERE tenant_id = %(tenant_id)s AND customer_id = ANY(ARRAY(SELECT customer_id FROM concerned))),
-    open_grant AS MATERIALIZED ("""  # noqa: S608 - constants of ours
+    open_grant AS MATERIALIZED ("""
     + OPEN_GRANT
     + """
           FROM grants g
@@ -94,21 +98,37 @@ _CONCERNED = (
                 WHERE tenant_id = %(tenant_id)s AND closed_at IS NULL
                   AND customer_id = ANY(ARRAY(SELECT customer_id FROM concerned))))
          ORDER BY g.grant_id FOR NO KEY UPDATE OF g)
-    SELECT v.*, c.*, g.*
+    SELECT v.*, c.*, g.*, h.*
       FROM version v LEFT JOIN customer c ON true LEFT JOIN open_grant g ON g.customer_id = c.customer_id
+      FULL JOIN hold h ON false
     """
 )
 
 
+_CUSTOMER = len(Version._fields)
+_GRANT = _CUSTOMER + len(CustomerRow._fields)
+_HOLD = _GRANT + OPEN_GRANT_COLUMNS
+"""Where in a row what it says of each begins."""
+
+
 def lock_concerned(
-    conn: BooksConnection, tenant_id: int, customers: Collection[str], ending: Collection[str]
+    conn: BooksConnection, tenant_id: int, customers: Collection[str], keys: Collection[str]
 ) -> Concerned:
-    """These customers, and those of these authorisations, with their grants, which stand still until the end."""
-    values = {"tenant_id": tenant_id, "customers": list(customers), "ending": list(ending)}
+    """These customers, and those of the authorisations of these keys, with their grants, which stand still until the
+    end.
+
+    The authorisations are as they stood before the grants were locked. Batches take turns, so only what has expired or
+    was counted since then may differ: `write_batch` refuses to end it again.
+    """
+    values = {"tenant_id": tenant_id, "customers": list(customers), "keys": lines_of(keys)}
     found = conn.cursor(row_factory=tuple_row).execute(_CONCERNED, values).fetchall()
-    told = {row[3]: CustomerRow(*row[3:9]) for row in found if row[3] is not None}
-    grants = open_grants_of(row[9:] for row in found if row[9] is not None)
-    return Concerned(Version(*found[0][:3]), list(told.values()), grants)
+    version = next(row[:_CUSTOMER] for row in found if row[0] is not None)
+    told = {
+        row[_CUSTOMER]: CustomerRow(*row[_CUSTOMER:_GRANT]) for row in found if row[_CUSTOMER] is not None
+    }
+    grants = open_grants_of(row[_GRANT:_HOLD] for row in found if row[_GRANT] is not None)
+    holds = (hold_of(row[_HOLD:]) for row in found if row[_HOLD] is not None)
+    return Concerned(Version(*version), list(told.values()), grants, {hold.key: hold for hold in holds})
 
 
 def select_changed_customers(
@@ -139,37 +159,40 @@ class Batch:
     movements: Sequence[Movement]
 
 
-_WRITE = """
-    WITH opened AS (
-        INSERT INTO holds (tenant_id, key, customer_id, currency, input_hash, amount, held_parts, positions, limits,
-                           created_at, expires_at)
-        SELECT %(tenant_id)s, key, customer_id, currency, decode(input_hash, 'hex'), amount, held_parts, positions,
-               limits, %(now)s, expires_at
-          FROM unnest(string_to_array(%(opened)s, E'\\n'), string_to_array(%(customers)s, E'\\n')::bigint[],
-                      string_to_array(%(currencies)s, E'\\n'), string_to_array(%(hashes)s, E'\\n'),
-                      string_to_array(%(amounts)s, E'\\n')::numeric[],
-                      string_to_array(%(held_parts)s, E'\\n')::jsonb[],
-                      string_to_array(%(held_places)s, E'\\n')::jsonb[],
-                      string_to_array(%(limits)s, E'\\n')::jsonb[],
-                      string_to_array(%(expiring)s, E'\\n')::timestamptz[])
-               AS given (key, customer_id, currency, input_hash, amount, held_parts, positions, limits,
-                         expires_at)),
-    settled AS (
-        UPDATE holds h
-           SET status = 'settled', ended_at = %(now)s, cost = given.cost, covered = given.covered,
-               settled_parts = given.parts, positions = given.positions, event_source = given.source,
-               event_id = given.id, event_hash = decode(given.hash, 'hex'), event = given.event
-          FROM unnest(string_to_array(%(settled)s, E'\\n'), string_to_array(%(costs)s, E'\\n')::numeric[],
-                      string_to_array(%(covered)s, E'\\n')::numeric[],
-                      string_to_array(%(settled_parts)s, E'\\n')::jsonb[],
-                      string_to_array(%(settled_places)s, E'\\n')::jsonb[], %(sources)b::text[], %(ids)b::text[],
-                      string_to_array(%(event_hashes)s, E'\\n'), %(events)b::bytea[])
-               AS given (key, cost, covered, parts, positions, source, id, hash, event)
-         WHERE h.tenant_id = %(tenant_id)s AND h.key = given.key
-           AND h.key = ANY(string_to_array(%(settled)s, E'\\n'))),
-    released AS (
-        UPDATE holds SET status = 'released', ended_at = %(now)s, positions = '[]'
-         WHERE tenant_id = %(tenant_id)s AND key = ANY(%(released)s))
+_OPEN = """
+    INSERT INTO holds (tenant_id, key, customer_id, currency, input_hash, amount, held_parts, positions, limits,
+                       created_at, expires_at)
+    SELECT %(tenant_id)s, key, customer_id, currency, decode(input_hash, 'hex'), amount, held_parts, positions,
+           limits, %(now)s, expires_at
+      FROM unnest(string_to_array(%(opened)s, E'\\n'), string_to_array(%(customers)s, E'\\n')::bigint[],
+                  string_to_array(%(currencies)s, E'\\n'), string_to_array(%(hashes)s, E'\\n'),
+                  string_to_array(%(amounts)s, E'\\n')::numeric[],
+                  string_to_array(%(held_parts)s, E'\\n')::jsonb[],
+                  string_to_array(%(held_places)s, E'\\n')::jsonb[],
+                  string_to_array(%(limits)s, E'\\n')::jsonb[],
+                  string_to_array(%(expiring)s, E'\\n')::timestamptz[])
+           AS given (key, customer_id, currency, input_hash, amount, held_parts, positions, limits,
+                     expires_at)
+"""
+_SETTLE = """
+    UPDATE holds h
+       SET status = 'settled', ended_at = %(now)s, cost = given.cost, covered = given.covered,
+           settled_parts = given.parts, positions = given.positions, event_source = given.source,
+           event_id = given.id, event_hash = decode(given.hash, 'hex'), event = given.event
+      FROM unnest(string_to_array(%(settled)s, E'\\n'), string_to_array(%(costs)s, E'\\n')::numeric[],
+                  string_to_array(%(covered)s, E'\\n')::numeric[],
+                  string_to_array(%(settled_parts)s, E'\\n')::jsonb[],
+                  string_to_array(%(settled_places)s, E'\\n')::jsonb[], %(sources)b::text[], %(ids)b::text[],
+                  string_to_array(%(event_hashes)s, E'\\n'), %(events)b::bytea[])
+           AS given (key, cost, covered, parts, positions, source, id, hash, event)
+     WHERE h.tenant_id = %(tenant_id)s AND h.key = given.key
+       AND h.key = ANY(string_to_array(%(settled)s, E'\\n'))
+"""
+_RELEASE = """
+    UPDATE holds SET status = 'released', ended_at = %(now)s, positions = '[]'
+     WHERE tenant_id = %(tenant_id)s AND key = ANY(%(released)s)
+"""
+_MOVE = """
     UPDATE grants g SET held = g.held + given.held, settled = g.settled + given.settled
       FROM unnest(string_to_array(%(grants)s, E'\\n')::bigint[], string_to_array(%(moved_held)s, E'\\n')::numeric[],
                   string_to_array(%(moved_settled)s, E'\\n')::numeric[]) AS given (grant_id, held, settled)
@@ -179,12 +202,15 @@ _WRITE = """
 
 
 def write_batch(conn: BooksConnection, tenant_id: int, batch: Batch, now: datetime) -> None:
-    """Keep what was decided, in one statement.
+    """Keep what was decided, in one statement: of the tables that it is about, since each costs as much as many rows.
 
     Raises UniqueViolation of `HOLDS_KEY` where an authorisation stands already, RestrictViolation where one that is to
     end has ended.
     """
-    conn.execute(_WRITE, _columns(tenant_id, batch, now))
+    written = {_OPEN: batch.opened, _SETTLE: batch.settled, _RELEASE: batch.released, _MOVE: batch.movements}
+    *beside, last = [statement for statement, rows in written.items() if rows]
+    steps = ", ".join(f"step_{number} AS ({statement})" for number, statement in enumerate(beside))
+    conn.execute(f"WITH {steps} {last}" if steps else last, _columns(tenant_id, batch, now))
 
 
 def _columns(tenant_id: int, batch: Batch, now: datetime) -> dict[str, Any]:

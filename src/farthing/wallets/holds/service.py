@@ -1,6 +1,6 @@
 """Use cases of authorisations: a batch of requests in one transaction; setting spending limits.
 
-    its turn -> lock the grants (by id) and limits of all customers concerned -> read -> decide -> write -> commit
+    its turn -> read, and lock the grants (by id) and limits of all customers concerned -> decide -> write -> commit
 
 Batches of one tenant take turns; with everybody else they share one lock order, so they wait for each other and never
 in a circle. Money is never remembered from one batch to the next;
@@ -153,19 +153,17 @@ class Authorizations:
     ) -> tuple[Ground, list[list[Use] | FarthingError]]:
         wishes = [asked for asked in batch if isinstance(asked, Authorize)]
         ends = {asked.key for asked in batch if not isinstance(asked, Authorize)}
-        concerned = batch_rows.lock_concerned(conn, tenant_id, {asked.customer for asked in wishes}, ends)
+        keys = ends | {asked.key for asked in wishes if not asked.check}
+        concerned = batch_rows.lock_concerned(conn, tenant_id, {asked.customer for asked in wishes}, keys)
         by_id = self._terms(conn, tenant_id, concerned.customers, concerned.version)
         limited = [customer.customer_id for customer in concerned.customers if customer.limited]
         limits = limit_rows.lock_limits(conn, tenant_id, limited) if limited else {}
-        keys = ends | {asked.key for asked in wishes if not asked.check}
-        # Only now: whatever moves these has locked their grants before.
-        holds = rows.select_holds(conn, tenant_id, keys) if keys else {}
         ground = Ground(
             now,
             {terms.customer: terms for terms in by_id.values()},
             by_id,
-            holds,
-            _holders(conn, tenant_id, batch, holds),
+            concerned.holds,
+            _holders(conn, tenant_id, batch, concerned.holds),
             {customer_id: Funds(own) for customer_id, own in concerned.grants.items()},
             limits,
             of_units=holders_of_units(concerned.grants),

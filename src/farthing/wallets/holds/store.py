@@ -22,14 +22,14 @@ _parts = msgspec.json.Decoder(list[Part])
 _places = msgspec.json.Decoder(list[Place])
 _counted = msgspec.json.Decoder(list[Counted])
 
-_HOLDS = """
+HOLDS_OF = """
     SELECT h.key, h.customer_id, c.key, h.currency, h.input_hash, h.amount, h.held_parts::text, h.positions::text,
            h.limits::text, h.created_at, h.expires_at, h.status, h.ended_at, h.cost, h.covered,
            h.settled_parts::text, h.event_source, h.event_id, h.event_hash, h.counted_at
       FROM holds h JOIN customers c ON c.tenant_id = h.tenant_id AND c.customer_id = h.customer_id
      WHERE h.tenant_id = %(tenant_id)s
 """
-
+"""What `hold_of` reads."""
 
 _STATUS = {status.value: status for status in Status}
 
@@ -45,9 +45,9 @@ class Movement(NamedTuple):
 def select_holds(conn: BooksConnection, tenant_id: int, keys: Collection[str]) -> dict[str, Hold]:
     """The authorisations of these keys that stand."""
     rows = conn.cursor(row_factory=tuple_row).execute(
-        _HOLDS + " AND h.key = ANY(%(keys)s)", {"tenant_id": tenant_id, "keys": list(keys)}
+        HOLDS_OF + " AND h.key = ANY(%(keys)s)", {"tenant_id": tenant_id, "keys": list(keys)}
     )
-    return {row[0]: _hold(row) for row in rows}
+    return {row[0]: hold_of(row) for row in rows}
 
 
 def select_holds_after(
@@ -60,7 +60,7 @@ def select_holds_after(
 ) -> list[Hold]:
     """Authorisations in the order of their keys, those after `after`."""
     rows = conn.cursor(row_factory=tuple_row).execute(
-        _HOLDS
+        HOLDS_OF
         + """ AND h.key > %(after)s AND (%(customer_id)s::bigint IS NULL OR h.customer_id = %(customer_id)s)
               AND h.status = ANY(%(status)s) ORDER BY h.key LIMIT %(limit)s""",
         {
@@ -71,7 +71,7 @@ def select_holds_after(
             "status": [one.value for one in status],
         },
     )
-    return [_hold(row) for row in rows]
+    return [hold_of(row) for row in rows]
 
 
 def select_grant_keys(conn: BooksConnection, tenant_id: int, grant_ids: Collection[int]) -> dict[int, str]:
@@ -83,7 +83,8 @@ def select_grant_keys(conn: BooksConnection, tenant_id: int, grant_ids: Collecti
     return dict(rows.fetchall())
 
 
-def _hold(row: Sequence[Any]) -> Hold:
+def hold_of(row: Sequence[Any]) -> Hold:
+    """A row of `HOLDS_OF`."""
     key, customer_id, customer, currency, input_hash, amount, held, positions, limits, *rest = row
     (
         created_at,
