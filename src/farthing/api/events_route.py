@@ -39,7 +39,7 @@ class Answer:
 _JSON = (b"content-type", b"application/json")
 _MINIMAL = (b"preference-applied", b"return=minimal")
 
-ONE_ACCEPTED = Answer(202, (_JSON,), b'{"accepted":1,"rejected":0,"outcomes":[' + _ACCEPTED + b"]}")
+_ONE_ACCEPTED = Answer(202, (_JSON,), b'{"accepted":1,"rejected":0,"outcomes":[' + _ACCEPTED + b"]}")
 """The answer to a single good event, made once."""
 
 
@@ -107,7 +107,7 @@ def _answer(outcome: Accepted, headers: Mapping[bytes, bytes]) -> Answer:
     if minimal:
         return Answer(202, (_JSON, _MINIMAL), _summary(outcome, minimal=True))
     if outcome.accepted == 1 and not outcome.rejected:
-        return ONE_ACCEPTED
+        return _ONE_ACCEPTED
     return Answer(202, (_JSON,), _summary(outcome, minimal=False))
 
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Protocol
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from farthing.api.authorizations_route import AUTHORIZATIONS_PATH
-from farthing.api.events_route import EVENTS_PATH, ONE_ACCEPTED, Answer, answer_of
+from farthing.api.events_route import EVENTS_PATH, Answer, answer_of
 from farthing.api.problems import problem
 from farthing.events.door import PARSED_AT_ONCE_BYTES
 from farthing.kernel.errors import FarthingError, InvalidInput, LimitExceeded, Unavailable
@@ -102,8 +102,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._began_at: float | None = None
         self._idle_since = 0.0
         self._unread_since: float | None = None
-        self._head_for: object = None
-        self._head = b""
 
     # ---- The connection
 
@@ -329,12 +327,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _rendered(self, answer: Answer, *, last: bool = False) -> bytes:
         common = self.server_state.default_headers
-        if answer is ONE_ACCEPTED and not last:
-            if self._head_for is not common:  # uvicorn makes a new list each second, with the date.
-                self._head_for, self._head = common, _render(answer, common)
-            return self._head
         # While the worker stops, it is among what every answer has.
-        return _render(answer, [*common, CLOSE] if last and CLOSE not in common else common)
+        return _heads.render(answer, [*common, CLOSE] if last and CLOSE not in common else common)
 
     # ---- Refusals
 
@@ -365,8 +359,23 @@ def sweep(connections: Iterable[Any], now: float) -> None:
             connection.cut_if_late(now)
 
 
-def _render(answer: Answer, common: Iterable[tuple[bytes, bytes]]) -> bytes:
-    lines = [STATUS_LINE[answer.status]]
-    lines += [b"%s: %s\r\n" % header for header in (*common, *answer.headers)]
-    lines += [b"content-length: %d\r\n\r\n" % len(answer.body), answer.body]
-    return b"".join(lines)
+class _Heads:
+    """Answers as they go over the wire. What stands before their length is the same for very many: it is kept."""
+
+    def __init__(self) -> None:
+        self._common: _Headers = []
+        self._known: dict[tuple[int, tuple[tuple[bytes, bytes], ...]], bytes] = {}
+
+    def render(self, answer: Answer, common: _Headers) -> bytes:
+        """An answer behind the headers that all have. uvicorn makes a new list of those each second, with the date."""
+        if self._common is not common or len(self._known) >= KNOWN_HEADERS_MAX:
+            self._common, self._known = common, {}
+        head = self._known.get((answer.status, answer.headers))
+        if head is None:
+            lines = [b"%s: %s\r\n" % header for header in (*common, *answer.headers)]
+            head = b"".join([STATUS_LINE[answer.status], *lines, b"content-length: "])
+            self._known[answer.status, answer.headers] = head
+        return b"%b%d\r\n\r\n%b" % (head, len(answer.body), answer.body)
+
+
+_heads = _Heads()

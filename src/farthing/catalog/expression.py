@@ -138,6 +138,8 @@ def paths(expression: Expression) -> tuple[str, ...]:
 
 def evaluate(expression: Expression, data: object) -> Decimal | None:
     """The value for one event, exact, or None where the event is unusable (the law in `event_data.py`)."""
+    if isinstance(expression, Path):  # Nothing is computed.
+        return number_of(at_path(data, expression.path))
     with exact():
         value = _evaluate(expression, data)
         return None if value is None else exact_number(value)

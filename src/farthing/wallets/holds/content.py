@@ -10,6 +10,7 @@ or in place of `usage` the event that the call would send, with the most that it
 import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Annotated, TypeVar
 
@@ -48,6 +49,10 @@ TTL_SECONDS_DEFAULT = 300
 TTL_SECONDS_MAX = 86_400
 COUNT_MAX = 10**9
 DIMENSION_LENGTH_MAX = 1024
+QUANTITIES_KEPT = 1_000
+"""Upper bounds that were read before: calls ask for the same few again and again."""
+INSTANTS_KEPT = 100
+"""Moments that were written before: all that one batch decides has the same."""
 
 _KEY = re.compile(rf"[!-~]{{1,{KEY_LENGTH_MAX}}}\Z", re.ASCII)
 _PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
@@ -187,13 +192,18 @@ def _decoded(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
 
 
 def _bound(item: _UsageBody, path: str) -> Bound:
-    text = bytes(item.quantity).decode("utf-8", "replace")
+    return Bound(item.meter, _quantity(bytes(item.quantity), f"{path}.quantity"), item.dimensions, item.count)
+
+
+@lru_cache(QUANTITIES_KEPT)
+def _quantity(raw: bytes, path: str) -> Decimal:
+    text = raw.decode("utf-8", "replace")
     if text.startswith('"'):
         text = text[1:-1]
-    quantity = parse_decimal(text, f"{path}.quantity", code=INVALID_AUTHORIZATION)
+    quantity = parse_decimal(text, path, code=INVALID_AUTHORIZATION)
     if quantity < ZERO:
-        raise _invalid(f"{path}.quantity", "must not be negative")
-    return Bound(item.meter, quantity, item.dimensions, item.count)
+        raise _invalid(path, "must not be negative")
+    return quantity
 
 
 def _data(raw: msgspec.Raw, path: str) -> object:
@@ -219,6 +229,8 @@ def _invalid(path: str, complaint: str) -> InvalidInput:
 
 # ---- Documents
 
+_instant = lru_cache(INSTANTS_KEPT)(format_instant)
+
 
 def hold_json(hold: Hold) -> Document:
     """An authorisation as it is shown. Counted is a settled one whose event is counted."""
@@ -228,11 +240,11 @@ def hold_json(hold: Hold) -> Document:
         "status": Status.SETTLED.value if hold.status is Status.COUNTED else hold.status.value,
         "currency": hold.currency,
         "amount": trimmed(hold.amount),
-        "created_at": format_instant(hold.created_at),
-        "expires_at": format_instant(hold.expires_at),
+        "created_at": _instant(hold.created_at),
+        "expires_at": _instant(hold.expires_at),
     }
     if hold.ended_at is not None:
-        document["ended_at"] = format_instant(hold.ended_at)
+        document["ended_at"] = _instant(hold.ended_at)
     if hold.cost is not None and hold.covered is not None:
         document |= {
             "settled": trimmed(hold.cost),

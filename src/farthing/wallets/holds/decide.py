@@ -40,9 +40,9 @@ from farthing.wallets.holds.pricing import Range, Use, uses_of_bounds, uses_of_e
 from farthing.wallets.holds.terms import CustomerTerms, LadderKey
 from farthing.wallets.holds.units import ALL_THERE_IS, priced_after, units_for, wanted_of
 
-EVENT_AHEAD_SECONDS_MAX = 3600
+EVENT_AHEAD_MAX = timedelta(hours=1)
 """How far in the future the event of a settlement may lie: as much as any event (`too_early_seconds`)."""
-EVENT_BEFORE_SECONDS_MAX = 86_400
+EVENT_BEFORE_MAX = timedelta(days=1)
 """How long before its authorisation it may have happened."""
 
 
@@ -104,11 +104,7 @@ def uses_of(asked: Asked, ground: Ground) -> list[Use]:
 
 def _uses_ahead(asked: Authorize, terms: CustomerTerms, now: datetime) -> list[Use]:
     slice_ = terms.at(now)
-    if not any(
-        asked.subscription is None or card.subscription == asked.subscription
-        for cards in slice_.by_meter.values()
-        for card in cards
-    ):
+    if not any(slice_.charges(meter, asked.subscription) for meter in slice_.by_meter):
         whose = shown(asked.customer) if asked.subscription is None else shown(asked.subscription)
         raise Conflict("not_subscribed", f"there is no subscription of {whose} that charges usage now")
     if asked.event is not None:
@@ -126,8 +122,7 @@ def _check_event(event: HappenedEvent, hold: Hold, ground: Ground) -> None:
         said = f"must be {shown(hold.customer)} or an alias of it"
         raise InvalidInput("event_of_another_customer", f"event.subject {said}", path="event.subject")
     moment = event.time or ground.now
-    earliest = hold.created_at - timedelta(seconds=EVENT_BEFORE_SECONDS_MAX)
-    if not earliest <= moment <= ground.now + timedelta(seconds=EVENT_AHEAD_SECONDS_MAX):
+    if not hold.created_at - EVENT_BEFORE_MAX <= moment <= ground.now + EVENT_AHEAD_MAX:
         said = "lies too far from its authorisation; send it as an event"
         raise InvalidInput("event_time_out_of_range", f"event.time {said}", path="event.time")
 
@@ -137,13 +132,12 @@ def decide(
 ) -> Decided:
     """Decide each request. `priced`: what each is charged by, or is refused with. `exact()` is in force."""
     decided = Decided([NotFound("authorization_not_found", "")] * len(batch))
-    for index in sorted(range(len(batch)), key=lambda index: isinstance(batch[index], Authorize)):
-        asked, uses = batch[index], priced[index]
+    for index, asked in enumerate(batch):
+        if not isinstance(asked, Authorize):
+            decided.outcomes[index] = _ended(asked, priced[index], ground, decided)
+    for index, asked in enumerate(batch):
         if isinstance(asked, Authorize):
-            outcome = _authorized(asked, uses, ground, decided)
-        else:
-            outcome = _ended(asked, uses, ground, decided)
-        decided.outcomes[index] = outcome
+            decided.outcomes[index] = _authorized(asked, priced[index], ground, decided)
     return decided
 
 
@@ -237,7 +231,11 @@ def _places(uses: Sequence[Use], ground: Ground) -> list[Place]:
 
 def _taken(funds: Funds, uses: Sequence[Use], costs: Sequence[Decimal], at: datetime) -> list[Part]:
     """What the grants can give for these costs, in the order in which they burn down."""
-    return [part for use, cost in zip(uses, costs, strict=True) for part in _taken_for(funds, use, cost, at)]
+    parts: list[Part] = []
+    for use, cost in zip(uses, costs, strict=True):
+        if cost > ZERO:
+            parts += _taken_for(funds, use, cost, at)
+    return parts
 
 
 def _taken_for(funds: Funds, use: Use, cost: Decimal, at: datetime) -> list[Part]:

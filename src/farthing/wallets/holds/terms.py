@@ -78,7 +78,9 @@ class Slice:
     def charges(self, meter: str, subscription: str | None) -> bool:
         """Whether this subscription, or any where it is None, charges usage of a meter."""
         cards = self.by_meter.get(meter, ())
-        return any(subscription is None or card.subscription == subscription for card in cards)
+        if subscription is None:
+            return bool(cards)
+        return any(card.subscription == subscription for card in cards)
 
     def kinds(
         self, meter: str, subscription: str | None, dimensions: Mapping[str, str], moment: datetime | None
