@@ -118,10 +118,11 @@ def parse_events(body: bytes, content_type: str, content_encoding: str) -> Parse
         return parse_lines(plain)
     if plain.lstrip()[:1] == b"[":
         return _parse_array(plain)
-    return _parse_single(plain)
+    return parse_single(plain)
 
 
-def _parse_single(plain: bytes) -> ParsedBatch:
+def parse_single(plain: bytes) -> ParsedBatch:
+    """One event, a JSON object. Never raises: it is accepted or rejected."""
     try:
         batch = _canonical([_decoder.decode(plain)])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

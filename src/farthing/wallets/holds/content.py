@@ -17,7 +17,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from farthing.catalog.event_data import read_data
-from farthing.events.intake.formats import parse_events
+from farthing.events.intake.formats import parse_single
 from farthing.events.model import Event
 from farthing.kernel.errors import Fault, InvalidInput
 from farthing.kernel.instant import format_instant
@@ -153,13 +153,13 @@ def parse_release(body: bytes) -> None:
 
 def parse_happened(raw: bytes) -> HappenedEvent:
     """One event, as the door for events reads it. Raises InvalidInput with what the door would say."""
-    batch = parse_events(raw, "application/json", "")
+    if raw.startswith(b"["):
+        raise _invalid("event", "must be one event")
+    batch = parse_single(raw)
     if batch.rejected:
         refused = batch.rejected[0]
         path = "event" if refused.path is None else f"event.{refused.path}"
         raise InvalidInput(refused.code, refused.message, path=path)
-    if batch.accepted != 1:
-        raise _invalid("event", "must be one event")
     event = _event.decode(batch.lines)
     for name, text in (("id", event.id), ("source", event.source)):
         _storable(text, f"event.{name}")
