@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from farthing.events.store.corrections import NO_VOIDS, voided_between
+from farthing.events.store.corrections import NO_VOIDS, Voids, voided_between
 from farthing.events.store.segment_file import SegmentFile
 from farthing.kernel.instant import from_unix_microseconds
 
@@ -242,22 +242,23 @@ def segments(
         },
     ).fetchall()
     voids = voided_between(conn, tenant_id, event_type, start, end) if rows and with_voids else NO_VOIDS
-    return [
-        Segment(
-            row["segment_id"],
-            row["path"],
-            row["events"],
-            row["bytes"],
-            row["checksum"],
-            tuple(row["event_types"]),
-            row["columns"],
-            row["min_time"],
-            row["max_time"],
-            voids.within(row["min_time"], row["max_time"]),
-            row["merge_id"],
-        )
-        for row in rows
-    ]
+    return [_segment(row, voids) for row in rows]
+
+
+def _segment(row: dict[str, Any], voids: Voids) -> Segment:
+    return Segment(
+        row["segment_id"],
+        row["path"],
+        row["events"],
+        row["bytes"],
+        row["checksum"],
+        tuple(row["event_types"]),
+        row["columns"],
+        row["min_time"],
+        row["max_time"],
+        voids.within(row["min_time"], row["max_time"]),
+        row["merge_id"],
+    )
 
 
 def insert_run(conn: Connection, tenant_id: int, run: RunRow, now: datetime) -> None:
