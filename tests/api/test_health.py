@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from farthing.api.asgi import build_asgi
-from farthing.api.services import BooksWatch, Draining
+from farthing.api.draining import Draining
+from farthing.api.services import BooksWatch
 from farthing.db import open_books
 
 

@@ -1,4 +1,4 @@
-"""The ASGI application of a worker: the front, the ingest door and the resources, put together."""
+"""What a worker answers beside events, put together: it imports all there is."""
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,9 +13,7 @@ from farthing.api.doors import lago, openmeter, otlp, stripe
 from farthing.api.doors.manners import Manners
 from farthing.api.doors.route import OtherDoors
 from farthing.api.doors.shared import LagoOrOpenMeter, told_apart
-from farthing.api.events_route import EventsRoute
-from farthing.api.front import Front
-from farthing.api.keys import tenant_of_key
+from farthing.api.front import Front, Rest, build_front
 from farthing.api.openapi import describe, operation_id
 from farthing.api.problems import problem
 from farthing.api.resources import ROUTERS
@@ -24,14 +22,24 @@ from farthing.kernel.errors import FarthingError, Fault, InvalidInput, NotFound
 
 
 def build_asgi(services: Services) -> Front:
-    """Everything a worker answers, as one ASGI application."""
-    intake = Intake()
-    authenticator = Authenticator(lambda presented: tenant_of_key(services.books, services.pepper, presented))
-    events = EventsRoute(services.door, intake, services.now)
-    others = _other_doors(services, authenticator, intake)
-    authorizations = AuthorizationsRoute(services.desk, intake, services.now)
-    resources = build_resources(services, intake)
-    return Front(authenticator, events, others, authorizations, resources, services.draining)
+    """Everything a worker answers, where the services are there already."""
+    return build_front(
+        services.books,
+        services.pepper,
+        services.door,
+        services.now,
+        services.draining,
+        lambda authenticator, intake: build_rest(services, authenticator, intake),
+    )
+
+
+def build_rest(services: Services, authenticator: Authenticator, intake: Intake) -> Rest:
+    """The rest of a worker."""
+    return Rest(
+        _other_doors(services, authenticator, intake),
+        AuthorizationsRoute(services.desk, intake, services.now),
+        build_resources(services, intake),
+    )
 
 
 def _other_doors(services: Services, authenticator: Authenticator, intake: Intake) -> OtherDoors:

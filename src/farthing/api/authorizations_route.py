@@ -22,6 +22,7 @@ import msgspec
 
 from farthing.api.body import Intake, Receive
 from farthing.api.events_route import Answer, Send, answer_of, send_answer
+from farthing.api.front import AUTHORIZATIONS_PATH
 from farthing.api.idempotency import read_idempotency_key
 from farthing.api.json_body import check_media_type
 from farthing.api.problems import problem
@@ -51,7 +52,6 @@ from farthing.wallets.holds.model import (
     Release,
 )
 
-AUTHORIZATIONS_PATH = "/v1/authorizations"
 CHECK_PATH = "/v1/authorizations:check"
 BODY_BYTES_MAX = 512 * 1024
 """An event of the largest size, and what stands around it."""

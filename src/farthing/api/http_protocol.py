@@ -16,8 +16,8 @@ from typing import Any, NoReturn, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from farthing.api.authorizations_route import AUTHORIZATIONS_PATH
 from farthing.api.events_route import EVENTS_PATH, Answer, answer_of
+from farthing.api.front import AUTHORIZATIONS_PATH
 from farthing.api.problems import problem
 from farthing.events.door import PARSED_AT_ONCE_BYTES
 from farthing.kernel.errors import FarthingError, InvalidInput, LimitExceeded, Unavailable

@@ -4,6 +4,9 @@
     api-1 ...    workers: answer requests on the inherited socket (`worker.py`)
     engine       seals the event log (its entry is a setting: `app.py` wires it)
 
+At the start the workers import what they need while PostgreSQL starts, or recovers; the engine begins once they take
+events. So the first event is acknowledged as soon as keys can be looked up.
+
 Because the socket stays open in the supervisor, a connection that arrives while a worker is being
 replaced waits in the queue instead of being refused.
 
@@ -24,11 +27,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from farthing.api.keys import create_first_key
-from farthing.api.process import READY, Orders, ServerSettings, write_orders
-from farthing.db import open_books
-from farthing.db.secret import load_secret
-from farthing.db.tenants import DEFAULT_TENANT_ID
+from farthing.api.process import BEGIN, LISTENING, READY, Orders, ServerSettings, write_orders
 from farthing.kernel.errors import Unavailable
 
 READY_SECONDS_MAX = 60.0
@@ -58,13 +57,20 @@ def serve(settings: ServerSettings, announce: Announce) -> int:
     Raises:
         Unavailable: `address_in_use`, or the books cannot be opened.
     """
-    now = datetime.now(UTC)
-    with (
-        _listen(settings) as listener,
-        open_books(settings.data_dir, settings.database_url, now=now) as books,
-    ):
-        first_key = create_first_key(books, load_secret(settings.data_dir), DEFAULT_TENANT_ID, now)
-        return asyncio.run(_Supervisor(settings, listener, announce, first_key).run())
+    with _listen(settings) as listener, contextlib.ExitStack() as leaving:
+
+        def open_first() -> str | None:
+            # Imported while the workers import theirs: they are on their way by then.
+            from farthing.api.keys import create_first_key
+            from farthing.db import open_books
+            from farthing.db.secret import load_secret
+            from farthing.db.tenants import DEFAULT_TENANT_ID
+
+            now = datetime.now(UTC)
+            books = leaving.enter_context(open_books(settings.data_dir, settings.database_url, now=now))
+            return create_first_key(books, load_secret(settings.data_dir), DEFAULT_TENANT_ID, now)
+
+        return asyncio.run(_Supervisor(settings, listener, announce).run(open_first))
 
 
 def _listen(settings: ServerSettings) -> socket.socket:
@@ -121,37 +127,48 @@ class _Slot:
 class _Supervisor:
     """Keeps one process in every slot until told to stop."""
 
-    def __init__(
-        self, settings: ServerSettings, listener: socket.socket, announce: Announce, first_key: str | None
-    ) -> None:
+    def __init__(self, settings: ServerSettings, listener: socket.socket, announce: Announce) -> None:
         self._settings = settings
         self._listener = listener
         self._announce = announce
-        self._first_key = first_key
         self._workers = [
             _Slot(f"api-{n}", WORKER_ENTRY, listens=True) for n in range(1, settings.workers + 1)
         ]
         self._engines = [_Slot("engine", settings.engine, listens=False)] if settings.engine else []
         self._children: set[_Child] = set()
+        self._begun: dict[str, _Child] = {}  # by slot: processes that wait for the books to be open
+        self._heard: set[str] = set()
+        self._listening = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._stops_heard = 0
         self._gave_up = False
 
-    async def run(self) -> int:
-        """Start everything, say so, and stand by until a signal comes."""
+    async def run(self, open_first: Callable[[], str | None]) -> int:
+        """Start everything, say so, and stand by until a signal comes.
+
+        open_first: opens the books and gives the first key, if it has just been made.
+        """
         loop = asyncio.get_running_loop()
+        try:
+            for slot in self._workers:
+                self._begun[slot.name] = await self._begin(slot, at_once=True)
+            # Nothing else is to be done meanwhile, and Ctrl-C ends it as it would end any other wait.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            first_key = open_first()
+        except BaseException:
+            await self._dismiss([*self._children])
+            raise
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._hear_stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._replace_all()))
         try:
-            started = await asyncio.gather(*(self._fill(slot) for slot in self._slots))
+            started = await self._start(first_key)
             if self._stop.is_set():
                 return 0
-            if not all(started):
+            if not started:
                 _log.error("the server could not start; its log above says why")
                 return 1
-            self._say_hello()
             await self._stop.wait()
             return 1 if self._gave_up else 0
         finally:
@@ -176,16 +193,27 @@ class _Supervisor:
             self._gave_up = True
             self._stop.set()
 
-    @property
-    def _slots(self) -> list[_Slot]:
-        return [*self._workers, *self._engines]
+    async def _start(self, first_key: str | None) -> bool:
+        """Put a process in every slot, and say so once the workers listen. False where one did not become ready."""
+        workers = asyncio.gather(*(self._fill_first(slot) for slot in self._workers))
+        listening = asyncio.ensure_future(self._listening.wait())
+        await asyncio.wait((workers, listening), return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        if not self._listening.is_set():
+            return all(await workers)
+        self._say_hello(first_key)
+        engines = asyncio.gather(*(self._fill_first(slot) for slot in self._engines))
+        for slot, started in zip(self._workers, await workers, strict=True):
+            if not started:  # It listened, so clients rely on it: another one takes its place.
+                self._spawn(self._refill_in_turn(slot))
+        return all(await engines)
 
-    def _say_hello(self) -> None:
+    def _say_hello(self, first_key: str | None) -> None:
         host, port = self._listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         self._announce(f"Farthing is listening on http://{shown}:{port}")
-        if self._first_key is not None:
-            self._announce(f"API key (shown only once): {self._first_key}")
+        if first_key is not None:
+            self._announce(f"API key (shown only once): {first_key}")
 
     def _hear_stop(self) -> None:
         self._stop.set()
@@ -199,16 +227,17 @@ class _Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _fill(self, slot: _Slot) -> bool:
+    async def _fill(self, slot: _Slot, *, at_once: bool = True) -> bool:
         """Put a new, ready process into a slot. False where it did not become ready."""
-        child = await self._launch(slot)
+        child = await self._launch(slot, at_once)
         if child is None:
             return False
         slot.child = child
         self._spawn(self._watch(slot, child))
         return True
 
-    async def _launch(self, slot: _Slot) -> _Child | None:
+    async def _begin(self, slot: _Slot, at_once: bool) -> _Child:
+        """Start a process: it imports what its orders name, and then waits to be told that the books are open."""
         descriptor = self._listener.fileno() if slot.listens else None
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "farthing.api.process"),
@@ -221,21 +250,42 @@ class _Supervisor:
         child = _Child(slot.name, process, asyncio.get_running_loop().time())
         self._children.add(child)
         assert process.stdin is not None
-        assert process.stdout is not None
-        orders = Orders(entry=slot.entry, name=slot.name, settings=self._settings, listener=descriptor)
-        try:
+        orders = Orders(
+            entry=slot.entry,
+            name=slot.name,
+            settings=self._settings,
+            listener=descriptor,
+            at_once=at_once,
+        )
+        with contextlib.suppress(ConnectionError):  # It died; whoever waits for it to be ready sees that.
             process.stdin.write(write_orders(orders))
             await process.stdin.drain()
-            said = await asyncio.wait_for(process.stdout.readline(), READY_SECONDS_MAX)
-            if said == READY and not self._stop.is_set():
+        return child
+
+    async def _launch(self, slot: _Slot, at_once: bool) -> _Child | None:
+        child = self._begun.pop(slot.name, None) or await self._begin(slot, at_once)
+        assert child.process.stdin is not None
+        try:
+            child.process.stdin.write(BEGIN)
+            await child.process.stdin.drain()
+            ready = await asyncio.wait_for(self._becomes_ready(child), READY_SECONDS_MAX)
+            if ready and not self._stop.is_set():
                 return child
         except TimeoutError:
-            _log.error("%s (process %d) is not ready; it stands here:", child.name, process.pid)
+            _log.error("%s (process %d) is not ready; it stands here:", child.name, child.process.pid)
             _signal(child, signal.SIGUSR1)
         except ConnectionError:
             pass  # It died before it had read its orders; its own log says why.
         await self._dismiss([child])
         return None
+
+    async def _becomes_ready(self, child: _Child) -> bool:
+        assert child.process.stdout is not None
+        while (said := await child.process.stdout.readline()) == LISTENING:
+            self._heard.add(child.name)
+            if len(self._heard) == len(self._workers):
+                self._listening.set()
+        return said == READY
 
     async def _watch(self, slot: _Slot, child: _Child) -> None:
         """Wait for a process to end; unless it was told to, put another in its place."""
@@ -257,6 +307,14 @@ class _Supervisor:
             if slot.child is child:  # It may have died while its successor was already on the way.
                 await self._refill(slot)
 
+    async def _fill_first(self, slot: _Slot) -> bool:
+        async with slot.turn:
+            return await self._fill(slot)
+
+    async def _refill_in_turn(self, slot: _Slot) -> None:
+        async with slot.turn:
+            await self._refill(slot)
+
     async def _refill(self, slot: _Slot) -> None:
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
@@ -271,7 +329,7 @@ class _Supervisor:
         for slot in self._workers:
             async with slot.turn:
                 old = slot.child
-                if self._stop.is_set() or not await self._fill(slot):
+                if self._stop.is_set() or not await self._fill(slot, at_once=False):
                     _log.error("%s was not replaced: the new process did not become ready", slot.name)
                     return
                 await self._dismiss([old])

@@ -6,23 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from farthing.api.draining import Draining
 from farthing.db import Books
 from farthing.events.door import Door
 from farthing.events.store.duckdb import EventStore
 from farthing.payments.gateway import Gateway
 from farthing.payments.gateways.setup import GatewaysInUse
 from farthing.wallets.holds.desk import Desk
-
-
-class Draining:
-    """Whether this worker was told to stop."""
-
-    def __init__(self) -> None:
-        self.begun = False
-
-    def begin(self) -> None:
-        self.begun = True
-
 
 BOOKS_SECONDS_MAX = 2.0
 """How long somebody who asks whether the books answer waits for it."""

@@ -1,4 +1,7 @@
-"""An API worker: one process that answers requests on the socket that the supervisor gave it."""
+"""An API worker: one process that answers requests on the socket that the supervisor gave it.
+
+It takes events as soon as it has the books and a log file, and is ready once it can answer everything.
+"""
 
 import asyncio
 import gc
@@ -14,17 +17,16 @@ from functools import partial
 
 import uvicorn
 
-from farthing.api.asgi import build_asgi
+from farthing.api.authenticator import Authenticator
+from farthing.api.body import Intake
+from farthing.api.draining import Draining
+from farthing.api.front import Front, Rest, build_front
 from farthing.api.http_protocol import CLOSE, CONNECTIONS_MAX, BoundedHttp, sweep
-from farthing.api.process import Orders, Ready
-from farthing.api.services import Draining, Services, log_dir
-from farthing.db import open_books
+from farthing.api.process import Orders, Ready, ServerSettings
+from farthing.db import Books, open_books
 from farthing.db.secret import load_secret
 from farthing.events.door import Door
-from farthing.events.store.duckdb import EventStore
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
-from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
-from farthing.wallets.holds.desk import Desk
 
 BACKLOG = 2048
 FILES_KEPT = 128
@@ -40,32 +42,23 @@ _log = logging.getLogger("farthing.api")
 
 
 def run(orders: Orders, ready: Ready) -> int:
-    """Serve until told to stop, then finish what was begun. 1 where the event log failed."""
+    """Serve until told to stop, then finish what was begun. 1 where the event log, or a part of this worker, failed."""
     assert orders.listener is not None
     settings = orders.settings
     draining = Draining()
     with ExitStack() as leaving:
         books = leaving.enter_context(open_books(settings.data_dir, settings.database_url, now=_now()))
-        store = EventStore(
-            settings.data_dir, threads=settings.query_threads, memory_limit=settings.query_memory
-        )
-        leaving.callback(store.close)
-        door = Door(log_dir(settings.data_dir), _writer_name(orders.name))
+        door = Door(settings.data_dir / "log", _writer_name(orders.name))
         leaving.callback(door.close)
-        desk = Desk(books, door.log, _now)
-        leaving.callback(desk.close)
-        services = Services(
-            books=books,
-            data_dir=settings.data_dir,
-            door=door,
-            desk=desk,
-            store=store,
-            pepper=load_secret(settings.data_dir),
-            now=_now,
-            gateways=GatewaysInUse(books, open_gateways(settings.gateways, _now)),
-            draining=draining,
+        pepper = load_secret(settings.data_dir)
+        front = build_front(
+            books,
+            pepper,
+            door,
+            _now,
+            draining,
+            partial(_make_rest, settings, books, pepper, door, draining, leaving),
         )
-        front = build_asgi(services)
         config = uvicorn.Config(
             front,
             http=partial(BoundedHttp, short_way=front, connections_max=_allow_many_connections()),  # type: ignore[arg-type]
@@ -80,22 +73,83 @@ def run(orders: Orders, ready: Ready) -> int:
             backlog=BACKLOG,
             timeout_graceful_shutdown=int(settings.drain_seconds),
         )
-        _Server(config, ready, door, draining).run(sockets=[socket.socket(fileno=orders.listener)])
+        server = _Server(config, orders, ready, door, front, draining)
+        server.run(sockets=[socket.socket(fileno=orders.listener)])
         gc.unfreeze()
-    return 1 if door.failure else 0
+    return 1 if door.failure or server.is_incomplete else 0
+
+
+def _make_rest(
+    settings: ServerSettings,
+    books: Books,
+    pepper: bytes,
+    door: Door,
+    draining: Draining,
+    leaving: ExitStack,
+    authenticator: Authenticator,
+    intake: Intake,
+) -> Rest:
+    """Everything that events need not wait for. Imported here because it takes longer than all that they need."""
+    from farthing.api.asgi import build_rest
+    from farthing.api.services import Services
+    from farthing.events.store.duckdb import EventStore
+    from farthing.payments.gateways.setup import GatewaysInUse, open_gateways
+    from farthing.wallets.holds.desk import Desk
+
+    store = EventStore(settings.data_dir, threads=settings.query_threads, memory_limit=settings.query_memory)
+    leaving.callback(store.close)
+    desk = Desk(books, door.log, _now)
+    leaving.callback(desk.close)
+    services = Services(
+        books=books,
+        data_dir=settings.data_dir,
+        door=door,
+        desk=desk,
+        store=store,
+        pepper=pepper,
+        now=_now,
+        gateways=GatewaysInUse(books, open_gateways(settings.gateways, _now)),
+        draining=draining,
+    )
+    return build_rest(services, authenticator, intake)
 
 
 class _Server(uvicorn.Server):
     """uvicorn, stopping in an order that no client notices, and leaving signals to the supervisor's rules."""
 
-    def __init__(self, config: uvicorn.Config, ready: Ready, door: Door, draining: Draining) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        orders: Orders,
+        ready: Ready,
+        door: Door,
+        front: Front,
+        draining: Draining,
+    ) -> None:
         super().__init__(config)
+        self._at_once = orders.at_once
         self._ready = ready
         self._door = door
+        self._front = front
         self._draining = draining
+        self._completing: asyncio.Task[None] | None = None
+        self.is_incomplete = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if not self._at_once:
+            await self._front.rest.get()
         await super().startup(sockets)
+        self._ready.listening()
+        self._completing = asyncio.create_task(self._complete())
+
+    async def _complete(self) -> None:
+        """Make what events need not wait for; from then on this worker is ready."""
+        try:
+            await self._front.rest.get()
+        except Exception:  # noqa: BLE001 - the log has it, and the supervisor sees that this worker ends
+            _log.exception("a part of this worker could not be made, so it ends")
+            self.is_incomplete = self.should_exit = True
+            return
         # What is here now stays until the end: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()

@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from farthing.api.authorizations_route import AUTHORIZATIONS_PATH, CHECK_PATH
+from farthing.api.authorizations_route import CHECK_PATH
 from farthing.api.documents.shapes import Body, Count, EventBody, Exact, Instant, Key, Subject, Text
+from farthing.api.front import AUTHORIZATIONS_PATH
 from farthing.api.problems import MEDIA_TYPE
 from farthing.api.web import problems, reference
 from farthing.kernel.period import Interval
