@@ -19,6 +19,7 @@ from farthing.ledger.facts import GrantFunded
 from farthing.ledger.recipes import grant_funded
 from farthing.ledger.service import post
 from farthing.wallets import draw_store as rows
+from farthing.wallets import schedule_store
 from farthing.wallets.model import EVERYTHING, GrantContent
 from farthing.wallets.store import grant_row, insert_grants
 
@@ -95,7 +96,7 @@ def test_the_schedule_does_not_compare_each_with_each(world: WalletWorld) -> Non
     with world.books.read_only(world.tenant_id) as conn:
 
         def ask() -> None:
-            (alike,) = rows.select_alike(conn, world.tenant_id)
+            (alike,) = schedule_store.select_alike(conn, world.tenant_id)
             assert len(alike.subscription_ids) == len(CUSTOMERS)
 
         # Other tenants' customers may be read as well, once.

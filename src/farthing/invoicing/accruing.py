@@ -28,12 +28,12 @@ from farthing.wallets.draw_store import (
     fund_charges,
     hold_accruing,
     hold_invoicing,
-    select_holders,
     select_invoiced,
 )
 from farthing.wallets.draws import draw_to
 from farthing.wallets.model import Cause, ChargeKey, UsageCharge
 from farthing.wallets.schedule import drawn_when_sealed, of_one_stretch
+from farthing.wallets.schedule_store import select_holders
 from farthing.wallets.unit_draws import UnitDraft, draw_units
 from farthing.wallets.unit_store import lock_grants_of, select_unit_meters
 

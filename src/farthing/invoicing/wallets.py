@@ -17,9 +17,9 @@ from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.rounding import round_money
 from farthing.ledger.model import Transfer
-from farthing.wallets.draw_store import select_holders_among
 from farthing.wallets.draws import settle_periods
 from farthing.wallets.model import CardTotal, Settlement
+from farthing.wallets.schedule_store import select_holders_among
 
 MINIMUM = "minimum"
 _TAKES_OFF = (LineKind.COUPON, LineKind.DRAWDOWN)

@@ -42,6 +42,7 @@ from farthing.usage.model import Detail, Span, UsageRow
 from farthing.usage.service import billable_usage, prepare_usage
 from farthing.usage.store import subjects_of
 from farthing.wallets import draw_store as rows
+from farthing.wallets import schedule_store
 from farthing.wallets.draws import draw_sealed
 from farthing.wallets.model import ChargeKey, Charges, UsageCharge
 from farthing.wallets.proportional import UsageColumns, amounts_of, usage_columns_of
@@ -133,7 +134,7 @@ class WalletDraws:
         times = from_unix_microseconds(file.min_time_us), from_unix_microseconds(file.max_time_us)
         first, last = times
         with self.books.read_only(batch.tenant_id) as conn:
-            version = rows.select_version(conn, batch.tenant_id)
+            version = schedule_store.select_version(conn, batch.tenant_id)
             if version[0] is None or version[-1] is None:  # no wallets, or nothing in them
                 return Reckoned()
         first = max(first, version[-1] - LONGEST_PERIOD)
@@ -183,7 +184,7 @@ class WalletDraws:
         """The subjects of a batch that mean a customer, as columns (subject, customer_id)."""
         names = subjects_of(self.store, [segment])
         with self.books.read_only(tenant_id) as conn:
-            known = rows.select_subjects(conn, tenant_id, names)
+            known = schedule_store.select_subjects(conn, tenant_id, names)
         return pa.table(
             {
                 "subject": pa.array(known.keys(), pa.string()),
@@ -198,8 +199,8 @@ class WalletDraws:
         if known is not None and known[0] == version and known[1].holds_for(first, last):
             return known[1]
         with self.books.read_only(tenant_id) as conn:
-            alike = rows.select_alike(conn, tenant_id)
-            zones = rows.select_changed(conn, tenant_id)
+            alike = schedule_store.select_alike(conn, tenant_id)
+            zones = schedule_store.select_changed(conn, tenant_id)
             changed = select_subscriptions_by_id(conn, tenant_id, list(zones)) if zones else []
             versions = {one.plan_version_id for one in alike} | {one.plan_version_id for one in changed}
             versions |= {

@@ -49,7 +49,7 @@ from farthing.kernel.period import Period
 from farthing.kernel.quantity import ZERO, plain, trimmed
 from farthing.usage.customers_seen import customers_seen
 from farthing.usage.service import prepare_usage
-from farthing.wallets.draw_store import select_holders_among
+from farthing.wallets.schedule_store import select_holders_among
 
 LOOK_AGAIN = timedelta(hours=1)
 """Everybody is looked at again after so long."""

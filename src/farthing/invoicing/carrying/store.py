@@ -9,7 +9,7 @@ from farthing.db.pool import BooksConnection
 from farthing.invoicing.carrying.forward import CarryForward
 from farthing.invoicing.model import Bill, BillKey, CarriedForward, CarriedPart, Reason
 from farthing.kernel.period import Period
-from farthing.wallets.draw_store import select_holders_among
+from farthing.wallets.schedule_store import select_holders_among
 
 
 def select_carry_forward(conn: BooksConnection, tenant_id: int, bills: Iterable[Bill]) -> CarryForward:

@@ -10,8 +10,8 @@ from farthing.invoicing.model import Bill, Draft, Reason
 from farthing.invoicing.run import SUBSCRIPTION_CHANGED, passed_over
 from farthing.invoicing.units.paying import Units, unit_draft, with_units_drawn
 from farthing.ledger.model import Transfer
-from farthing.wallets.draw_store import select_holders_among
 from farthing.wallets.model import Cause
+from farthing.wallets.schedule_store import select_holders_among
 from farthing.wallets.unit_draws import draw_units, give_units_back
 from farthing.wallets.unit_store import lock_grants_of, select_unit_grants, select_unit_meters
 
