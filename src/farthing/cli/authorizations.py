@@ -86,7 +86,7 @@ def show(
     data: Data = None,
     tenant: Tenant = None,
 ) -> None:
-    """Show an authorisation, and the grants that its money is set aside on."""
+    """Show an authorisation, and the grants that its money and units are set aside on."""
     with opened(data, tenant, make=False) as house:
         found = get_authorization(house.books, house.tenant_id, key)
     if as_json:
@@ -94,6 +94,9 @@ def show(
         return
     print(f"{printable(found['key'])}, of {printable(found['customer'])}: {found['status']}")
     print(f"  held      {found['amount']} {found['currency']}, at {found['created_at']}")
+    for one in found.get("units", ()):
+        settled = "" if one["settled"] is None else f", {number(one['settled'])} settled"
+        print(f"  units     {number(one['held'])} {printable(one['unit'])} held{settled}")
     print(f"  expires   {found['expires_at']}")
     if "event" in found:
         event = found["event"]
@@ -121,4 +124,5 @@ def show(
 
 
 def _part(part: dict[str, Any]) -> list[str]:
-    return [part["grant"], part["rate_card"], part["period_start"], part["amount"]]
+    amount = f"{number(part['amount'])} {part['unit']}" if "unit" in part else part["amount"]
+    return [part["grant"], part["rate_card"], part["period_start"], amount]
