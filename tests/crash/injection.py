@@ -337,27 +337,26 @@ def _install_in_books(injector: Injector) -> None:
 
     Imports the database driver.
     """
+    from psycopg import Connection
     from psycopg.rows import scalar_row
-    from psycopg.transaction import Transaction
 
-    leave = Transaction.__exit__
+    commit = Connection.commit
 
-    def has_written(transaction: Transaction) -> bool:
-        asking = transaction.connection.cursor(row_factory=scalar_row)
+    def has_written(conn: Connection[Any]) -> bool:
+        asking = conn.cursor(row_factory=scalar_row)
         return asking.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone() is True
 
-    def exit_(self: Transaction, kind: Any, value: Any, trace: Any) -> bool:
+    def committed(self: Connection[Any]) -> None:
         thread = threading.current_thread().name
         # A transaction that only read has nothing to lose: killing it would be a point that proves nothing.
-        counts = kind is None and injector.awaits(("commit", "committed"), thread) and has_written(self)
+        counts = injector.awaits(("commit", "committed"), thread) and has_written(self)
         if counts:
             injector.meet("commit", thread)
-        done = leave(self, kind, value, trace)
+        commit(self)
         if counts:
             injector.meet("committed", thread)
-        return done
 
-    Transaction.__exit__ = exit_  # type: ignore[method-assign]
+    Connection.commit = committed  # type: ignore[method-assign]
 
 
 def _install_in_store(injector: Injector) -> None:
