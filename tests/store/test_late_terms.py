@@ -57,11 +57,12 @@ COMMITMENTS: dict[str, dict[str, Any]] = {
 _numbers = iter(range(10**6))
 
 
-def furnished(world: World, terms: str, **more: Any) -> World:
-    """acme pays 0.10 a token and 1.00 a month, under these terms from January on."""
+def furnished(world: World, terms: str, end: str | None = None, **more: Any) -> World:
+    """acme pays 0.10 a token and 1.00 a month, under these terms from January on, until the end if there is one."""
     if terms == "floor":
         more["minimum"] = "30"
-    world.furnish([plan(TOKENS, fee("1"), **more)], [{"customer": "acme", "plan": "payg"}])
+    subscription = {"customer": "acme", "plan": "payg"} | ({} if end is None else {"end": end})
+    world.furnish([plan(TOKENS, fee("1"), **more)], [subscription])
     books, tenant_id = world.books, world.tenant_id
     if terms in COUPONS:
         put_coupon(books, tenant_id, {"key": "c", "name": "Hello", **COUPONS[terms]}, world.now)
@@ -264,6 +265,20 @@ def test_more_than_is_left_of_an_invoice_waits_for_the_next(world: World) -> Non
     well(world)
 
 
+def test_what_comes_after_the_end_is_corrected_each_time(world: World) -> None:
+    """100 tokens less a tenth, then 50 more, then 30 more: each less a tenth, on an invoice of its own."""
+    furnished(world, "percent", "2026-02-01T00:00:00Z")
+    world.use("acme", "2026-01-10", "100")
+    assert bill(world, "2026-02-01") == ["INV-000001"]
+    for tokens, day, number in (("50", "2026-02-10", "INV-000002"), ("30", "2026-02-20", "INV-000003")):
+        world.use("acme", "2026-01-11", tokens)
+        assert bill(world, day) == [number]
+    assert lines(world, "INV-000002") == [("correction", "tokens", "5"), ("coupon", "tokens", "-0.5")]
+    assert lines(world, "INV-000003") == [("correction", "tokens", "3"), ("coupon", "tokens", "-0.3")]
+    assert bill(world, "2026-03-01") == []
+    well(world)
+
+
 # ---- Any sequence of late events
 
 steps = st.lists(
@@ -272,7 +287,7 @@ steps = st.lists(
         st.tuples(st.just("void"), st.integers(0, 8), st.just(0)),
         st.tuples(st.just("bill"), st.just(0), st.just(0)),
     ),
-    max_size=12,
+    max_size=14,
 )
 
 
@@ -296,7 +311,9 @@ def owed(terms: str, used: list[int], months: int) -> Fraction:
 
 
 @settings(max_examples=10)
-@given(steps, st.sampled_from(["percent", "amount", "minimum", "prepaid", "floor"]), st.booleans())
+@given(
+    steps, st.sampled_from(["percent", "amount", "minimum", "prepaid", "floor"]), st.booleans(), st.booleans()
+)
 def test_the_invoices_sum_to_what_one_bill_with_all_events_would_have_been(
     books: Books,
     session_now: datetime,
@@ -304,11 +321,13 @@ def test_the_invoices_sum_to_what_one_bill_with_all_events_would_have_been(
     steps: list[tuple[str, int, int]],
     terms: str,
     at_once: bool,
+    ends: bool,
 ) -> None:
+    """Also where the subscription has ended and its last month is invoiced before all has come."""
     number = next(_numbers)
     tenant_id = create_tenant(books, f"late-terms-{number}", f"Late {number}", session_now)
     world = World(books, open_store(tmp_path_factory.mktemp("late")), tenant_id, instant("2026-01-01"))
-    furnished(world, terms)
+    furnished(world, terms, f"2026-{MONTHS + 3:02}-01T00:00:00Z" if ends else None)
     if at_once:
         put_policy(books, tenant_id, {"below_zero": "credit_note"})
     used: list[tuple[int, int]] = []
@@ -323,11 +342,11 @@ def test_the_invoices_sum_to_what_one_bill_with_all_events_would_have_been(
             if which < len(used) and which not in voided:
                 voided.add(which)
                 void(world, str(which), world.now.date().isoformat())
-        elif month < MONTHS + 1:
-            month += 1
+        elif month < MONTHS + (4 if ends else 1):
+            month += 3 if ends else 1
             issued += bill(world, f"2026-{month:02}-01")
     # Everything has come; the last invoices are of months without usage.
-    for last in (MONTHS + 2, MONTHS + 3):
+    for last in (MONTHS + 2, MONTHS + 3) if not ends else (MONTHS + 5, MONTHS + 6):
         issued += bill(world, f"2026-{last:02}-01")
     tokens = [0] * (MONTHS + 2)
     for place, (of_month, quantity) in enumerate(used):

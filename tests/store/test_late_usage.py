@@ -260,6 +260,48 @@ def test_only_those_whose_usage_came_late_are_corrected(world: World) -> None:
     assert well(world)
 
 
+def test_what_comes_after_the_end_has_invoices_of_its_own(world: World) -> None:
+    """100 tokens are 10.00; 50 more 1.50; 200 more 350 in all: 16.35."""
+    world.furnish(
+        [plan(TIERED, fee("1"))], [{"customer": "acme", "plan": "payg", "end": "2026-02-01T00:00:00Z"}]
+    )
+    at(world, "2026-01-20")
+    world.use("acme", "2026-01-10", "100")
+    (last,) = bill(world, "2026-02-01")
+    before = get_invoice(world.books, world.tenant_id, last)
+    assert bill(world, "2026-02-02") == []
+    world.use("acme", "2026-01-31T23:59:59Z", "50")
+    world.use("acme", "2026-02-03", "1000")
+    (ahead,) = preview_billing(world.books, world.store, world.tenant_id, world.now).upcoming
+    (first,) = bill(world, "2026-02-10")
+    found = get_invoice(world.books, world.tenant_id, first)
+    assert (found["reason"], found["total"], ahead["total"]) == ("settlement", "1.50", "1.50")
+    assert lines(world, first) == [("correction", f"Tokens, correction of {last}", "1.5")]
+    world.use("acme", "2026-01-12", "200")
+    (second,) = bill(world, "2026-03-01")
+    assert lines(world, second) == [("correction", f"Tokens, correction of {last}", "4.85")]
+    assert bill(world, "2026-04-01") == []
+    assert get_invoice(world.books, world.tenant_id, last) == before
+    void_invoice(world.books, world.tenant_id, second, "Mistake", world.now)
+    (again,) = bill(world, "2026-04-01")
+    assert lines(world, again) == lines(world, second)
+    assert well(world)
+
+
+def test_what_is_taken_off_after_the_end_is_given_as_credit(world: World) -> None:
+    world.furnish([plan(TIERED)], [{"customer": "acme", "plan": "payg", "end": "2026-02-01T00:00:00Z"}])
+    at(world, "2026-01-20")
+    world.use("acme", "2026-01-10", "100")
+    world.use("acme", "2026-01-11", "50")
+    bill(world, "2026-02-01")
+    at(world, "2026-02-05")
+    world.send([correction("v-1", "1", "2026-02-05")])
+    (settlement,) = bill(world, "2026-02-10")
+    assert get_invoice(world.books, world.tenant_id, settlement)["total"] == "-1.50"
+    assert bill(world, "2026-03-01") == []
+    assert well(world)
+
+
 # ---- Any sequence of late events
 
 steps = st.lists(
@@ -278,14 +320,16 @@ def tiered(quantity: int) -> Fraction:
 
 
 @settings(max_examples=15)
-@given(steps)
+@given(steps, st.booleans())
 def test_the_invoices_sum_to_what_one_at_the_end_would_have_been(
-    books: Books, session_now: datetime, tmp_path_factory: Any, steps: list[tuple[str, int, int]]
+    books: Books, session_now: datetime, tmp_path_factory: Any, steps: list[tuple[str, int, int]], ends: bool
 ) -> None:
+    """Whether the subscription goes on or has ended with the last month that is used in."""
     number = next(_numbers)
     tenant_id = create_tenant(books, f"late-{number}", f"Late {number}", session_now)
     world = World(books, open_store(tmp_path_factory.mktemp("late")), tenant_id, instant("2026-01-01"))
-    world.furnish([plan(TIERED, fee("1"))], [{"customer": "acme", "plan": "payg"}])
+    subscription = {"customer": "acme", "plan": "payg"} | ({"end": "2026-07-01T00:00:00Z"} if ends else {})
+    world.furnish([plan(TIERED, fee("1"))], [subscription])
     used = dict.fromkeys(range(1, 7), 0)
     month = 1
     issued: dict[str, Any] = {}
@@ -298,11 +342,11 @@ def test_the_invoices_sum_to_what_one_at_the_end_would_have_been(
         if what == "use":
             world.use("acme", f"2026-{of_month:02}-15", str(quantity))
             used[of_month] += quantity
-        elif month < 7:
-            month += 1
+        elif month < (9 if ends else 7):
+            month += 2 if ends else 1
             billed_until(month)
-    # The last invoice after everything has come: of July, which has no usage.
-    billed_until(8)
+    # The last invoice after everything has come: of July, which has no usage, or of what came after the end.
+    billed_until(10 if ends else 8)
     expected = {at: tiered(quantity) for at, quantity in used.items()}
     found = {at: Fraction(0) for at in used}
     for document in issued.values():

@@ -21,8 +21,8 @@ from farthing.wallets.units import UnitsPaid
 
 class Reason(StrEnum):
     """Why a subscription is invoiced: it starts with something to pay in advance, a period of it is over, a
-    change says so, it ended after its last period was invoiced and its commitments are to be settled, or
-    enough has accrued to be charged before its period is over (`interim.py`).
+    change says so, it ended after its last period was invoiced and its commitments are to be settled or usage
+    came late, or enough has accrued to be charged before its period is over (`interim.py`).
     """
 
     START = "start"
@@ -55,7 +55,8 @@ class Interim:
 class BillKey:
     """What an invoice is for. There is never a second one for the same key.
 
-    sequence: which of the interim invoices of the period it is; 0 for every other invoice.
+    sequence: which of the interim invoices of the period it is, from 1, or how many settlements there were before
+    it; 0 for every other invoice.
     """
 
     subscription_id: int
@@ -91,6 +92,7 @@ class Bill:
     credits_until: what was billed for later than that stays as it is; None: nothing does.
     one_offs: the charges of the subscription that are billed here.
     interim: of an interim invoice, whose period is the one that it is in, up to the moment of the charge.
+    settled_before: of a settlement, how many there were before it.
     corrections: what events that came late make of earlier periods, as lines of this bill.
     credited_at_once: how many corrections of its subscription credit notes had given back when those were told.
     last: whether the subscription has ended with it, as far as is known.
@@ -113,6 +115,7 @@ class Bill:
     credits_until: datetime | None = None
     one_offs: tuple[OneOffCharge, ...] = ()
     interim: Interim | None = None
+    settled_before: int = 0
     corrections: tuple["Line", ...] = ()
     credited_at_once: int = 0
     last: bool = False
@@ -121,7 +124,7 @@ class Bill:
 
     @property
     def key(self) -> BillKey:
-        sequence = 0 if self.interim is None else self.interim.sequence
+        sequence = self.settled_before if self.interim is None else self.interim.sequence
         return BillKey(self.subscription.subscription_id, self.period.start, self.reason, sequence)
 
     @property

@@ -17,7 +17,7 @@ from psycopg.rows import DictRow
 
 from farthing.catalog.model import Meter
 from farthing.catalog.service import all_meters, get_meter, get_plan
-from farthing.customers.terms.model import Terms
+from farthing.customers.terms.model import NO_TERMS, Terms
 from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
@@ -35,7 +35,7 @@ from farthing.invoicing.late.corrections import (
 )
 from farthing.invoicing.late.terms import corrected_before, whole_bill_corrections
 from farthing.invoicing.late.whole_bill import Amount, Amounts, amounts_of, place_of
-from farthing.invoicing.model import Bill, Reason
+from farthing.invoicing.model import Bill, Line, Reason
 from farthing.invoicing.run import usage_needed
 from farthing.invoicing.units.drawing import with_units_of_periods
 from farthing.kernel.errors import FarthingError
@@ -59,23 +59,63 @@ def with_corrections(
 ) -> list[Bill]:
     """These bills, in order of issue; the first one of a period of each subscription has its corrections.
 
-    standing: the bills that are issued. `prepare_usage` must have run before.
+    Where a subscription has ended and its last period is invoiced, a settlement has them: the one that is due anyhow,
+    or one of its own, ahead of the other bills. standing: the bills that are issued. `prepare_usage` must have run
+    before.
     """
-    first: dict[int, int] = {}
+    first = _first_places(bills, Reason.PERIOD)
+    ended = {
+        bill.subscription.subscription_id: bill
+        for bill in standing
+        if bill.reason is Reason.PERIOD
+        and bill.last
+        and bill.subscription.subscription_id not in first
+        and not _cuts_a_commitment(bill, terms)
+    }
+    corrected = by_subscription(corrections_of(books, store, tenant_id, standing, {*first, *ended}, terms))
+    if not corrected:
+        return list(bills)
+    first = _first_places(bills, Reason.SETTLEMENT) | first
+    with books.read_only(tenant_id) as conn:
+        credited = rows.select_credited_at_once(conn, tenant_id, corrected)
+        settled = rows.select_settlements(conn, tenant_id, corrected.keys() - first.keys())
+    found, own = list(bills), list[Bill]()
+    for subscription_id, lines in corrected.items():
+        place = first.get(subscription_id)
+        if place is None:
+            known = _settlement(ended[subscription_id], settled.get(subscription_id, 0))
+            own.append(_corrected(known, lines, credited))
+        else:
+            found[place] = _corrected(found[place], lines, credited)
+    return own + found
+
+
+def _first_places(bills: Sequence[Bill], reason: Reason) -> dict[int, int]:
+    """Where the first bill for this reason stands, by subscription."""
+    places: dict[int, int] = {}
     for place, bill in enumerate(bills):
-        if bill.reason is Reason.PERIOD:
-            first.setdefault(bill.subscription.subscription_id, place)
-    found = list(bills)
-    corrected = by_subscription(corrections_of(books, store, tenant_id, standing, set(first), terms))
-    if corrected:
-        with books.read_only(tenant_id) as conn:
-            credited = rows.select_credited_at_once(conn, tenant_id, corrected)
-        for subscription_id, lines in corrected.items():
-            place = first[subscription_id]
-            found[place] = replace(
-                found[place], corrections=tuple(lines), credited_at_once=credited.get(subscription_id, 0)
-            )
-    return found
+        if bill.reason is reason:
+            places.setdefault(bill.subscription.subscription_id, place)
+    return places
+
+
+def _cuts_a_commitment(last: Bill, terms: Mapping[int, Terms]) -> bool:
+    """Whether the end came before that of a commitment. What was owed at once because of that stands: the last
+    period may have been invoiced before anybody knew of the end, and would be computed with it now."""
+    commitments = terms.get(last.subscription.subscription_id, NO_TERMS).commitments
+    return any(commitment.term.end > last.period.end for commitment in commitments)
+
+
+def _corrected(bill: Bill, lines: Sequence[Line], credited: Mapping[int, int]) -> Bill:
+    at_once = credited.get(bill.subscription.subscription_id, 0)
+    return replace(bill, corrections=tuple(lines), credited_at_once=at_once)
+
+
+def _settlement(last: Bill, settled_before: int) -> Bill:
+    """The bill of what comes after the last period of a subscription was invoiced."""
+    return replace(
+        last, reason=Reason.SETTLEMENT, own=None, coming=None, one_offs=(), settled_before=settled_before
+    )
 
 
 def corrections_of(

@@ -14,14 +14,14 @@ def select_invoices_with_late_usage(
     """Invoices of periods of these subscriptions for which events may have been sealed since the last was issued, and
     `voided`: those that have events of their customer which do not count any more since then.
 
-    The last invoice of a period saw everything that was sealed before it, of all earlier periods as well. `since`: when
-    that one was issued. lag: by how much a seal may seem earlier than it became visible.
+    The last invoice of a period, or settlement, saw everything that was sealed before it, of all earlier periods as
+    well. `since`: when that one was issued. lag: by how much a seal may seem earlier than it became visible.
     """
     return conn.execute(
         """
         WITH last AS (
             SELECT subscription_id, max(issued_at) AS since FROM standing_invoices
-             WHERE tenant_id = %(tenant_id)s AND subscription_id = ANY(%(ids)s) AND reason = 'period'
+             WHERE tenant_id = %(tenant_id)s AND subscription_id = ANY(%(ids)s) AND reason IN ('period', 'settlement')
              GROUP BY subscription_id
         ), fresh AS MATERIALIZED (
             SELECT sealed_at, min_time, max_time FROM segments
@@ -52,6 +52,21 @@ def select_invoices_with_late_usage(
         """,
         {"tenant_id": tenant_id, "ids": list(subscription_ids), "lag": lag},
     ).fetchall()
+
+
+def select_settlements(
+    conn: BooksConnection, tenant_id: int, subscription_ids: Collection[int]
+) -> dict[int, int]:
+    """How many settlements were issued of each of these subscriptions, those that were voided included."""
+    rows = conn.execute(
+        """
+        SELECT subscription_id, max(sequence) + 1 AS settlements FROM invoices
+         WHERE tenant_id = %s AND subscription_id = ANY(%s) AND reason = 'settlement'
+         GROUP BY subscription_id
+        """,
+        [tenant_id, list(subscription_ids)],
+    ).fetchall()
+    return {row["subscription_id"]: row["settlements"] for row in rows}
 
 
 def select_billed_usage(conn: BooksConnection, tenant_id: int, invoice_ids: Sequence[int]) -> list[DictRow]:

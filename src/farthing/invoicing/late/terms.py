@@ -102,16 +102,22 @@ def whole_bill_corrections(
 
 
 def _with_bills(issued: Sequence[DictRow], standing: Sequence[Bill]) -> list[tuple[DictRow, Bill]]:
-    """The issued invoices with their bills, of the subscriptions whose every invoice is due as it was then."""
+    """The issued invoices with their bills, of the subscriptions whose every invoice is due as it was then.
+
+    An invoice of corrections alone bills nothing by itself: what it corrected counts as corrected.
+    """
     bills = {bill.key: bill for bill in standing}
-    keys = [
-        BillKey(row["subscription_id"], row["period_start"], Reason(row["reason"]), row["sequence"])
+    known = [
+        (row, BillKey(row["subscription_id"], row["period_start"], Reason(row["reason"]), row["sequence"]))
         for row in issued
+        if row["reason"] != Reason.SETTLEMENT or not _corrects_only(row)
     ]
-    changed = {key.subscription_id for key in keys if key not in bills}
-    return [
-        (row, bills[key]) for row, key in zip(issued, keys, strict=True) if key.subscription_id not in changed
-    ]
+    changed = {key.subscription_id for _, key in known if key not in bills}
+    return [(row, bills[key]) for row, key in known if key.subscription_id not in changed]
+
+
+def _corrects_only(row: DictRow) -> bool:
+    return all(line["kind"] == LineKind.CORRECTION for line in json.loads(row["document"])["lines"])
 
 
 def _terms_then(
