@@ -20,6 +20,11 @@ settings.load_profile("farthing")
 _tenant_numbers = itertools.count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that it does not run alone at the end: tests that crash servers mostly wait."""
+    items.sort(key=lambda item: "tests/crash/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def session_now() -> datetime:
     return datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
