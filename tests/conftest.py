@@ -21,7 +21,7 @@ _tenant_numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that it does not run alone at the end: tests that crash servers mostly wait."""
+    """Tests that crash servers begin first: they mostly wait, and would run alone at the end."""
     items.sort(key=lambda item: "tests/crash/" not in item.nodeid)
 
 
