@@ -183,6 +183,11 @@ class Metering:
                 self._write_some(pause=0.0 if stopping else pause)
                 if stopping or self._buffer.age_seconds() >= self._send_seconds:
                     self._let_go()
+                if stopping and self._queue.empty():
+                    # Where the last file was too full to say what was dropped, one of its own is not.
+                    self._tell_drops()
+                    self._buffer.sync()
+                    self._let_go()
             except Exception as error:  # noqa: BLE001 - the thread must go on
                 self._complain("events could not be written down", error)
             self._say_complaints()

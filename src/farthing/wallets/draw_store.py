@@ -68,10 +68,12 @@ OPEN_GRANT = """
 OPEN_GRANT_COLUMNS = 13
 _GRANTS_AND_WALLETS = """
       FROM grants g
-     CROSS JOIN LATERAL (
-           SELECT * FROM wallets WHERE tenant_id = g.tenant_id AND wallet_id = g.wallet_id OFFSET 0) w
+      JOIN LATERAL (
+           SELECT * FROM wallets WHERE tenant_id = g.tenant_id AND wallet_id >= g.wallet_id
+            ORDER BY wallet_id LIMIT 1) w ON w.wallet_id = g.wallet_id
 """
-"""Wallets are looked up by their keys, which name no constant: see `_whole_tables`."""
+"""Wallets are looked up by their keys, which name no constant: see `_whole_tables`. To the first from a key on leads only
+the index of keys: of a tenant that PostgreSQL believes to have a wallet or two, it would take any other as well."""
 
 
 def lock_open_grants(
@@ -139,9 +141,9 @@ def lock_lone_grants(
                            AND g.meters = '{}' AND g.rate_cards = '{}' AND g.effective_at <= %(first)s
                            AND (g.expires_at IS NULL OR g.expires_at > %(last)s) AS free
                   FROM grants g
-                 CROSS JOIN LATERAL (
-                       SELECT * FROM wallets
-                        WHERE tenant_id = g.tenant_id AND wallet_id = g.wallet_id OFFSET 0) w
+                  JOIN LATERAL (
+                       SELECT * FROM wallets WHERE tenant_id = g.tenant_id AND wallet_id >= g.wallet_id
+                        ORDER BY wallet_id LIMIT 1) w ON w.wallet_id = g.wallet_id  -- see _GRANTS_AND_WALLETS
                  WHERE g.tenant_id = %(tenant_id)s AND g.closed_at IS NULL
                    AND g.customer_id = ANY(string_to_array(%(customers)s, E'\\n')::bigint[])
                  ORDER BY g.grant_id FOR NO KEY UPDATE OF g),
