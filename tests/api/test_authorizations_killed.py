@@ -57,6 +57,9 @@ class Clients:
         for thread in self._threads:
             thread.start()
 
+    def until_settled(self, calls: int) -> None:
+        until(lambda: len(self.settled) >= calls)
+
     def end(self) -> None:
         self._stop.set()
         for thread in self._threads:
@@ -112,11 +115,11 @@ def test_law_10_holds_and_every_settled_event_counts_once(passable_dir: Path) ->
         for grant in ("a", "b"):
             create_grant(books, 1, "w", {"key": grant, "kind": "paid", "amount": str(FUNDS / 2)}, now)
         key, settled, refused = "", dict[str, int](), 0
-        for number in range(len(SETTLED_AT_KILL)):
+        for number, calls in enumerate(SETTLED_AT_KILL):
             served = Served(data_dir)
             key = key or served.read_key()
             clients = Clients(served.port, key, number)
-            until(lambda: len(clients.settled) >= SETTLED_AT_KILL[number])
+            clients.until_settled(calls)
             served.kill()
             clients.end()
             served.close()

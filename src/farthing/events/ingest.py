@@ -30,6 +30,7 @@ from farthing.events.intake import files
 from farthing.events.intake.files import Piece
 from farthing.events.intake.mapping import parse_mapping
 from farthing.events.log.files import BlockHeader, LogPosition, LogWriter, encode_block
+from farthing.events.scanning.loading import LOADED_AFTER_BYTES, begin_loading
 from farthing.events.sealing.sealer import Sealer, is_sealed, only_sealer, seal_here
 from farthing.events.segments.rewrite import gather_small
 from farthing.events.store import books as rows
@@ -122,6 +123,8 @@ def ingest_file(
             resumed_at = 0 if complete and was_complete else read_to
         sealing.start()
         pieces = _pieces(path, read_as, store, resumed_at, counts, leaving)
+        if (counts.bytes_total or 0) >= LOADED_AFTER_BYTES:
+            begin_loading()
         name = "stdin" if path is None else path.name
         last = _append_all(store.data_dir / "log", tenant_id, name, pieces, file_key, clock, counts, progress)
         sealing.wait(last, lambda: progress and progress(_snapshot(counts)))

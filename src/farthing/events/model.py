@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     The field order is the order in which the event log writes them, all of them but corrections' extension
     attributes, which stand where they were said: `data` always and last, so that its bytes can be cut from the
-    line without parsing it (`events/store/duckdb.py`).
+    line without parsing it (`events/store/decoding.py`).
 
     corrects: the id of an earlier event that this one takes the place of or, of type `farthing.void`, voids.
     correctssource: its source, where that is not this event's own. correctsreason: why.

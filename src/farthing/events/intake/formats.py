@@ -15,7 +15,9 @@ import numpy as np
 import zstandard
 
 from farthing.events.intake.compression import ChunkStream, unzstd
+from farthing.events.intake.scanned import scanned_lines
 from farthing.events.model import DATA_DEPTH_MAX, EVENT_BYTES_MAX, Event, ParsedBatch, Rejected
+from farthing.events.scanning.loading import scanning_of
 from farthing.kernel.errors import InvalidInput, LimitExceeded
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
@@ -132,6 +134,13 @@ def parse_single(plain: bytes) -> ParsedBatch:
 
 def parse_lines(chunk: bytes) -> ParsedBatch:
     """NDJSON: one event a line; blank lines are skipped. Never raises for a bad line."""
+    if (scanning := scanning_of(len(chunk))) is not None:
+        return scanned_lines(scanning, chunk, _parse_lines)
+    return _parse_lines(chunk)
+
+
+def _parse_lines(chunk: bytes) -> ParsedBatch:
+    """The general way."""
     if len(chunk) <= LINES_AT_ONCE_BYTES:
         return _parse_lines_at_once(chunk)
     # What fits into the processor's cache is decoded and written twice as fast as the whole.

@@ -36,11 +36,13 @@ from farthing.events.ids.index import (
     write_run,
 )
 from farthing.events.log.files import Block, RefusedLine
+from farthing.events.scanning.loading import scanning_of
 from farthing.events.sealing.corrections import NO_EFFECT, CorrectionEffect, KnownCorrections
 from farthing.events.sealing.typed_columns import TypedColumns, wanted_columns
 from farthing.events.store import duckdb as columns
 from farthing.events.store.books import QuarantineEntry, RunRow
 from farthing.events.store.correcting import add_faults, all_corrections
+from farthing.events.store.decoding import decode
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.store.erased import put_out_erased
 from farthing.events.store.identities import identities
@@ -136,10 +138,10 @@ def decode_blocks(
         return DecodedBlocks(tenant_id, blocks, wanted, None, NO_IDENTITIES, nowhere, none)
     cursor = store.cursor()
     try:
-        load_lines(
-            cursor, [block.payload for block in events], [block.header.received_us for block in events]
-        )
-        corrects = columns.decode(cursor, wanted, meters, lateness)
+        received_us = [block.header.received_us for block in events]
+        payloads = [block.payload for block in events]
+        load_lines(cursor, payloads, received_us, wanted, scanning_of(sum(map(len, payloads))))
+        corrects = decode(cursor, wanted, meters, lateness)
         if erased_subjects:
             put_out_erased(cursor, erased_subjects, load_secret(store.data_dir), tenant_id)
         known_as, faulty = identities(cursor)

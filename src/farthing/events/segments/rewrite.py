@@ -27,6 +27,7 @@ from farthing.events.store import books as rows
 from farthing.events.store import duckdb as columns
 from farthing.events.store import merging
 from farthing.events.store.books import Segment
+from farthing.events.store.decoding import reread
 from farthing.events.store.duckdb import EventStore
 from farthing.events.store.identities import row_identities
 from farthing.events.store.segment_file import SegmentFile
@@ -154,7 +155,7 @@ def rewrite(
     cursor = store.cursor()
     try:
         with full_disk_named():
-            columns.reread(cursor, [store.data_dir / segment.path for segment in old], wanted)
+            reread(cursor, [store.data_dir / segment.path for segment in old], wanted)
             path = store.data_dir / segment_path(tenant_id, segment_id)
             file = columns.write_segment(cursor, path, wanted)
             ids = row_identities(cursor)

@@ -26,14 +26,16 @@ def find_corrections(cursor: duckdb.DuckDBPyConnection) -> bool:
                coalesce(found[3], '') AS reason
           FROM (SELECT row, json_extract_string(line, ['$.corrects', '$.correctssource', '$.correctsreason']) AS found
                   FROM lines
-                 WHERE row IN (SELECT row FROM decoded WHERE (corrects OR type = ?) AND identity IS NOT NULL)) AS lines
+                 WHERE row IN (SELECT row FROM decoded WHERE (corrects OR type = ?) AND key IS NOT NULL)) AS lines
           JOIN decoded USING (row)
         """,
         [VOID_TYPE],
     )
     cursor.execute(
         """
-        UPDATE decoded SET content = correction_content(content, target_source, target_id, reason)
+        UPDATE decoded SET content = (correction_content(
+                   event_content(type, subject, CASE WHEN own_time THEN epoch_us(time) END, data),
+                   target_source, target_id, reason) >> 64)::UBIGINT
           FROM correcting WHERE decoded.row = correcting.row AND target_id IS NOT NULL
         """
     )

@@ -14,7 +14,7 @@ from farthing.events.store.identity_sql import HASHES, OWN_TIME, SEGMENT_FILES
 
 def identities(cursor: duckdb.DuckDBPyConnection) -> tuple[Identities, npt.NDArray[np.bool_]]:
     """The hashes of the batch in log order, and which rows have a fault."""
-    columns = cursor.execute(f"SELECT row, {HASHES} FROM decoded").fetchnumpy()
+    columns = cursor.execute("SELECT row, key, check_bits, content FROM decoded").fetchnumpy()
     unordered, row = _identities(columns), columns["row"]
     hashes = np.empty((3, len(row)), dtype=np.uint64)
     hashes[0, row], hashes[1, row], hashes[2, row] = unordered.keys, unordered.checks, unordered.contents

@@ -2,51 +2,101 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from farthing.events.scanning.loading import Scanning
+from farthing.events.sealing.typed_columns import TypedColumns
+from farthing.events.store.plain_lines import PlainLines, Wanted
+
 LOADED_AT_ONCE_BYTES = 1024 * 1024
 """Smaller blocks are put together, so that each of DuckDB's threads finds enough to do in one go."""
 
 
 def load_lines(
-    cursor: duckdb.DuckDBPyConnection, payloads: Sequence[bytes], received_us: Sequence[int]
+    cursor: duckdb.DuckDBPyConnection,
+    payloads: Sequence[bytes],
+    received_us: Sequence[int],
+    columns: TypedColumns,
+    scanning: Scanning | None,
 ) -> int:
     """Make the lines of some blocks the table `lines (row, line, shifted, received_us)`. Returns how many there are.
 
     `shifted` is the line without the brace that closes it, behind the end of the line before: so both columns are
     the bytes of the log themselves, and what stands behind the name `data` in `shifted` is the event's data.
+
+    Those of them that are still to be read are the table `unread` as well; what was read is the table `plain`, see
+    `Wanted`.
     """
-    batches = []
-    row = 0
-    for place, text in _loaded_at_once(payloads):
-        newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
-        try:
-            line = _slices(text, newlines + 1)
-            line.validate(full=True)
-        except pa.ArrowInvalid:  # The door lets only UTF-8 in.
-            text = _without_broken_bytes(text)
-            line = _slices(text, newlines + 1)
-        sizes = [len(payload) for payload in payloads[place]]
-        lines_of_each = np.diff(np.searchsorted(newlines, np.cumsum(sizes)), prepend=0)
-        batches.append(
-            pa.record_batch(
-                [
-                    pa.array(np.arange(row, row + len(line), dtype=np.int64)),
-                    line,
-                    _slices(text, np.maximum(newlines - 1, 0)),
-                    pa.array(np.repeat(np.asarray(received_us[place], dtype=np.int64), lines_of_each)),
-                ],
-                _LINES,
-            )
-        )
-        row += len(line)
+    wanted = Wanted.of(columns)
+    loaded = [
+        _lines_of(text, received_us[place], payloads[place]) for place, text in _loaded_at_once(payloads)
+    ]
+    lines = [
+        pa.record_batch(one.columns(row), _LINES) for one, row in zip(loaded, _firsts(loaded), strict=True)
+    ]
+    unread, plain = lines, wanted.schema().empty_table()
+    if scanning is not None:
+        longest = max((int(np.diff(one.begins).max(initial=0)) for one in loaded), default=0)
+        read = PlainLines(scanning, wanted, sum(len(one) for one in loaded), longest)
+        odd = [
+            read.add(one.text, one.begins, row)
+            for one, row in zip(loaded, _firsts(loaded), strict=True)
+            if len(one)
+        ]
+        unread = [
+            batch.take(pa.array(places)) for batch, places in zip(lines, odd, strict=True) if len(places)
+        ]
+        plain = read.table(np.concatenate([one.received_us for one in loaded]))
     # DuckDB scans batches in parallel.
-    cursor.register("lines", pa.Table.from_batches(batches, _LINES))
-    return row
+    cursor.register("lines", pa.Table.from_batches(lines, _LINES))
+    cursor.register("unread", pa.Table.from_batches(unread, _LINES))
+    cursor.register("plain", plain)
+    return sum(len(one) for one in loaded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Some lines. begins: where each of them begins, and behind them where the last one ends. received_us: of each."""
+
+    text: bytes
+    begins: npt.NDArray[np.int64]
+    line: pa.Array
+    received_us: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+    def columns(self, first: int) -> list[pa.Array]:
+        """The columns of `lines`; first: the number of the first of them."""
+        numbers = np.arange(first, first + len(self), dtype=np.int64)
+        shifted = _slices(self.text, np.maximum(self.begins[1:] - 2, 0))
+        return [pa.array(numbers), self.line, shifted, pa.array(self.received_us)]
+
+
+def _firsts(loaded: Sequence[_Loaded]) -> list[int]:
+    """The number of the first line of each."""
+    return [0, *accumulate(len(one) for one in loaded)][:-1]
+
+
+def _lines_of(text: bytes, received_us: Sequence[int], payloads: Sequence[bytes]) -> _Loaded:
+    newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
+    try:
+        line = _slices(text, newlines + 1)
+        line.validate(full=True)
+    except pa.ArrowInvalid:  # The door lets only UTF-8 in.
+        text = _without_broken_bytes(text)
+        line = _slices(text, newlines + 1)
+    lines_of_each = np.diff(
+        np.searchsorted(newlines, np.cumsum([len(payload) for payload in payloads])), prepend=0
+    )
+    received = np.repeat(np.asarray(received_us, dtype=np.int64), lines_of_each)
+    return _Loaded(text, np.concatenate(([0], newlines + 1)), line, received)
 
 
 def _loaded_at_once(payloads: Sequence[bytes]) -> Iterator[tuple[slice, bytes]]:

@@ -1,0 +1,140 @@
+"""Lines of the log as columns by compiled functions: what DuckDB would make of them, of those that are as usual."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from farthing.events.scanning.loading import TEXTS, Columns, Scanning
+from farthing.events.sealing.typed_columns import TypedColumns
+
+Numbers = npt.NDArray[np.int64]
+
+_ENVELOPE = (
+    ("id", pa.string_view()),
+    ("source", pa.string_view()),
+    ("type", pa.string_view()),
+    ("subject", pa.string_view()),
+    ("data", pa.string_view()),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What meters want of `data`, as the compiled functions take it.
+
+    names: of all wanted members and of the objects that these stand in, each once, one behind the other.
+    tree: see `scanning/json_text.py`. nodes: the member of each wanted column, numbers before texts.
+    """
+
+    columns: TypedColumns
+    names: npt.NDArray[np.uint8]
+    tree: Numbers
+    nodes: Numbers
+
+    @classmethod
+    def of(cls, columns: TypedColumns) -> "Wanted":
+        """The members that these columns are taken from."""
+        members: dict[tuple[str, ...], int] = {(): 0}
+        nodes = []
+        for path in (*columns.numbers, *columns.texts):
+            names = tuple(path.split(".")[1:])
+            for depth in range(1, len(names) + 1):
+                members.setdefault(names[:depth], len(members))
+            nodes.append(members[names])
+        spelt = [names[-1].encode() for names in members if names]
+        text = np.frombuffer(b"".join(spelt) or b"\0", dtype=np.uint8)
+        begins = np.cumsum([0, *map(len, spelt)]) + text.ctypes.data
+        tree = [len(spelt)]
+        for names, begin, name in zip(list(members)[1:], begins.tolist(), spelt, strict=False):
+            tree += (members[names[:-1]], begin, len(name))
+        return cls(columns, text, np.array(tree, dtype=np.int64), np.array(nodes, dtype=np.int64))
+
+    def schema(self) -> pa.Schema:
+        """The columns of `PlainLines`."""
+        return pa.schema(
+            [
+                ("row", pa.int64()),
+                ("received_us", pa.int64()),
+                ("own_us", pa.int64()),
+                *((name, pa.uint64()) for name in ("key", "check_bits", "content")),
+                *_ENVELOPE,
+                *((f"whole_{place}", pa.int64()) for place in range(len(self.columns.numbers))),
+                *((f"text_{place}", pa.string_view()) for place in range(len(self.nodes))),
+            ]
+        )
+
+
+class PlainLines:
+    """The usual events among the lines of some texts, as columns. The texts are kept as they are: columns are views of
+    them."""
+
+    def __init__(self, scanning: Scanning, wanted: Wanted, lines: int, line_bytes_max: int) -> None:
+        """lines: of all texts at most; line_bytes_max: of the longest of them."""
+        self._scanning, self._wanted = scanning, wanted
+        self._numbers = len(wanted.columns.numbers)
+        self._columns = Columns.of(len(wanted.nodes), self._numbers, lines)
+        self._room, self._lanes = scanning.room_for(int(wanted.tree[0])), scanning.lanes_for(line_bytes_max)
+        self._texts: list[bytes] = []
+        self._rows = 0
+
+    def add(self, text: bytes, begins: Numbers, first_line: int) -> Numbers:
+        """Read the lines of a text; the places of those that are still to be read.
+
+        begins: where each line begins, and behind them where the last one ends. first_line: the number of the first.
+        """
+        odd = np.empty(len(begins) - 1, dtype=np.int64)
+        self._rows, odd_ones = self._scanning.plain_fields(
+            np.frombuffer(text, dtype=np.uint8),
+            self._scanning.padded(text[begins[-2] :]),
+            len(self._texts),
+            begins,
+            first_line,
+            self._wanted.tree,
+            self._wanted.nodes,
+            self._numbers,
+            self._room,
+            self._lanes,
+            self._rows,
+            self._columns,
+            odd,
+        )
+        self._texts.append(text)
+        return odd[:odd_ones]
+
+    def table(self, received_us: Numbers) -> pa.Table:
+        """The columns, see `Wanted.schema`. received_us: of each line of all texts."""
+        made, rows = self._columns, self._rows
+        texts = [pa.py_buffer(text) for text in self._texts]
+        views = [
+            _array(pa.string_view(), present[:rows], view, *texts)
+            for present, view in zip(made.present, made.views, strict=True)
+        ]
+        taken = made.taken[:rows]
+        arrays = [
+            pa.array(taken),
+            pa.array(received_us[taken]),
+            _array(pa.int64(), made.has_own[:rows], made.own_us),
+            *(pa.array(column[:rows].view(np.uint64)) for column in made.hashes[:3]),
+            *views[:TEXTS],
+            *(
+                _array(pa.int64(), present[:rows], whole)
+                for present, whole in zip(made.is_whole, made.wholes, strict=True)
+            ),
+            *views[TEXTS:],
+        ]
+        batch = pa.record_batch(arrays, self._wanted.schema())
+        # DuckDB scans batches in parallel.
+        return pa.Table.from_batches(
+            [batch.slice(begin, ROWS_AT_ONCE) for begin in range(0, rows, ROWS_AT_ONCE)], batch.schema
+        )
+
+
+ROWS_AT_ONCE = 16_384
+
+
+def _array(kind: pa.DataType, present: npt.NDArray[np.uint8], *buffers: object) -> pa.Array:
+    """An array of these bytes, with nothing where none is present."""
+    bits = np.packbits(present, bitorder="little")
+    return pa.Array.from_buffers(kind, len(present), [pa.py_buffer(bits), *map(pa.py_buffer, buffers)])
