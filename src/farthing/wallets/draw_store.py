@@ -73,7 +73,7 @@ _GRANTS_AND_WALLETS = """
             ORDER BY wallet_id LIMIT 1) w ON w.wallet_id = g.wallet_id
 """
 """Wallets are looked up by their keys, which name no constant: see `_whole_tables`. To the first from a key on leads
-only the index of keys: of a tenant that PostgreSQL believes to have a wallet or two, it would take any other as well."""
+only the index of keys; of a tenant that PostgreSQL believes to have a wallet or two, any other would do as well."""
 
 
 def lock_open_grants(
