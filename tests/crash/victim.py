@@ -89,12 +89,14 @@ def _make_small() -> None:
     from farthing.events.ids import index as id_index
     from farthing.events.intake import files
     from farthing.events.log import files as log
+    from farthing.events.scanning import loading
     from farthing.events.sealing import sealer
     from farthing.events.segments import compaction
 
     for module, name, value in (
         (log, "FILE_BYTES_MAX", 60_000),
         (files, "CHUNK_BYTES", 3_000),
+        (loading, "SCANNED_FROM_BYTES", 0),
         (sealer, "BATCH_BYTES_MAX", 120_000),
         (engine, "IDLE_SECONDS", 0.03),
         (engine, "GATHER_SECONDS", 0.15),

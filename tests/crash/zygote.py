@@ -62,6 +62,9 @@ def _import_everything() -> None:
     import farthing.cli.serve
     import farthing.cli.usage
     import farthing.db.embedded  # noqa: F401
+    from farthing.events.scanning.loading import load_scanning
+
+    load_scanning()  # So that lines are read by compiled functions wherever sizes are small (`victim.py`).
 
 
 def _say(what: dict[str, Any]) -> None:
