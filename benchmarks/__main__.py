@@ -16,6 +16,7 @@ from benchmarks import (
     accrued,
     authorizations,
     billing,
+    file_stages,
     finance,
     history,
     id_index,
@@ -38,6 +39,7 @@ from farthing.cli.demo_traffic import SEED
 
 BENCHMARKS: dict[str, ModuleType] = {
     "ingest_file": ingest_file,
+    "file_stages": file_stages,
     "ingest_http": ingest_http,
     "ingest_single": ingest_single,
     "usage_query": usage_query,

@@ -32,6 +32,8 @@ PACE_SECONDS = 0.2
 IDLE_SHARE = 3
 """and so many times as long as the last request took: a busy machine is for the faults, not for more traffic."""
 PAUSE_SECONDS_MAX = 1.0
+KEPT_SECONDS = 0.5
+"""A connection that was idle for longer is not used again, as HTTP clients do: a server that stops closes it then."""
 REMEMBERED = 200
 AWAIT_SECONDS_MAX = 180.0
 
@@ -62,6 +64,7 @@ class _Client:
         self._random = Random(seed)
         self._journal = Journal(journals / f"{name}.ndjson")
         self._connection = self._connected()
+        self._answered = 0.0
         self._requests = 0
         self._events = 0
 
@@ -126,6 +129,8 @@ class _Client:
         """Status, places of refused events, and the code of a problem. A lost connection is no answer."""
         body, headers = self._body(lines)
         headers["authorization"] = f"Bearer {self._shared.keys[tenant]}"
+        if time.monotonic() - self._answered > KEPT_SECONDS:
+            self._connection.close()
         try:
             self._connection.request("POST", "/v1/events", body, headers)
             response = self._connection.getresponse()
@@ -134,6 +139,7 @@ class _Client:
             self._connection.close()
             self._connection = self._connected()
             return NO_ANSWER, [], f"none: {type(error).__name__}"
+        self._answered = time.monotonic()
         if self._random.random() < 0.05:
             self._connection.close()
         if response.status != ACCEPTED:

@@ -18,6 +18,14 @@ ROWS = {
         "File of 1,000 events, queryable",
         "  CPU per million events",
     ],
+    "file_stages": [
+        "Stages of a file: CPU per million",
+        "  door",
+        "  log: write, read back",
+        "  lines as columns",
+        "  identities",
+        "  segment",
+    ],
     "ingest_http": [
         "HTTP in batches of 1,000, on disk",
         "  99th percentile of a request",

@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -27,6 +26,7 @@ import zstandard
 from farthing.db import Books
 from farthing.events.doors.access_logs import ACCESS_FORMATS, AccessLog
 from farthing.events.intake import files
+from farthing.events.intake.compression import GzipError
 from farthing.events.intake.files import Piece
 from farthing.events.intake.mapping import parse_mapping
 from farthing.events.log.files import BlockHeader, LogPosition, LogWriter, encode_block
@@ -214,7 +214,7 @@ def _readable(pieces: Iterator[Piece], name: str) -> Iterator[Piece]:
     """The same pieces; broken compression becomes an error that names the file."""
     try:
         yield from pieces
-    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except (gzip.BadGzipFile, EOFError, GzipError, zstandard.ZstdError) as error:
         raise InvalidInput(
             "broken_compression", f"{name} cannot be decompressed: {error}", path=name
         ) from None

@@ -64,6 +64,10 @@ def damaged(path: Path, random: Random, damage: Damage, others: list[Path]) -> I
         with open(path, "r+b" if path.exists() else "xb") as file:
             file.write(whole)
             file.truncate()
+            file.flush()
+            os.fsync(
+                file.fileno()
+            )  # A power cut may come next, and what was put right was on the disk before.
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         os.chown(path, status.st_uid, status.st_gid)
 

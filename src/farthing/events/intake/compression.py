@@ -1,4 +1,4 @@
-"""Zstandard, read to its end or refused.
+"""Compressed texts. Zstandard, read to its end or refused.
 
 A stream may be several frames behind one another. One that stops in the middle of a frame is broken:
 taking what came before it would lose events in silence.
@@ -8,7 +8,9 @@ import io
 from collections.abc import Iterable, Iterator
 
 import zstandard
+from isal import isal_zlib
 
+GzipError: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # Its stub takes the class for an instance.
 WINDOW_BYTES_MAX = 128 * 1024 * 1024
 _STEP_BYTES = 1024
 """Fed at once. A block of 128 KiB takes at least 4 bytes, so no step gives more than 32 MiB."""

@@ -4,7 +4,6 @@ Every reader yields `Piece`s: canonical lines, the lines that are no events with
 file, and how far the file has been read, so that an import can go on where it was stopped.
 """
 
-import gzip
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
+from isal import igzip
 
 from farthing.events.doors.access_logs import AccessLog, fingerprint, read_line
 from farthing.events.doors.translated import Untranslatable, as_batch
@@ -330,7 +330,8 @@ def _refused(name: str, number: int, code: str, message: str, raw: bytes) -> Ref
 def decompressed(raw: IO[bytes], path: Path, leaving: ExitStack) -> IO[bytes]:
     """A file's text, whatever it is compressed with (by its suffix)."""
     if path.suffix == ".gz":
-        return cast(IO[bytes], leaving.enter_context(gzip.GzipFile(fileobj=raw)))
+        unpacked = igzip.IGzipFile(fileobj=raw)  # type: ignore[no-untyped-call]
+        return cast(IO[bytes], leaving.enter_context(unpacked))
     if path.suffix == ".zst":
         return cast(IO[bytes], ChunkStream(unzstd(_chunks(raw))))
     return raw

@@ -6,15 +6,15 @@ holding up the others.
 """
 
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 import zstandard
+from isal import isal_zlib
 
-from farthing.events.intake.compression import ChunkStream, unzstd
+from farthing.events.intake.compression import ChunkStream, GzipError, unzstd
 from farthing.events.intake.scanned import scanned_lines
 from farthing.events.model import DATA_DEPTH_MAX, EVENT_BYTES_MAX, Event, ParsedBatch, Rejected
 from farthing.events.scanning.loading import scanning_of
@@ -84,7 +84,7 @@ def _gunzip(body: bytes) -> bytes:
     size = 0
     try:
         while body:
-            stream = zlib.decompressobj(wbits=31)
+            stream = isal_zlib.decompressobj(wbits=31)
             part = stream.decompress(body, BODY_BYTES_MAX + 1 - size)
             size += len(part)
             parts.append(part)
@@ -93,7 +93,7 @@ def _gunzip(body: bytes) -> bytes:
             if not stream.eof:
                 raise InvalidInput("broken_compression", "the gzip body ends before its end marker")
             body = stream.unused_data
-    except zlib.error as error:
+    except GzipError as error:
         raise InvalidInput("broken_compression", f"the body is not valid gzip: {error}") from None
     return b"".join(parts)
 
@@ -126,7 +126,7 @@ def parse_events(body: bytes, content_type: str, content_encoding: str) -> Parse
 def parse_single(plain: bytes) -> ParsedBatch:
     """One event, a JSON object. Never raises: it is accepted or rejected."""
     try:
-        batch = _canonical([_decoder.decode(plain)])
+        batch = _canonical([_decoder.decode(plain)]) if _is_utf8(plain) else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         batch = None
     return batch or parse_each([plain])
@@ -160,6 +160,8 @@ def _parse_lines(chunk: bytes) -> ParsedBatch:
 
 
 def _parse_lines_at_once(chunk: bytes) -> ParsedBatch:
+    if not _is_utf8(chunk):  # Of what is not kept, names and attributes, nothing else would notice.
+        return parse_each(chunk.split(b"\n"), skip_blank=True)
     try:
         events = _decoder.decode_lines(chunk)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -181,7 +183,7 @@ def parse_made(events: list[Event]) -> ParsedBatch:
 def _parse_array(plain: bytes) -> ParsedBatch:
     try:
         events = _batch_decoder.decode(plain)
-        if len(events) <= EVENTS_PER_REQUEST_MAX and (batch := _canonical(events)):
+        if len(events) <= EVENTS_PER_REQUEST_MAX and _is_utf8(plain) and (batch := _canonical(events)):
             return batch
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # One of them is off: take the array apart and name it.
@@ -269,7 +271,7 @@ def _explain(complaint: str) -> tuple[str, str, str | None]:
 
 
 def _is_utf8(lines: bytes) -> bool:
-    """`data` is passed through undecoded, so its strings are checked here."""
+    """`data` is passed through undecoded, and what the log does not keep is not looked at: so this is checked here."""
     if lines.isascii():  # seen several times as fast
         return True
     try:

@@ -19,7 +19,6 @@ import io
 import os
 import re
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from isal import isal_zlib
 
 from farthing.db.embedded import locks
 from farthing.kernel.errors import Corrupt, Unavailable
@@ -98,7 +98,7 @@ _header_decoder = msgspec.json.Decoder(BlockHeader)
 def encode_block(header: BlockHeader, payload: bytes) -> bytes:
     """Header line and payload, with the checksum of both in the header."""
     bare = _encoder.encode(msgspec.structs.replace(header, bytes=len(payload), crc32=0))
-    checksum = zlib.crc32(payload, zlib.crc32(bare))
+    checksum = isal_zlib.crc32(payload, isal_zlib.crc32(bare))
     whole = _encoder.encode(msgspec.structs.replace(header, bytes=len(payload), crc32=checksum))
     return b"".join((whole, b"\n", payload))
 
@@ -330,7 +330,7 @@ def _read_block(header_line: bytes, file: "object", offset: int) -> Block | None
         return None
     payload: bytes = file.read(header.bytes)  # type: ignore[attr-defined]
     bare = _encoder.encode(msgspec.structs.replace(header, crc32=0))
-    if len(payload) != header.bytes or zlib.crc32(payload, zlib.crc32(bare)) != header.crc32:
+    if len(payload) != header.bytes or isal_zlib.crc32(payload, isal_zlib.crc32(bare)) != header.crc32:
         return None
     return Block(header, payload, offset + len(header_line) + len(payload))
 

@@ -12,6 +12,7 @@ numba itself knows a function by its own file only, and nothing of what it calls
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -39,15 +40,15 @@ def _kept_in() -> Path | None:
     said = hashlib.blake2b(digest_size=8)
     for file in sorted(here.glob("*.py")):
         said.update(file.read_bytes())
-    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "farthing"
-    for place in (here / "__pycache__", users):
+    places = [here / "__pycache__"]
+    with suppress(RuntimeError):  # A user without a home.
+        places.append(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "farthing")
+    for place in places:
         directory = place / f"kernels-{said.hexdigest()}"
-        try:
+        with suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(directory, os.W_OK):
-            return directory
+            if os.access(directory, os.W_OK):
+                return directory
     return None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from farthing.catalog.model import Meter
@@ -107,6 +108,7 @@ class DecodedBlocks:
     key_order: Places  # the events' places in the order of the keys of their identities
     faulty: Flags
     corrects: bool = False  # whether events in it correct others
+    plain: pa.Table | None = None  # what was decoded by compiled functions, see `load_lines`
 
     @property
     def event_blocks(self) -> list[Block]:
@@ -140,13 +142,13 @@ def decode_blocks(
     try:
         received_us = [block.header.received_us for block in events]
         payloads = [block.payload for block in events]
-        load_lines(cursor, payloads, received_us, wanted, scanning_of(sum(map(len, payloads))))
+        plain = load_lines(cursor, payloads, received_us, wanted, scanning_of(sum(map(len, payloads))))
         corrects = decode(cursor, wanted, meters, lateness)
         if erased_subjects:
             put_out_erased(cursor, erased_subjects, load_secret(store.data_dir), tenant_id)
         known_as, faulty = identities(cursor)
         order = in_key_order(known_as)
-        return DecodedBlocks(tenant_id, blocks, wanted, cursor, known_as, order, faulty, corrects)
+        return DecodedBlocks(tenant_id, blocks, wanted, cursor, known_as, order, faulty, corrects, plain)
     except BaseException:
         cursor.close()
         raise
@@ -171,7 +173,7 @@ def seal_blocks(
         quarantine += _faulty_entries(columns.faulty_events(decoded.cursor, outcomes), events)
         if np.any(outcomes == Outcome.COUNTED):
             path = store.data_dir / segment_path(tenant_id, seal_id)
-            segment = columns.write_counted(decoded.cursor, path, decoded.wanted, outcomes)
+            segment = columns.write_counted(decoded.cursor, path, decoded.wanted, outcomes, decoded.plain)
             entries = _counted_identities(decoded, outcomes)
             segment = replace(segment, id_filter=id_filter(entries.keys, entries.checks))
             effect = known.effect_of(decoded.cursor, standing)

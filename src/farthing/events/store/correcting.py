@@ -14,7 +14,8 @@ from farthing.kernel.instant import from_unix_microseconds
 def find_corrections(cursor: duckdb.DuckDBPyConnection) -> bool:
     """Make the table `correcting` of the batch's corrections, and let what they say be part of their content.
 
-    So a repeat with another target is another event with the same id: a conflict. False where there are none, as
+    So a repeat with another target is another event with the same id: a conflict. (A line that names a target is never
+    plain.) False where there are none, as
     nearly always; then there is no table.
     """
     if not cursor.execute("SELECT 1 FROM decoded WHERE corrects OR type = ? LIMIT 1", [VOID_TYPE]).fetchone():
@@ -33,10 +34,10 @@ def find_corrections(cursor: duckdb.DuckDBPyConnection) -> bool:
     )
     cursor.execute(
         """
-        UPDATE decoded SET content = (correction_content(
+        UPDATE general SET content = (correction_content(
                    event_content(type, subject, CASE WHEN own_time THEN epoch_us(time) END, data),
                    target_source, target_id, reason) >> 64)::UBIGINT
-          FROM correcting WHERE decoded.row = correcting.row AND target_id IS NOT NULL
+          FROM correcting WHERE general.row = correcting.row AND target_id IS NOT NULL
         """
     )
     return True

@@ -22,6 +22,7 @@ from farthing.catalog.event_data import (
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.erasing.erased import RESERVED_SOURCE
+from farthing.events.ids.deduplicate import Outcome
 from farthing.events.sealing.typed_columns import (
     TypedColumns,
     number_column,
@@ -65,7 +66,9 @@ def decode(
     meters: Sequence[Meter],
     lateness: Lateness,
 ) -> bool:
-    """Make the table `decoded` from `unread` and `plain`: envelope, hashes and typed columns; and `faults` beside it.
+    """Make `decoded` from `unread` and `plain`: envelope, hashes and typed columns; and the table `faults` beside it.
+
+    It is a view: of the table `general`, into which unread lines are decoded, and of `plain`, as that is.
 
     True where some of the events correct other events; they are listed in `correcting`.
 
@@ -77,7 +80,19 @@ def decode(
         # A line that the door took for JSON and DuckDB does not (half a surrogate pair, say): find out which.
         guarded = "CASE WHEN json_valid(line) THEN json_extract_string(line, ?) END"
         _decode_lines(cursor, columns, "json_valid(line)", guarded)
-    _read_again(cursor, "decoded", columns)
+    _read_again(cursor, "general", columns)
+    cursor.execute(
+        f"""
+        CREATE OR REPLACE TEMP VIEW decoded AS
+        SELECT * FROM general
+         UNION ALL
+        SELECT row, received_us, TRUE AS valid, data, id, source, type, subject, FALSE AS corrects,
+               {_plain_sql(columns)},
+               make_timestamp(coalesce(own_us, received_us)) AS time, own_us IS NOT NULL AS own_time,
+               key, check_bits, content
+          FROM plain WHERE outcome = {Outcome.COUNTED:d}
+        """
+    )
     corrections = find_corrections(cursor)
     _find_faults(cursor, meters, lateness)
     return corrections
@@ -87,7 +102,7 @@ def _decode_lines(cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, vali
     envelope = ("id", "source", "type", "subject", "time", "corrects")
     cursor.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE decoded AS
+        CREATE OR REPLACE TEMP TABLE general AS
         WITH read AS (
             SELECT row, received_us, line, {valid} AS valid, {found} AS found,
                    string_split(shifted, {_BEFORE_DATA}) AS parts
@@ -107,10 +122,6 @@ def _decode_lines(cursor: duckdb.DuckDBPyConnection, columns: TypedColumns, vali
           FROM (SELECT *, event_identity(found[2], found[1]) AS identity,
                        event_content(found[3], found[4], own_us, data) AS content
                   FROM cut)
-         UNION ALL
-        SELECT row, received_us, TRUE, data, id, source, type, subject, FALSE, {_plain_sql(columns)},
-               make_timestamp(coalesce(own_us, received_us)), own_us IS NOT NULL, key, check_bits, content
-          FROM plain
         """,
         [[json_path(path) for path in (*envelope, *columns.numbers, *columns.texts)]],
     )
@@ -176,13 +187,19 @@ def _typed_sql(columns: TypedColumns, skipped: int) -> str:
 def _plain_sql(columns: TypedColumns) -> str:
     """The same columns as `_typed_sql` gives, out of those of `plain`; numbers in it are spelt as they are."""
     typed = []
-    for place in range(len(columns.numbers)):
+    for place, path in enumerate(columns.numbers):
         whole = f"whole_{place}::{WHOLE_NUMBER}"
         exact = f"CASE WHEN whole_{place} IS NULL THEN text_{place}::{EXACT_NUMBER} ELSE {whole}::{EXACT_NUMBER} END"
-        typed += [whole, exact, f"text_{place}"]
-    first_text = len(columns.numbers)
-    typed += [f"text_{first_text + place}" for place in range(len(columns.texts))]
-    return ", ".join([*typed, "FALSE"])
+        typed += [
+            f"{whole} AS {identifier(whole_column(path))}",
+            f"{exact} AS {identifier(number_column(path))}",
+            f"text_{place} AS {identifier(spelling_column(path))}",
+        ]
+    typed += [
+        f"text_{place} AS {identifier(text_column(path))}"
+        for place, path in enumerate(columns.texts, start=len(columns.numbers))
+    ]
+    return ", ".join([*typed, "FALSE AS suspicious"])
 
 
 def _suspicious_sql(wholes: Sequence[str], numbers: Sequence[str], texts: Sequence[str]) -> str:

@@ -42,6 +42,7 @@ from farthing.events.store.meter_sql import (
     WHOLE_NUMBER,
     identifier,
 )
+from farthing.events.store.plain_lines import with_outcomes
 from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts, segment_sources
 
 if TYPE_CHECKING:
@@ -146,16 +147,24 @@ def faulty_events(cursor: duckdb.DuckDBPyConnection, outcomes: npt.NDArray[np.ui
 
 
 def write_counted(
-    cursor: duckdb.DuckDBPyConnection, path: Path, columns: TypedColumns, outcomes: npt.NDArray[np.uint8]
+    cursor: duckdb.DuckDBPyConnection,
+    path: Path,
+    columns: TypedColumns,
+    outcomes: npt.NDArray[np.uint8],
+    plain: pa.Table,
 ) -> SegmentFile:
-    """Write the counted rows of the decoded batch as a segment. The others are taken out of it."""
+    """Write the counted rows of the decoded batch as a segment. The others are taken out of it.
+
+    plain: what is registered as such, see `load_lines`.
+    """
     left_out = np.flatnonzero(outcomes != Outcome.COUNTED)
     if len(left_out):
-        # Rows that are marked as deleted cost nothing to skip; a join in the way of all others costs as much as
-        # half of the writing.
+        # Rows that are marked as deleted, or by their outcome, cost nothing to skip; a join in the way of all others
+        # costs as much as half of the writing.
         cursor.register("left_out", pa.table({"row": left_out}))
-        cursor.execute("DELETE FROM decoded WHERE row IN (SELECT row FROM left_out)")
+        cursor.execute("DELETE FROM general WHERE row IN (SELECT row FROM left_out)")
         cursor.unregister("left_out")
+        cursor.register("plain", with_outcomes(plain, outcomes))
     cursor.execute(
         "CREATE OR REPLACE TEMP VIEW segment_rows AS "
         "SELECT *, make_timestamp(received_us) AS received_at FROM decoded"

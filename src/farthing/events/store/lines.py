@@ -24,14 +24,14 @@ def load_lines(
     received_us: Sequence[int],
     columns: TypedColumns,
     scanning: Scanning | None,
-) -> int:
-    """Make the lines of some blocks the table `lines (row, line, shifted, received_us)`. Returns how many there are.
+) -> pa.Table:
+    """Make the lines of some blocks the table `lines (row, line, shifted, received_us)`.
 
     `shifted` is the line without the brace that closes it, behind the end of the line before: so both columns are
     the bytes of the log themselves, and what stands behind the name `data` in `shifted` is the event's data.
 
     Those of them that are still to be read are the table `unread` as well; what was read is the table `plain`, see
-    `Wanted`.
+    `Wanted`, which is given back.
     """
     wanted = Wanted.of(columns)
     loaded = [
@@ -57,7 +57,7 @@ def load_lines(
     cursor.register("lines", pa.Table.from_batches(lines, _LINES))
     cursor.register("unread", pa.Table.from_batches(unread, _LINES))
     cursor.register("plain", plain)
-    return sum(len(one) for one in loaded)
+    return plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class Wanted:
         return pa.schema(
             [
                 ("row", pa.int64()),
+                ("outcome", pa.uint8()),
                 ("received_us", pa.int64()),
                 ("own_us", pa.int64()),
                 *((name, pa.uint64()) for name in ("key", "check_bits", "content")),
@@ -114,6 +115,7 @@ class PlainLines:
         taken = made.taken[:rows]
         arrays = [
             pa.array(taken),
+            pa.array(np.zeros(rows, dtype=np.uint8)),  # until it is known, they count
             pa.array(received_us[taken]),
             _array(pa.int64(), made.has_own[:rows], made.own_us),
             *(pa.array(column[:rows].view(np.uint64)) for column in made.hashes[:3]),
@@ -132,6 +134,12 @@ class PlainLines:
 
 
 ROWS_AT_ONCE = 16_384
+
+
+def with_outcomes(plain: pa.Table, outcomes: npt.NDArray[np.uint8]) -> pa.Table:
+    """The same rows, each with what became of it. outcomes: of every line."""
+    chunks = [pa.array(outcomes[rows.to_numpy()]) for rows in plain.column("row").chunks]
+    return plain.set_column(1, plain.schema.field(1), pa.chunked_array(chunks, pa.uint8()))
 
 
 def _array(kind: pa.DataType, present: npt.NDArray[np.uint8], *buffers: object) -> pa.Array:
