@@ -99,6 +99,24 @@ def test_all_processes_are_replaced_and_no_client_notices(server):
     assert (load.cut, load.refused) == (0, [])
 
 
+def test_an_engine_that_cannot_begin_is_tried_again_and_the_server_goes_on(home):
+    # Its processes find the engine where these tests are.
+    before = f"""
+import os
+os.environ["PYTHONPATH"] = {str(Path(__file__).parent)!r}
+from dataclasses import replace
+serve_all = serve
+serve = lambda settings, announce: serve_all(replace(settings, engine="engine_at_second_try:run"), announce)
+"""
+    server = Server(home[0], workers=1, before=before)
+    until(lambda: (home[0] / "engine-runs").exists())
+    assert (home[0] / "engine-tried").exists()
+    with closing(server.connection()) as connection:
+        assert send(connection, home[1], "beside an engine") == 202
+    assert server.stop() == 0
+    assert "could not start" not in server.process.communicate()[1]
+
+
 def test_workers_do_not_outlive_a_supervisor_that_is_killed(server):
     workers = server.workers()
     server.process.kill()

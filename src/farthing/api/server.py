@@ -194,7 +194,7 @@ class _Supervisor:
             self._stop.set()
 
     async def _start(self, first_key: str | None) -> bool:
-        """Put a process in every slot, and say so once the workers listen. False where one did not become ready."""
+        """Put a process in every slot, and say so once the workers listen. False where they do not."""
         workers = asyncio.gather(*(self._fill_first(slot) for slot in self._workers))
         listening = asyncio.ensure_future(self._listening.wait())
         await asyncio.wait((workers, listening), return_when=asyncio.FIRST_COMPLETED)
@@ -203,10 +203,11 @@ class _Supervisor:
             return all(await workers)
         self._say_hello(first_key)
         engines = asyncio.gather(*(self._fill_first(slot) for slot in self._engines))
-        for slot, started in zip(self._workers, await workers, strict=True):
-            if not started:  # It listened, so clients rely on it: another one takes its place.
+        started = zip((*self._workers, *self._engines), (*await workers, *await engines), strict=True)
+        for slot, is_ready in started:
+            if not is_ready:  # Clients have been told that the server listens: another one takes its place.
                 self._spawn(self._refill_in_turn(slot))
-        return all(await engines)
+        return True
 
     def _say_hello(self, first_key: str | None) -> None:
         host, port = self._listener.getsockname()[:2]
