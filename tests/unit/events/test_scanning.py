@@ -145,7 +145,11 @@ attributes = st.fixed_dictionaries(
         "time": st.one_of(times, st.just("null"), st.just("1717200000")),
         "data": data,
         "datacontenttype": st.just('"application/json"'),
-        "traceparent": values,
+        "traceparent": st.one_of(
+            values,
+            st.integers(DATA_DEPTH_MAX - 3, DATA_DEPTH_MAX + 1).map(lambda depth: "[" * depth + "]" * depth),
+            st.just(spelt("x" * EVENT_BYTES_MAX)),
+        ),
         "corrects": st.sampled_from(['"e1"', '""']),
         "correctsreason": st.just('"why"'),
     },
@@ -171,6 +175,10 @@ def events(draw: st.DrawFn) -> bytes:
 @st.composite
 def lines(draw: st.DrawFn) -> bytes:
     line = bytearray(draw(events()))
+    if draw(st.integers(0, 9)) == 0:  # Two on a line, or one on two.
+        line += draw(events())
+    if draw(st.integers(0, 9)) == 0:
+        line.insert(draw(st.integers(0, len(line))), ord("\n"))
     if draw(st.integers(0, 4)) == 0:  # Bytes that became others, went or came.
         for _ in range(draw(st.integers(1, 3))):
             place = draw(st.integers(0, len(line)))
@@ -217,6 +225,43 @@ def test_the_door_takes_lines_as_it_does_the_general_way(
 ) -> None:
     chunk = chunk_of(drawn)
     assert scanned_lines(scanning, chunk, _parse_lines) == _parse_lines(chunk)
+
+
+E = b'{"id":"a","source":"b","type":"c"}'
+DEEP = E[:-1] + b',"more":' + b"[" * 40 + b"]" * 40 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        (E + b" " + E + b"\n" + E, [False, True]),
+        (E[:9] + b"\n" + E[9:] + b"\n" + E, [False, False, True]),
+        (E[:-1] + b',"data":\n' + E + b"\n}\n" + E, [False, True, False, True]),
+        (E + b" " + E + b"\n" + E[:-1] + b',"data":\n' + E + b"}\n" + E, [False, False, False, True]),
+        (DEEP + b"\n" + E, [False, True]),
+        (E + b"\r\n\n  \n" + E + b" ", [True, True]),
+    ],
+)
+def test_an_event_stands_on_a_line_of_its_own_whatever_stands_beside_it(
+    scanning: Scanning, text: bytes, taken: list[bool]
+) -> None:
+    for before, after in (
+        (b"", b""),
+        (E + b"\n", b"\n" + E),
+        (b"nonsense\n", b"\nnonsense"),
+        (b"", b"\n" + (E + b"\n") * 99),
+    ):
+        batch = scanned_lines(scanning, before + text + after, _parse_lines)
+        assert batch == _parse_lines(before + text + after)
+        first = bool(before)
+        rejected = {one.index - first for one in batch.rejected}
+        assert [place not in rejected for place in range(len(taken))] == taken
+
+
+def test_the_last_lines_may_be_short(scanning: Scanning) -> None:
+    for end in (b'{"id":"a","source":"s","da\n\n', b"\n\n\n", b'{"id":"a","source":"s","type":"t"', b'{"a'):
+        text = (E + b"\n") * 3 + end
+        assert scanned_lines(scanning, text, _parse_lines) == _parse_lines(text)
 
 
 def test_usual_lines_are_not_read_the_general_way(scanning: Scanning) -> None:
@@ -309,6 +354,12 @@ def test_the_sealer_reads_lines_as_it_does_the_general_way(
     half = lines[: lines.rfind(b"\n", 0, len(lines) // 2) + 1]
     payloads = [text for text in (half, lines[len(half) :]) if text]
     if payloads:
+        same(decoded(store, payloads, scanning)[0], decoded(store, payloads, None)[0])
+
+
+def test_blocks_without_lines_are_nothing(scanning: Scanning, store: EventStore) -> None:
+    line = _parse_lines(b'{"id":"a","source":"b","type":"llm"}\n').lines
+    for payloads in ([b""], [line * 20_000, b""], [b"\n", line]):
         same(decoded(store, payloads, scanning)[0], decoded(store, payloads, None)[0])
 
 

@@ -160,13 +160,33 @@ def _parse_lines(chunk: bytes) -> ParsedBatch:
 
 
 def _parse_lines_at_once(chunk: bytes) -> ParsedBatch:
-    if not _is_utf8(chunk):  # Of what is not kept, names and attributes, nothing else would notice.
-        return parse_each(chunk.split(b"\n"), skip_blank=True)
-    try:
-        events = _decoder.decode_lines(chunk)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return parse_each(chunk.split(b"\n"), skip_blank=True)
-    return _canonical(events) or parse_each(chunk.split(b"\n"), skip_blank=True)
+    # What is not kept, names and attributes, is held to the same bounds as what is: nobody's neighbours matter.
+    if _is_utf8(chunk) and not _any_too_long(chunk) and not _any_too_deep(chunk):
+        try:
+            events = _decoder.decode_lines(chunk)
+            if _is_one_a_line(chunk, len(events)) and (batch := _canonical(events)):
+                return batch
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # One of them is off: each is looked at by itself.
+    return parse_each(chunk.split(b"\n"), skip_blank=True)
+
+
+def _is_one_a_line(chunk: bytes, events: int) -> bool:
+    """Whether each of so many events, which the lines of this text hold, stands on a line of its own.
+
+    The decoder takes two on a line, and one on several. A line that begins with a brace and ends with one is whole
+    if the text is JSON: behind a brace that closes what stands in an event none can follow that opens.
+    """
+    if len(chunk) > COUNTED_AT_ONCE_BYTES:
+        text = np.frombuffer(chunk, dtype=np.uint8)
+        ends = np.flatnonzero(text == _NEWLINE)
+        if not chunk.endswith(b"\n"):
+            ends = np.append(ends, len(chunk))
+        begins = np.concatenate(([0], ends[:-1] + 1))
+        if len(ends) == events and np.all(text[begins] == ord("{")) and np.all(text[ends - 1] == ord("}")):
+            return True
+    lines = [line for line in map(bytes.strip, chunk.split(b"\n")) if line]
+    return len(lines) == events and all(line[:1] == b"{" and line[-1:] == b"}" for line in lines)
 
 
 def parse_made(events: list[Event]) -> ParsedBatch:

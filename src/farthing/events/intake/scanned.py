@@ -18,7 +18,7 @@ _BYTES_A_RUN = 64
 
 def scanned_lines(scanning: Scanning, chunk: bytes, general: Callable[[bytes], ParsedBatch]) -> ParsedBatch:
     """What `general` makes of NDJSON, most of it made by compiled functions."""
-    last_begin = chunk.rfind(b"\n", 0, -1) + 1
+    last_begin = chunk.rfind(b"\n", 0, max(len(chunk) - len(scanning.padding), 0)) + 1
     out = _scratch(3 * len(chunk) + len(scanning.padding))
     odd = np.empty((len(chunk) // _BYTES_A_RUN + 1, 4), dtype=np.int64)
     events, written, runs = scanning.canonical_lines(

@@ -11,6 +11,7 @@ numba itself knows a function by its own file only, and nothing of what it calls
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,12 @@ def _kept_in() -> Path | None:
 _directory = _kept_in()
 if _directory is not None:
     numba.config.CACHE_DIR = str(_directory)  # type: ignore[attr-defined]
+
+
+def forget() -> None:
+    """Remove the machine code that is kept."""
+    if _directory is not None:
+        shutil.rmtree(_directory, ignore_errors=True)
 
 
 def compiled(function: _Compiled) -> _Compiled:

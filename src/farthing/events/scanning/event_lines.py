@@ -189,7 +189,7 @@ def _put_event(spans: int, out: int) -> int:
 @compiled
 def canonical_lines(
     text: Bytes,
-    last_line: Bytes,
+    last_lines: Bytes,
     last_begin: int,
     line_bytes_max: int,
     room: Numbers,
@@ -198,7 +198,8 @@ def canonical_lines(
 ) -> tuple[int, int, int]:
     """Write the canonical lines of the usual events among the lines of a text.
 
-    last_line: the last line of the text, which begins at `last_begin`, once more with `PADDING` behind it.
+    last_lines: from the line on that begins at `last_begin`, all of the text once more, with `PADDING` behind it. No
+        line before may end in the last bytes of the text, as many as `PADDING` has.
     room: `room_for` no members. out: three times as long as the text, and `PADDING`.
     odd: [any, 4], of each run of odd lines where it begins and ends, how many bytes had been written before, and how
         many events. The last one may hold all that is left.
@@ -211,7 +212,7 @@ def canonical_lines(
     place, written, events, runs = 0, out_at, 0, 0
     while place < len(text):
         if place == last_begin:
-            base = address(last_line) - place
+            base = address(last_lines) - place
         end = event_end(base + place, tree, within, spans, spans) - base + 1
         if 0 < end - place <= line_bytes_max:
             written = _put_event(spans, written)

@@ -173,7 +173,8 @@ def _put_envelope(spans: int, base: int, text: int, row: int, rows: int, views: 
 @compiled
 def plain_fields(
     text: Bytes,
-    last_line: Bytes,
+    last_lines: Bytes,
+    last: int,
     number: int,
     lines: Numbers,
     first_line: int,
@@ -188,7 +189,8 @@ def plain_fields(
 ) -> tuple[int, int]:
     """Put the usual events among the lines of a text into columns. Returns the row behind, and how many lines are odd.
 
-    text, last_line: the lines, and the last of them once more with `PADDING` behind it. number: of the text, for views.
+    text: the lines. last_lines: from the line `last` on once more, with `PADDING` behind it; see `canonical_lines`.
+    number: of the text, for views.
     lines: where each line begins, and behind them where the last one ends. first_line: the number of the first.
     tree: the wanted members of data, see `value_end`; nodes: the member of each wanted column, of which the first
         `numbers` are columns of numbers.
@@ -204,8 +206,8 @@ def plain_fields(
     contents = identities + lanes.shape[1]
     row, hashed, odd_ones, base = first_row, first_row, 0, address(text)
     for line in range(len(lines) - 1):
-        if line == len(lines) - 2:
-            base = address(last_line) - lines[line]
+        if line == last:
+            base = address(last_lines) - lines[line]
         newline = event_end(base + lines[line], members, within, found, spans)
         usual = newline == base + lines[line + 1] - 1 and number_at(spans + 16 * DATA) >= 0
         if not (
@@ -251,5 +253,5 @@ def compile_now() -> None:
     """Have `plain_fields` compiled, or its machine code loaded."""
     text, none = np.frombuffer(PADDING, dtype=np.uint8), np.zeros(1, np.int64)
     plain_fields(
-        text, text, 0, none, 0, none, none, 0, room_for(0), lanes_for(0), 0, Columns.of(0, 0, 0), none
+        text, text, 0, 0, none, 0, none, none, 0, room_for(0), lanes_for(0), 0, Columns.of(0, 0, 0), none
     )

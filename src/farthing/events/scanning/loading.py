@@ -90,8 +90,12 @@ class _Loading:
     def _run(self) -> None:
         from farthing.events.scanning import compiled, event_lines, fields
 
-        event_lines.compile_now()
-        fields.compile_now()
+        try:
+            event_lines.compile_now()
+            fields.compile_now()
+        except Exception:  # What was kept may be damaged: the next process makes it anew.
+            compiled.forget()
+            raise
         self.scanning = Scanning(
             event_lines.canonical_lines,
             fields.plain_fields,

@@ -1,6 +1,6 @@
 """Segments in Parquet, decoded and queried in columns by DuckDB.
 
-A segment is one immutable file of one tenant's events; sealed in the order of arrival, sorted by type,
+A segment is one immutable file of one tenant's events; sealed about in the order of arrival, sorted by type,
 subject and time when it is rewritten:
 
     source, id, type, subject, time, received_at     the envelope; an event without a time has that of its receipt

@@ -34,21 +34,18 @@ def load_lines(
     `Wanted`, which is given back.
     """
     wanted = Wanted.of(columns)
-    loaded = [
+    every = (
         _lines_of(text, received_us[place], payloads[place]) for place, text in _loaded_at_once(payloads)
-    ]
+    )
+    loaded = [one for one in every if len(one)]
     lines = [
         pa.record_batch(one.columns(row), _LINES) for one, row in zip(loaded, _firsts(loaded), strict=True)
     ]
     unread, plain = lines, wanted.schema().empty_table()
-    if scanning is not None:
-        longest = max((int(np.diff(one.begins).max(initial=0)) for one in loaded), default=0)
+    if scanning is not None and loaded:
+        longest = max(int(np.diff(one.begins).max()) for one in loaded)
         read = PlainLines(scanning, wanted, sum(len(one) for one in loaded), longest)
-        odd = [
-            read.add(one.text, one.begins, row)
-            for one, row in zip(loaded, _firsts(loaded), strict=True)
-            if len(one)
-        ]
+        odd = [read.add(one.text, one.begins, row) for one, row in zip(loaded, _firsts(loaded), strict=True)]
         unread = [
             batch.take(pa.array(places)) for batch, places in zip(lines, odd, strict=True) if len(places)
         ]

@@ -86,9 +86,12 @@ class PlainLines:
         begins: where each line begins, and behind them where the last one ends. first_line: the number of the first.
         """
         odd = np.empty(len(begins) - 1, dtype=np.int64)
+        behind = np.searchsorted(begins, len(text) - len(self._scanning.padding), side="right")
+        last = max(int(behind) - 1, 0)
         self._rows, odd_ones = self._scanning.plain_fields(
             np.frombuffer(text, dtype=np.uint8),
-            self._scanning.padded(text[begins[-2] :]),
+            self._scanning.padded(text[begins[last] :]),
+            last,
             len(self._texts),
             begins,
             first_line,
