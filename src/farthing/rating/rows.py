@@ -188,10 +188,23 @@ def _in_money(price: Price, line: RatedRow) -> RatedRow:
     return replace(line, amount=owed(charges), charges=tuple(charges))
 
 
+def _looks_at_events(price: Price) -> bool:
+    """Whether a formula in it looks at single events."""
+    matrix = matrix_of(price.model)
+    if matrix is None:
+        return isinstance(price.model, EventFormula)
+    return any(_looks_at_events(cell.price) for cell in matrix.cells) or (
+        matrix.default is not None and _looks_at_events(matrix.default)
+    )
+
+
 def _rate_matrix(
     price: Price, matrix: Matrix, spans: Sequence[Span], one: Decimal, *, final: bool
 ) -> list[RatedRow]:
     modifiers = price.modifiers
+    if (modifiers.convert or modifiers.free_units) and not _looks_at_events(price):
+        # They may be told for the sake of a price beside this one, and not so that they could be converted or freed.
+        spans = [span.without_events() for span in spans]
     if modifiers.convert:
         convert = modifiers.convert
         spans = [

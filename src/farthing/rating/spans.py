@@ -81,6 +81,10 @@ class Span:
     start: Running
     end: Running
 
+    def without_events(self) -> "Span":
+        """The same usage for formulas that do not look at single events."""
+        return replace(self, start=replace(self.start, events=None), end=replace(self.end, events=None))
+
     def until_start(self) -> "Span":
         """The same usage up to where this part begins."""
         return replace(self, start=UNUSED, end=self.start)

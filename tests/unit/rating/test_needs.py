@@ -108,3 +108,20 @@ def test_a_line_of_several_meters_says_how_much_of_each() -> None:
     )
     assert line.quantities == {"projects": 0, "seats": 3}
     assert (line.quantity, line.amount) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"convert": {"operation": "divide", "factor": "3", "round": "up", "scale": 0}}, {"free_units": "35"}],
+)
+def test_a_price_that_looks_at_no_events_does_not_mind_what_one_beside_it_is_told_of_them(
+    changed: dict[str, Any],
+) -> None:
+    inner = {**matrix(PER_UNIT), **changed}
+    beside = {"when": {"b": "events"}, "price": {**PERCENTAGE, "free_events": 1}}
+    cells = [{"when": {"b": "sum"}, "price": inner}, beside]
+    price = parse_price({"model": "matrix", "dimensions": ["b"], "cells": cells})
+    assert (needs_of(price).events, needs_of(price).first_events) == (Events.FIRST, 1)
+    told = Row({"a": "x", "b": "sum"}, quantity=Decimal(110), events=4, runs=[Run(Decimal(10))])
+    alone = rate_rows(parse_price(inner), [Row({"a": "x"}, quantity=Decimal(110))])
+    assert sum(line.amount for line in rate_rows(price, [told])) == sum(line.amount for line in alone) > 0
