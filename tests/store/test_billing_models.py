@@ -206,7 +206,9 @@ class Billed:
 @given(seed=st.integers(0, 2**32), events=st.integers(0, EVENTS_MAX))
 @example(seed=1, events=EVENTS_MAX)
 @example(seed=2, events=EVENTS_MAX)
-@example(seed=1_990_713_623, events=152)  # A cell that rounds, and does not look at events, beside one that does.
+@example(
+    seed=1_990_713_623, events=152
+)  # A cell that rounds, and does not look at events, beside one that does.
 def test_what_is_billed_is_what_the_oracle_says(books: Books, now: datetime, seed: int, events: int) -> None:
     random = Random(seed)
     billed = Billed(books, now, [card(random, number) for number in range(CARDS)])
