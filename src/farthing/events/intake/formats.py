@@ -164,7 +164,7 @@ def _parse_lines_at_once(chunk: bytes) -> ParsedBatch:
     if _is_utf8(chunk) and not _any_too_long(chunk) and not _any_too_deep(chunk):
         try:
             events = _decoder.decode_lines(chunk)
-            if _is_one_a_line(chunk, len(events)) and (batch := _canonical(events)):
+            if _is_one_a_line(chunk, len(events)) and (batch := _canonical(events, bounded=True)):
                 return batch
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # One of them is off: each is looked at by itself.
@@ -220,14 +220,15 @@ def _parse_array(plain: bytes) -> ParsedBatch:
     return parse_each([bytes(raw) for raw in raws])
 
 
-def _canonical(events: list[Event]) -> ParsedBatch | None:
-    """Canonical lines for events that all decoded, or None where one of them breaks a bound."""
+def _canonical(events: list[Event], *, bounded: bool = False) -> ParsedBatch | None:
+    """Canonical lines for events that all decoded, or None where one of them breaks a bound.
+
+    bounded: their depth and length as they were sent have been looked at.
+    """
     lines = _encoder.encode_lines(events)
     if count_lines(lines) != len(events):  # `data` was written over several lines.
         return None
-    if _any_too_deep(lines) or not _is_utf8(lines):
-        return None
-    if _any_too_long(lines):
+    if not _is_utf8(lines) or (not bounded and (_any_too_deep(lines) or _any_too_long(lines))):
         return None
     return ParsedBatch(lines=lines, accepted=len(events), rejected=())
 

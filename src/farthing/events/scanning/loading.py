@@ -16,7 +16,7 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
 
-LOADED_AFTER_BYTES = 256 * 1024 * 1024
+LOADED_AFTER_BYTES = 128 * 1024 * 1024
 """Who reads as much gets back what it takes to load the code, and more."""
 SCANNED_FROM_BYTES = 2048
 """Of shorter texts, what goes on around the code takes longer than what it saves."""
