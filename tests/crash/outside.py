@@ -11,6 +11,8 @@ import psycopg
 import pyarrow.parquet as pa_parquet
 from psycopg.rows import dict_row
 
+from tests.crash import traffic
+
 COLUMNS = ("source", "id", "type", "subject", "time", "data")
 TOKENS_COLUMN = "num:data.tokens"
 
@@ -110,17 +112,24 @@ class Outside:
         return [Invoice(row["number"], row["customer"], row["document"]) for row in found]
 
     def billed(self, tenant_id: int) -> dict[tuple[str, datetime], tuple[Decimal, Decimal]]:
-        """(calls, tokens) on all issued invoices by customer and the month they are of, corrections included."""
+        """(calls, tokens) on all issued invoices by customer and the month they are of, corrections included.
+
+        By what they cost: a correction says the amount, and one of that as its quantity.
+        """
         with self.connect() as conn:
             self._bind(conn, tenant_id)
             found = conn.execute(
-                "SELECT key AS customer, service_start, coalesce(sum(quantity) FILTER (WHERE rate_card = 'calls'), 0)"
-                "       AS calls, coalesce(sum(quantity) FILTER (WHERE rate_card = 'tokens'), 0) AS tokens"
+                "SELECT key AS customer, service_start,"
+                "       coalesce(sum(amount_exact) FILTER (WHERE rate_card = 'calls'), 0) AS calls,"
+                "       coalesce(sum(amount_exact) FILTER (WHERE rate_card = 'tokens'), 0) AS tokens"
                 "  FROM invoice_lines JOIN invoices USING (tenant_id, invoice_id)"
                 "  JOIN customers USING (tenant_id, customer_id) GROUP BY key, service_start"
             ).fetchall()
         return {
-            (row["customer"], row["service_start"].astimezone(UTC)): (row["calls"], row["tokens"])
+            (row["customer"], row["service_start"].astimezone(UTC)): (
+                row["calls"] / traffic.PRICE_OF_CALL,
+                row["tokens"] / traffic.PRICE_OF_TOKEN,
+            )
             for row in found
         }
 

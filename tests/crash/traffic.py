@@ -12,11 +12,14 @@ Months follow one another as months of 2020 and later, so that they can be bille
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from random import Random
 
 TENANTS = ("default", "second")
 SUBJECTS = ("acme", "key-7", "globex", "stranger")
 CUSTOMER_OF = {"acme": "acme", "key-7": "acme", "globex": "globex"}
+PRICE_OF_CALL, PRICE_OF_TOKEN = Decimal("0.001"), Decimal("0.01")
+"""As in the plan below."""
 MODELS = ("small", "large")
 SOURCES = ("gateway", "batch")
 FIRST_YEAR = 2020
