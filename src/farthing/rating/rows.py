@@ -47,6 +47,7 @@ from farthing.rating.graduated import Graduated
 from farthing.rating.graduated_percentage import GraduatedPercentage
 from farthing.rating.matrix import Ladder, Matrix
 from farthing.rating.modifiers import free_charges
+from farthing.rating.needs import Events, needs_of
 from farthing.rating.per_unit import PerUnit
 from farthing.rating.price import EventFormula, Formula, MetersFormula, Price
 from farthing.rating.runs import Run, events_missing
@@ -188,21 +189,11 @@ def _in_money(price: Price, line: RatedRow) -> RatedRow:
     return replace(line, amount=owed(charges), charges=tuple(charges))
 
 
-def _looks_at_events(price: Price) -> bool:
-    """Whether a formula in it looks at single events."""
-    matrix = matrix_of(price.model)
-    if matrix is None:
-        return isinstance(price.model, EventFormula)
-    return any(_looks_at_events(cell.price) for cell in matrix.cells) or (
-        matrix.default is not None and _looks_at_events(matrix.default)
-    )
-
-
 def _rate_matrix(
     price: Price, matrix: Matrix, spans: Sequence[Span], one: Decimal, *, final: bool
 ) -> list[RatedRow]:
     modifiers = price.modifiers
-    if (modifiers.convert or modifiers.free_units) and not _looks_at_events(price):
+    if (modifiers.convert or modifiers.free_units) and needs_of(price).events is Events.NONE:
         # They may be told for the sake of a price beside this one, and not so that they could be converted or freed.
         spans = [span.without_events() for span in spans]
     if modifiers.convert:

@@ -131,8 +131,10 @@ def _put_wanted(
     rows: int,
     views: int,
     present: int,
+    wholes: int,
+    is_whole: int,
 ) -> bool:
-    """Put the text of every wanted member into its column; whether each of them can be taken."""
+    """Put every wanted member into its column; whether each of them can be taken."""
     for column in range(columns):
         span = found + 16 * number_at(nodes + 8 * column)
         begin, end = number_at(span), number_at(span + 8)
@@ -145,21 +147,11 @@ def _put_wanted(
             begin, end = begin + 1, end - 1
         place = (TEXTS + column) * rows + row
         _put_text(begin, end, base, text, views + 16 * place, present + place)
+        if column < numbers:
+            place = column * rows + row
+            put_byte(is_whole + place, kind == _WHOLE)
+            put_number(wholes + 8 * place, _whole(begin, end) if kind == _WHOLE else 0)
     return True
-
-
-@compiled
-def _put_numbers(
-    found: int, nodes: int, numbers: int, row: int, rows: int, wholes: int, is_whole: int
-) -> None:
-    """Put every wanted number into its column, if it is whole."""
-    for column in range(numbers):
-        span = found + 16 * number_at(nodes + 8 * column)
-        begin, end = number_at(span), number_at(span + 8)
-        whole = begin >= 0 and _kind(begin, end) == _WHOLE
-        place = column * rows + row
-        put_byte(is_whole + place, whole)
-        put_number(wholes + 8 * place, _whole(begin, end) if whole else 0)
 
 
 @compiled
@@ -210,13 +202,13 @@ def plain_fields(
             base = address(last_lines) - lines[line]
         newline = event_end(base + lines[line], members, within, found, spans)
         usual = newline == base + lines[line + 1] - 1 and number_at(spans + 16 * DATA) >= 0
-        if not (
-            usual and _put_wanted(found, wanted, columns, numbers, base, number, row, rows, views, present)
-        ):
+        usual = usual and _put_wanted(
+            found, wanted, columns, numbers, base, number, row, rows, views, present, wholes, is_whole
+        )
+        if not usual:
             odd[odd_ones] = line
             odd_ones += 1
             continue
-        _put_numbers(found, wanted, numbers, row, rows, wholes, is_whole)
         _put_envelope(spans, base, number, row, rows, views, present)
         begin = number_at(spans + 16 * TIME)
         own_us = time_us(begin, number_at(spans + 16 * TIME + 8)) if begin >= 0 else 0
