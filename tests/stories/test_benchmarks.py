@@ -170,7 +170,9 @@ def test_every_benchmark_has_its_rows_in_one_table(tmp_path: Path) -> None:
     assert {name: [row["what"] for row in rows] for name, rows in found["benchmarks"].items()} == {
         name: [row.strip() for row in rows] for name, rows in ROWS.items()
     }
-    assert all(min(row["figures"]) >= 0 for rows in found["benchmarks"].values() for row in rows)
+    # What one of two measured times adds to the other, in per cent, falls below nothing where both are next to nothing.
+    measured = [row for rows in found["benchmarks"].values() for row in rows if row["unit"] != "%"]
+    assert [row["what"] for row in measured if min(row["figures"]) < 0] == []
     assert found["machine"]["cores"] >= 1
     assert found["sizes"]["events"] == EVENTS
     assert list(place.iterdir()) == []
