@@ -150,7 +150,8 @@ class UnitHoldMachine(RuleBasedStateMachine):
             return
         one.status = "settling"
         low, high = self.places
-        end = high if one.priced == 0 else one.end
+        # Of what units paid all of, nothing was reckoned with; a bound of nothing has its place like any other.
+        end = high if one.units and not one.priced else one.end
         units = min(used, self.free)
         cost = self.worst(low, max(low, min(end, high)), used - units)
         assert isinstance(outcome, Done)
