@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from farthing.invoicing.paper.content import paper
 from farthing.invoicing.paper.wording import aligned, days, grouped, money, precise, printable
+from farthing.kernel.quantity import trimmed
 
 
 @pytest.mark.parametrize(
@@ -22,10 +23,12 @@ from farthing.invoicing.paper.wording import aligned, days, grouped, money, prec
         ("-1234567.50", "−1,234,567.5"),
         ("1E+3", "1,000"),
         ("999", "999"),
+        ("0012.50", "12.5"),
+        ("-0", "0"),
     ],
 )
 def test_numbers_keep_every_digit(number: str, text: str) -> None:
-    assert grouped(Decimal(number)) == text
+    assert grouped(Decimal(number)) == grouped(number) == text
 
 
 def test_amounts_have_the_digits_of_their_currency() -> None:
@@ -40,6 +43,7 @@ def test_amounts_have_the_digits_of_their_currency() -> None:
 @given(st.decimals(min_value=-(10**15), max_value=10**15, places=9))
 def test_a_number_can_be_read_back(number: Decimal) -> None:
     assert Decimal(grouped(number).replace(",", "").replace("−", "-")) == number
+    assert grouped(str(number)) == grouped(trimmed(number)) == grouped(number)
 
 
 @given(st.lists(st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,6})?", fullmatch=True), min_size=1))

@@ -68,6 +68,7 @@ def test_a_long_invoice_repeats_its_header_and_keeps_its_totals_company() -> Non
     [
         '#panic("injected")', "$x^2$", "*bold* _emph_", "[a] #strong[b]", "<label> @ref", "`raw`", "\\ // /* */",
         "= Heading", "- item", '"quoted" \\"', "{}", "#sys.inputs", "#read(\"/etc/passwd\")",
+        '"))) #panic("injected")', '\\"))) #panic()', "\\u{22}", "\\u0022", "a\\\\", "\\n",
     ],
 )  # fmt: skip
 def test_names_are_data(name: str) -> None:

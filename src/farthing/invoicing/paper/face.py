@@ -12,15 +12,20 @@ _FROM_SPACE_ON = (
     519, 503, 372, 390, 316, 531, 497, 747, 490, 515, 424, 277, 205, 277, 449,
 )  # fmt: skip
 """Of the letters from the space to the tilde."""
-_WIDTHS = dict(zip(map(chr, range(0x20, 0x7F)), _FROM_SPACE_ON, strict=True)) | {
-    "−": 550, "–": 548, "·": 250, "×": 550, "\u200b": 0,
-}  # fmt: skip
 _WIDEST = 2000
 """More than any letter has, of any script."""
+
+
+class _Widths(dict[str, int]):
+    def __missing__(self, letter: str) -> int:
+        return _WIDEST
+
+
+_WIDTHS = _Widths(zip(map(chr, range(0x20, 0x7F)), _FROM_SPACE_ON, strict=True))
+_WIDTHS |= {"−": 550, "–": 548, "·": 250, "×": 550, "\u200b": 0}
 DIGIT, SEPARATOR = _WIDTHS["0"], _WIDTHS["."]
 
 
 def width(text: str) -> int:
     """No less than the text is wide on one line, but for letters that stand further apart beside each other."""
-    widths = _WIDTHS
-    return sum(widths.get(letter, _WIDEST) for letter in text)
+    return sum(map(_WIDTHS.__getitem__, text))

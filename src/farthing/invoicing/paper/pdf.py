@@ -1,8 +1,8 @@
 """The invoice as a PDF, set by typst from `templates/invoice.typ`.
 
-The document goes in as data, never as markup, and the same document gives the same bytes: the time in
-the file is the time of issue, and the letters are those that typst brings along. They cover Latin,
-Greek, Cyrillic and Hebrew. A name in another script is set with the fonts of the machine, so that it
+The document goes in as data, a text within quotes, never as markup, and the same document gives the same
+bytes: the time in the file is the time of issue, and the letters are those that typst brings along. They
+cover Latin, Greek, Cyrillic and Hebrew. A name in another script is set with the fonts of the machine, so that it
 can be read; such a file is the same on every machine that has the same fonts.
 """
 
@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import struct
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,7 @@ from farthing.kernel.errors import InvalidInput
 _PACKAGE = "farthing.invoicing.paper"
 _COVERED = ((0x0000, 0x0530), (0x0590, 0x0600), (0x1D00, 0x2C00), (0xFB00, 0xFB07))
 """Code points that the letters typst brings along have glyphs for: [first, after the last)."""
+_of_thread = threading.local()
 
 
 def render_pdf(document: Mapping[str, Any], seller: Mapping[str, Any]) -> bytes:
@@ -52,25 +54,35 @@ def render_pdfs(documents: Iterable[Mapping[str, Any]], seller: Mapping[str, Any
             yield under_way.popleft().result()
 
 
-def pdf_of(sheet: Mapping[str, Any], issued_at: str, seller: Mapping[str, Any]) -> bytes:
+def pdf_of(said: Mapping[str, Any], issued_at: str, seller: Mapping[str, Any]) -> bytes:
     """What `paper` said, as a PDF that was made at the moment of issue."""
     issued = datetime.fromisoformat(issued_at)
-    pdf = compiler_for(sheet, seller).compile(format="pdf", timestamp=int(issued.timestamp()))
+    sheet = json.dumps(dict(said) | {"logo": _logo(seller)}, ensure_ascii=False)
+    covered = all(any(first <= ord(letter) < after for first, after in _COVERED) for letter in set(sheet))
+    pdf = _compiler(covered=covered).compile(
+        f'#import "invoice.typ": sheet\n#sheet(json(bytes({_literal(sheet)})))'.encode(),
+        format="pdf",
+        timestamp=int(issued.timestamp()),
+    )
     assert isinstance(pdf, bytes)
     return pdf
 
 
-def compiler_for(said: Mapping[str, Any], seller: Mapping[str, Any]) -> typst.Compiler:
-    """The template with what `paper` said of a document."""
-    sheet = json.dumps(dict(said) | {"logo": _logo(seller)}, ensure_ascii=False)
-    covered = all(any(first <= ord(letter) < after for first, after in _COVERED) for letter in set(sheet))
-    return typst.Compiler(
-        _template(),
-        root=_root(),
-        font_paths=_fonts(system=not covered),
-        ignore_system_fonts=covered,
-        sys_inputs={"invoice": sheet},
-    )
+def _literal(sheet: str) -> str:
+    """A text as typst writes one. JSON has no control characters, and only these two mean something within quotes."""
+    return '"' + sheet.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _compiler(*, covered: bool) -> typst.Compiler:
+    """The compiler of this thread: one at a time may use it, and it knows the template from last time."""
+    name = "covered" if covered else "system"
+    compiler: typst.Compiler | None = getattr(_of_thread, name, None)
+    if compiler is None:
+        compiler = typst.Compiler(
+            root=_root(), font_paths=_fonts(system=not covered), ignore_system_fonts=covered
+        )
+        setattr(_of_thread, name, compiler)
+    return compiler
 
 
 def check_logo(seller: Mapping[str, Any]) -> None:
@@ -101,11 +113,6 @@ def _logo(seller: Mapping[str, Any]) -> str | None:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
         f'<image width="{width}" height="{height}" href="data:image/png;base64,{data}"/></svg>'
     )
-
-
-@cache
-def _template() -> bytes:
-    return files(_PACKAGE).joinpath("templates/invoice.typ").read_bytes()
 
 
 @cache

@@ -43,12 +43,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
+    """widest: the widest figure, in thousandths of the size of its letters."""
+
     title: str
-    figures: Sequence[Figure]
+    widest: int
 
     def width(self, letters: int) -> int:
-        widest = max((width(text) + _room(digits, point) for text, digits, point in self.figures), default=0)
-        return max(-(-widest * letters // 1000), width(self.title) * TITLE_LETTERS // 1000)
+        return max(-(-self.widest * letters // 1000), width(self.title) * TITLE_LETTERS // 1000)
 
 
 def set_table(
@@ -61,7 +62,7 @@ def set_table(
     """
     figures = [row.figures for rows in sections for row in rows if row.figures]
     aligned_columns = [aligned(column) for column in zip(*figures, strict=True)] or [[] for _ in titles]
-    columns = [_Column(title, column) for title, column in zip(titles, aligned_columns, strict=True)]
+    columns = [_Column(title, _widest(column)) for title, column in zip(titles, aligned_columns, strict=True)]
     all_width = page_width - 2 * MARGIN - len(columns) * GAP
     wanted = sum(column.width(LETTERS) for column in columns)
     letters = min(LETTERS, LETTERS * (all_width - WORDS_WIDTH_MIN) // wanted)
@@ -92,6 +93,10 @@ def set_table(
             for rows in sections
         ],
     }
+
+
+def _widest(figures: Sequence[Figure]) -> int:
+    return max((width(text) + _room(digits, point) for text, digits, point in figures), default=0)
 
 
 def _room(digits: int, point: bool) -> int:

@@ -3,6 +3,7 @@
 Numbers keep every digit: a price of 0.0000025 is written in full.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,14 +26,20 @@ _UNPRINTABLE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029),
 # Direction overrides could make a number on a page read differently from the number that is owed.
 _UNPRINTABLE |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF), "")
 
+_PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]*[1-9])?", re.ASCII).fullmatch
+"""Whether a number is written as it is printed, but for what stands between thousands, as most are."""
+
 Figure = tuple[str, int, bool]
 """A number as text, and the digits and the point that it lacks to be as long as its neighbours."""
 
 
 def printable(text: object) -> str:
     """Text as it may stand on paper: no control characters, and long words can be broken."""
-    words = str(text).translate(_UNPRINTABLE).split()
-    return " ".join(_breakable(word) for word in words)
+    said = str(text)
+    if not (said.isascii() and said.isprintable()):
+        said = said.translate(_UNPRINTABLE)
+    words = said.split()
+    return " ".join(words if len(said) <= UNBROKEN_LETTERS_MAX else map(_breakable, words))
 
 
 def _breakable(word: str) -> str:
@@ -44,7 +51,7 @@ def _breakable(word: str) -> str:
 
 def grouped(number: Decimal | str) -> str:
     """Every digit, thousands apart, a real minus sign: `-1234567.5` is `−1,234,567.5`."""
-    text = trimmed(Decimal(number))
+    text = number if isinstance(number, str) and _PLAIN(number) else trimmed(Decimal(number))
     whole, point, fraction = text.removeprefix("-").partition(".")
     return (MINUS if text.startswith("-") else "") + f"{int(whole):,}" + point + fraction
 
