@@ -11,13 +11,14 @@ from farthing.catalog.collection import Collection
 from farthing.catalog.model import Outcome, RateCard
 from farthing.customers.terms.model import CommitmentContent
 from farthing.kernel.period import Interval
+from farthing.kernel.value import value
 from farthing.rating import Price
 
 SubscriptionAnchor: TypeAlias = date | Literal["calendar", "anniversary"]
 """Where a subscription's periods are anchored: the calendar, its own start, or midnight of a local day."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Address:
     """Where invoices are addressed to. `country` is an ISO 3166 code of two letters."""
 
@@ -42,7 +43,7 @@ class CustomerContent:
     aliases: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Customer:
     """Who is billed. Events whose subject is the key or one of the aliases are this customer's."""
 
@@ -189,7 +190,7 @@ class SubscriptionContent:
     collection: Collection | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Subscription:
     """A customer on a plan from `start` on: how it began, and every change since, in the order they were made.
 

@@ -13,12 +13,13 @@ from typing import Any
 from farthing.db import store
 from farthing.db.pool import Books, BooksConnection
 from farthing.kernel.instant import format_instant
+from farthing.kernel.value import value
 
 FACTS_READ_MAX = 10_000
 """At most so many facts are read at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fact:
     """Something that happened.
 

@@ -14,6 +14,7 @@ from farthing.customers.terms.model import NO_TERMS, Terms
 from farthing.customers.timeline import Stretch
 from farthing.kernel.period import Period
 from farthing.kernel.quantity import ZERO
+from farthing.kernel.value import value
 from farthing.rating import Charge, Measure, Price
 from farthing.tax.model import TaxId, TaxLine
 from farthing.wallets.units import UnitsPaid
@@ -51,7 +52,7 @@ class Interim:
     threshold: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BillKey:
     """What an invoice is for. There is never a second one for the same key.
 
@@ -72,7 +73,7 @@ class Gathering(StrEnum):
     ASKS = "asks"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FeePeriod:
     """A period that fees are for: the part that is billed, and the full one of the grid that it is a share of."""
 
@@ -80,7 +81,7 @@ class FeePeriod:
     full: Period
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Bill:
     """An invoice that is due, before anything is known of its lines.
 
@@ -144,7 +145,7 @@ class Bill:
         return [self.plans[stretch.plan_version_id] for stretch in self.stretches]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FeeKey:
     """What decides what a fixed fee owes for a time: with the same key it is the same fee.
 
@@ -174,7 +175,7 @@ class FeeSource:
     own_price: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cover:
     """What one line bills of a fee: a time, charged (+1) or credited (-1).
 
@@ -267,7 +268,7 @@ class Adjustment:
     corrected: Corrected | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Line:
     """What one rate card owes for its service period, or one combination of dimensions of it; or an
     adjustment, which has no rate card and no meter.
@@ -320,7 +321,7 @@ class Line:
         return LineKind.USAGE if self.meter is not None or self.quantities else LineKind.FEE
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Totals:
     """The amounts of an invoice in the currency's minor unit, and what each line shows. They add up."""
 
@@ -418,7 +419,7 @@ class Basis:
 NO_BASIS = Basis()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LineTax:
     """What of a line a tax line is on, and how much tax that is. tax_line: its place, from zero.
 
@@ -430,7 +431,7 @@ class LineTax:
     tax: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InvoiceTax:
     """The taxes of an invoice, and what of them falls upon each of its lines.
 
@@ -444,7 +445,7 @@ class InvoiceTax:
     tax_ids: tuple[TaxId, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Draft:
     """An invoice that lacks only its number.
 
@@ -460,7 +461,7 @@ class Draft:
     paid: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Invoice:
     """A draft with its number, what its document says, and the document itself, which is kept byte for byte.
 

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from farthing.kernel.errors import Conflict, Fault
 from farthing.kernel.quantity import exact, trimmed
 from farthing.kernel.reading import shown
+from farthing.kernel.value import value
 from farthing.ledger.chart import Code
 from farthing.ledger.facts import DrawnTogether
 from farthing.ledger.model import Account, Side, Transfer, TransferKind
@@ -21,7 +22,7 @@ from farthing.ledger.recipes import WALLETS_AT_ONCE, draw_key
 _HASH_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Row:
     """A transfer as it is sent: what it says in text, its accounts by name, and the hash of all that."""
 

@@ -9,10 +9,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from farthing.kernel.quantity import ZERO
+from farthing.kernel.value import value
 from farthing.ledger.chart import Code
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InvoiceIssued:
     """A customer owes for service.
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from farthing.kernel.value import value
 from farthing.ledger.chart import Code, Kind
 
 
@@ -37,7 +38,7 @@ class Side(StrEnum):
     CREDIT = "credit"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Account:
     """An account by what it is: `Account(Code.RECEIVABLE, "USD", customer_id=7)`."""
 
@@ -55,7 +56,7 @@ class Account:
         return f"{self.code} {self.currency} {self.customer_id or ''}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """One side of a transfer. The amount is greater than zero and exact: it may be far below a cent."""
 
@@ -64,7 +65,7 @@ class Entry:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transfer:
     """A business fact in terms of accounts: its debits and its credits are the same amount of one currency.
 

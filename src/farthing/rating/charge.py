@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Self
 
 from farthing.kernel.quantity import ZERO, exact
+from farthing.kernel.value import value
 from farthing.rating.runs import Run
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Charge:
     """Something owed, and why: `1000 x 0.01 = 10, tier 1`. Every digit is kept.
 
@@ -64,7 +65,7 @@ def differences(old: Sequence[Charge], new: Sequence[Charge]) -> list[Charge]:
     return [charge for charge in moved if charge.quantity or charge.amount]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rated:
     """What a quantity costs. The charges sum to the amount exactly.
 
@@ -77,7 +78,7 @@ class Rated:
     shortfall: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Row:
     """Usage of one combination of dimensions: `{"model": "opus"}`, 5 units after `before` units.
 
@@ -110,7 +111,7 @@ class Row:
         return cls(dimensions, quantity, earlier, *counts, runs, before)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RatedRow:
     """One line that a price owes for its rows (see `rating/rows.py` for which rows share a line).
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from farthing.catalog.model import TAX_CATEGORY_DEFAULT
+from farthing.kernel.value import value
 
 STANDARD = TAX_CATEGORY_DEFAULT
 """The category of what nobody gave another: it bears the usual rate of its place."""
@@ -84,7 +85,7 @@ class Place:
     region: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """A supply that tax is asked for. day: on which it counts as made, by the customer's calendar."""
 
@@ -146,7 +147,7 @@ class Treatment:
         return CODES[self.kind]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaxedPart:
     """An amount in the currency's minor unit that one treatment is for: a line of an invoice, or a part of it.
 
@@ -158,7 +159,7 @@ class TaxedPart:
     known: tuple[Decimal, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaxLine:
     """One tax of an invoice: what it is on, and how much it is. Both in the currency's minor unit."""
 
@@ -168,7 +169,7 @@ class TaxLine:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PartTax:
     """How much of a tax line falls upon a part. tax_line: its place, from zero."""
 
@@ -176,7 +177,7 @@ class PartTax:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaxAmounts:
     """The taxes of an invoice, by line and in all, and of each of its parts. They add up."""
 

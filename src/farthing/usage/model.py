@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from farthing.kernel.quantity import ZERO
+from farthing.kernel.value import value
 from farthing.rating import Clock, Events, Needs, Run
 
 GROUPS_MAX = 10
@@ -89,7 +90,7 @@ class Detail:
 NO_DETAIL = Detail()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Span:
     """A stretch of time for which a customer's usage is wanted, under a number of the caller's.
 
@@ -102,7 +103,7 @@ class Span:
     end: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UsageRow:
     """The usage of one span for one combination of dimension values (those an event lacks are left out).
 

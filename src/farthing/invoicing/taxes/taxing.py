@@ -13,7 +13,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -26,6 +26,7 @@ from farthing.kernel.instant import zone_named
 from farthing.kernel.money import MINOR_UNITS
 from farthing.kernel.quantity import ZERO, exact
 from farthing.kernel.rounding import allocate
+from farthing.kernel.value import value
 from farthing.tax.amounts import tax_amounts
 from farthing.tax.engine import TaxEngine
 from farthing.tax.model import Place, Question, TaxAmounts, TaxedPart, TaxTerms, Treatment
@@ -38,7 +39,7 @@ BilledTaxes: TypeAlias = Mapping[str, Mapping[TaxName, Decimal]]
 """By the number of an interim invoice, how much of each tax stands on it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Part:
     """What of a line's shown amount is of one category. line: its place, from zero."""
 
