@@ -21,9 +21,9 @@ from datetime import datetime
 from pathlib import Path
 from farthing.db import open_books
 from farthing.events.store.duckdb import EventStore
-from farthing.invoicing import service
+from farthing.invoicing import batches, service
 
-service.INVOICES_PER_TRANSACTION = 5
+batches.INVOICES_PER_TRANSACTION = 5
 now = datetime.fromisoformat(sys.argv[4])
 until = datetime.fromisoformat(sys.argv[5])
 with open_books(Path(sys.argv[1]), None, now=now) as books:

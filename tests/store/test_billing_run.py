@@ -15,7 +15,7 @@ from billing_world import PER_TOKEN, World, amounts, fee, instant, open_store, p
 from farthing.customers.service import cancel_subscription
 from farthing.db import Books
 from farthing.db.tenants import create_tenant
-from farthing.invoicing import service
+from farthing.invoicing import batches, service
 from farthing.invoicing import store as rows
 from farthing.invoicing.service import get_invoice, invoice_documents, run_billing
 
@@ -257,7 +257,7 @@ def numbers_and_customers(world: World) -> list[tuple[str, str, str]]:
 def test_runs_at_the_same_time_issue_everything_once_and_without_a_gap(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "INVOICES_PER_TRANSACTION", 3)
+    monkeypatch.setattr(batches, "INVOICES_PER_TRANSACTION", 3)
     many(world, 10)
     together = threading.Barrier(4)
 
@@ -277,7 +277,7 @@ def test_runs_at_the_same_time_issue_everything_once_and_without_a_gap(
 def test_a_run_that_is_stopped_anywhere_is_finished_by_the_next(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "INVOICES_PER_TRANSACTION", 4)
+    monkeypatch.setattr(batches, "INVOICES_PER_TRANSACTION", 4)
     many(world, 10)
     insert = rows.insert_invoices
     left = 3
@@ -364,8 +364,8 @@ def test_an_invoice_cannot_be_changed(world: World) -> None:
 
 
 def test_progress_reaches_its_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "INVOICES_PER_TRANSACTION", 4)
-    monkeypatch.setattr(service, "BILLS_PER_QUERY", 10)
+    monkeypatch.setattr(batches, "INVOICES_PER_TRANSACTION", 4)
+    monkeypatch.setattr(batches, "BILLS_PER_QUERY", 10)
     many(world, 5)
     seen: list[tuple[int, int]] = []
     run_billing(

@@ -57,7 +57,7 @@ def test_three_months_until_it_is_worth_an_invoice(
     world: World, monkeypatch: pytest.MonkeyPatch, at_once: bool, in_a_transaction: int
 ) -> None:
     """4, 7 and 6 units of 0.333: 1.332, 2.331 and 1.998 sum to 5.661, whether billed month by month or together."""
-    monkeypatch.setattr("farthing.invoicing.service.INVOICES_PER_TRANSACTION", in_a_transaction)
+    monkeypatch.setattr("farthing.invoicing.batches.INVOICES_PER_TRANSACTION", in_a_transaction)
     world.furnish([plan(tokens())], [{"customer": "acme", "plan": "payg"}])
     smallest(world, "5")
     for month, units in (("01", "4"), ("02", "7"), ("03", "6")):
@@ -95,7 +95,7 @@ def test_three_months_until_it_is_worth_an_invoice(
 
 def test_runs_at_once_bring_what_is_carried_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three runs, one invoice in a transaction: what one of them issued in between, the others leave alone."""
-    monkeypatch.setattr("farthing.invoicing.service.INVOICES_PER_TRANSACTION", 1)
+    monkeypatch.setattr("farthing.invoicing.batches.INVOICES_PER_TRANSACTION", 1)
     world.furnish([plan(tokens())], [{"customer": "acme", "plan": "payg"}])
     smallest(world, "5")
     for month, units in (("01", "4"), ("02", "7"), ("03", "6")):

@@ -28,10 +28,10 @@ from pathlib import Path
 from farthing.db import open_books
 from farthing.db.pool import Books
 from farthing.events.store.duckdb import EventStore
-from farthing.invoicing import service
+from farthing.invoicing import batches
 from farthing.invoicing.accrued.service import charge_accrued
 
-service.INVOICES_PER_TRANSACTION = 7
+batches.INVOICES_PER_TRANSACTION = 7
 left = int(sys.argv[5])
 
 def passing():

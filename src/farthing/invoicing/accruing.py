@@ -17,8 +17,9 @@ from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing.ahead.preview import is_open, pending_alone
+from farthing.invoicing.batches import draft_batches
 from farthing.invoicing.model import Bill, BillKey, Draft, Reason
-from farthing.invoicing.service import Subscribed, draft_batches, subscribed_by
+from farthing.invoicing.service import Subscribed, subscribed_by
 from farthing.invoicing.units.paying import unit_draft
 from farthing.invoicing.wallets import card_totals, drawn_as_of
 from farthing.ledger.model import Transfer

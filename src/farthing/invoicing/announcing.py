@@ -5,7 +5,7 @@ from datetime import datetime
 
 from farthing.db.outbox import Fact
 from farthing.invoicing.carrying.forward import carries
-from farthing.invoicing.model import Invoice
+from farthing.invoicing.written import Invoice
 from farthing.kernel.quantity import plain
 
 INVOICE_ISSUED = "invoice.issued"

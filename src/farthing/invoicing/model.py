@@ -461,20 +461,6 @@ class Draft:
     paid: Decimal = ZERO
 
 
-@value
-class Invoice:
-    """A draft with its number, what its document says, and the document itself, which is kept byte for byte.
-
-    brings: the number of the invoice whose carried amount it brings forward.
-    """
-
-    number: str
-    draft: Draft
-    content: Mapping[str, Any]
-    document: str
-    brings: str | None = None
-
-
 @dataclass(slots=True)
 class BillingResult:
     """What a billing run did: numbers issued, in order, and what it passed over and why.

@@ -21,7 +21,7 @@ from farthing.invoicing.carrying.forward import (
     totals_with_brought,
     with_brought,
 )
-from farthing.invoicing.document import document_of, document_text, instants, invoice_number
+from farthing.invoicing.document import instants, invoice_number
 from farthing.invoicing.drafting.fees import covers_of
 from farthing.invoicing.drafting.lines import lines_of
 from farthing.invoicing.drafting.parts import is_simple, usage_parts
@@ -33,8 +33,9 @@ from farthing.invoicing.drafting.usage_lines import (
     meter_queries,
 )
 from farthing.invoicing.interim.charging import less_billed
-from farthing.invoicing.model import Basis, Bill, BillKey, Cover, Draft, Invoice
+from farthing.invoicing.model import Basis, Bill, BillKey, Cover, Draft
 from farthing.invoicing.units.paying import Units
+from farthing.invoicing.written import Invoice, Written, written
 from farthing.kernel.errors import FarthingError
 from farthing.kernel.period import Period
 from farthing.usage.model import Span
@@ -143,9 +144,13 @@ def drafted_in_order(
 
 
 def numbered(
-    drafts: Sequence[Draft], first_number: int, seller: Mapping[str, Any], now: datetime
+    drafts: Sequence[Draft],
+    first_number: int,
+    seller: Mapping[str, Any],
+    now: datetime,
+    ready: Mapping[int, Written],
 ) -> list[Invoice]:
-    """The drafts with their numbers, as documents."""
+    """The drafts with their numbers, as documents. ready: by the identity of a draft, one that is written already."""
     invoices: list[Invoice] = []
     numbers: dict[BillKey, str] = {}
     for count, draft in enumerate(drafts, start=first_number):
@@ -153,8 +158,9 @@ def numbered(
         numbers[draft.bill.key] = number
         brought = brings(draft, numbers)
         named = naming(draft, brought)
-        content = document_of(named, number, seller, now)
-        invoices.append(Invoice(number, named, content, document_text(content), brought))
+        # Places from zero on are those of what is ready; the others have theirs below.
+        document = ready.get(id(named)) or written(named, -count, seller, now)
+        invoices.append(Invoice(number, named, document, brought))
     return invoices
 
 

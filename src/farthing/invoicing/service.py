@@ -2,14 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from farthing.catalog.model import Plan
-from farthing.catalog.service import all_meters, plan_versions_by_id
+from farthing.catalog.service import plan_versions_by_id
 from farthing.customers.model import Customer, Subscription
 from farthing.customers.service import subscriptions_begun
 from farthing.customers.store import select_one_offs
@@ -20,39 +19,34 @@ from farthing.customers.terms.service import all_terms, get_terms
 from farthing.customers.terms.store import select_terms
 from farthing.db import Books
 from farthing.db.outbox import announce
-from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import booking_store as booking_rows
 from farthing.invoicing import store as rows
 from farthing.invoicing.accrued.facts import charge_facts
-from farthing.invoicing.adjusting.adjustments import Carried, History, looks_back
+from farthing.invoicing.adjusting.adjustments import History
 from farthing.invoicing.adjusting.state import commitment_state, redemption_state
 from farthing.invoicing.announcing import issued_facts
+from farthing.invoicing.batches import INVOICES_PER_TRANSACTION, Batch, carried_for, draft_batches, pieces
 from farthing.invoicing.booking import issued_transfers
 from farthing.invoicing.carrying.forward import subscriptions_waited_for
-from farthing.invoicing.carrying.store import select_carry_forward, select_waiting
-from farthing.invoicing.drafting.fees import cover_of_row, longest_full_period, may_bill_in_advance
-from farthing.invoicing.drafting.one_ahead import one_ahead
-from farthing.invoicing.drafting.usage_reading import usage_of
+from farthing.invoicing.carrying.store import select_waiting
 from farthing.invoicing.drafts.grace import parted_by_grace
 from farthing.invoicing.due import due_bills, parted, with_one_offs
-from farthing.invoicing.interim.store import select_billed_before
 from farthing.invoicing.late.bills import with_corrections
 from farthing.invoicing.late.giving_back import give_back_by_policy
 from farthing.invoicing.late.store import select_credited_at_once
-from farthing.invoicing.model import Bill, BillingResult, Cover, Draft
+from farthing.invoicing.model import Bill, BillingResult, Draft
 from farthing.invoicing.paper.pdf import check_logo
 from farthing.invoicing.run import (
     ALREADY_ISSUED,
     IN_GRACE,
     SUBSCRIPTION_CHANGED,
-    drafted_in_order,
     numbered,
     passed_over,
 )
 from farthing.invoicing.seller import parse_seller, seller_on_document
 from farthing.invoicing.taxes.reading import with_taxes
-from farthing.invoicing.units.drawing import drawn_from_units, units_of
+from farthing.invoicing.units.drawing import drawn_from_units
 from farthing.invoicing.wallets import paid_from_wallets
 from farthing.kernel.errors import NotFound
 from farthing.kernel.instant import format_instant
@@ -62,9 +56,6 @@ from farthing.ledger.recipes import INVOICE_KEY_PREFIX
 from farthing.ledger.service import post
 from farthing.usage.service import prepare_usage
 
-BILLS_PER_QUERY = 50_000
-"""Bills whose usage is asked for, and kept in memory, at once."""
-INVOICES_PER_TRANSACTION = 1_000
 LIST_LIMIT_MAX = 101
 """A page of a hundred, and the one that tells whether another page follows."""
 DOCUMENTS_PER_QUERY = 500
@@ -72,7 +63,6 @@ DOCUMENTS_PER_QUERY = 500
 Progress = Callable[[int, int], None]
 
 _MICROSECOND = timedelta(microseconds=1)
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +124,7 @@ def run_billing(
     if not whose.early:
         bills, result.in_grace = parted_by_grace(bills, lambda customer: terms.of(customer).grace, until)
         result.skipped += [passed_over(bill, IN_GRACE) for bill in result.in_grace]
-    for batch in draft_batches(books, store, tenant_id, bills, billed.terms, now):
+    for batch in draft_batches(books, store, tenant_id, bills, billed.terms, now, issuing=True):
         numbers, skipped = issue(books, tenant_id, batch, now, seen)
         result.issued += numbers
         result.skipped += batch.skipped + skipped
@@ -185,94 +175,6 @@ def versions_of(subscriptions: Iterable[Subscription]) -> set[int]:
     return versions
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The drafts of one transaction, what was passed over on the way to them, and how far the run is."""
-
-    drafts: list[Draft]
-    skipped: list[dict[str, Any]]
-    bills_done: int
-
-
-def draft_batches(
-    books: Books,
-    store: EventStore,
-    tenant_id: int,
-    bills: Sequence[Bill],
-    terms: Mapping[int, Terms],
-    now: datetime,
-) -> Iterator[Batch]:
-    """Draft these bills in order, a batch at a time: for a run that issues them, and for a preview."""
-    meters = {meter.key: meter for meter in all_meters(books, tenant_id)}
-    with books.read_only(tenant_id) as conn:
-        carried = carried_for(conn, tenant_id, bills, terms)
-    bills = carried.gathered(bills)
-    covers: dict[int, list[Cover]] = {}
-    done = 0
-    for some in _pieces(bills, BILLS_PER_QUERY):
-        with books.read_only(tenant_id) as conn:
-            usage = usage_of(conn, store, tenant_id, meters, some)
-            add_covers(conn, tenant_id, some, covers)
-            units = units_of(conn, tenant_id, some, meters, now)
-        drafts = drafted_in_order(some, usage, covers, carried, units)
-        for piece in one_ahead(_pieces(drafts, INVOICES_PER_TRANSACTION)):
-            done += len(piece)
-            yield Batch(
-                [draft for _, draft in piece if isinstance(draft, Draft)],
-                [passed_over(bill, draft) for bill, draft in piece if isinstance(draft, str)],
-                done,
-            )
-
-
-def add_covers(
-    conn: BooksConnection, tenant_id: int, bills: Sequence[Bill], covers: MutableMapping[int, list[Cover]]
-) -> None:
-    """What is billed of the fees of these bills' subscriptions, of those that are not known yet."""
-    first: dict[int, Bill] = {}
-    for bill in bills:
-        known = first.setdefault(bill.subscription.subscription_id, bill)
-        if bill.period.start < known.period.start:
-            first[bill.subscription.subscription_id] = bill
-    asked = {
-        subscription_id: (
-            bill.period.start,
-            bill.period.start - longest_full_period(bill.plans, bill.subscription),
-        )
-        for subscription_id, bill in first.items()
-        if subscription_id not in covers and may_bill_in_advance(bill.plans, bill.subscription)
-    }
-    for subscription_id in asked:
-        covers[subscription_id] = []
-    for row in rows.select_fee_lines(conn, tenant_id, asked) if asked else ():
-        bill = first[row["subscription_id"]]
-        cover = cover_of_row(row, bill)
-        if cover is not None:
-            covers[row["subscription_id"]].append(cover)
-
-
-def carried_for(
-    conn: BooksConnection,
-    tenant_id: int,
-    bills: Sequence[Bill],
-    terms: Mapping[int, Terms],
-    *,
-    forward: bool = True,
-) -> Carried:
-    """What these bills depend on of the invoices issued so far, read for all of them at once.
-
-    forward: whether what is too little for an invoice is carried forward; else each comes to what it comes to.
-    """
-    since: dict[int, datetime] = {}
-    for bill in bills:
-        subscription_id = bill.subscription.subscription_id
-        if looks_back(bill, terms.get(subscription_id)):
-            since[subscription_id] = min(since.get(subscription_id, bill.period.start), bill.period.start)
-    histories = rows.select_histories(conn, tenant_id, since) if since else {}
-    billed = select_billed_before(conn, tenant_id, bills)
-    waiting = select_carry_forward(conn, tenant_id, bills) if forward else None
-    return Carried(terms, histories, billed, waiting)
-
-
 def issue(
     books: Books, tenant_id: int, batch: Batch, now: datetime, seen: Counter[int]
 ) -> tuple[list[str], list[dict[str, Any]]]:
@@ -310,8 +212,9 @@ def issue(
             ):
                 skipped.append(passed_over(bill, SUBSCRIPTION_CHANGED))
             else:
-                # The same, but it knows the numbers that were given in the meantime.
-                draft = replace(draft, basis=basis)
+                if basis.carried is not None:
+                    # The same, but it knows the numbers that were given in the meantime.
+                    draft = replace(draft, basis=basis)
                 carried.add(draft)
                 kept.append(draft)
                 seen[number] += 1
@@ -320,10 +223,13 @@ def issue(
         if not kept:
             return [], skipped
         tenant_name, seller = rows.select_seller(conn, tenant_id)
-        kept = with_taxes(conn, tenant_id, kept, seller)
+        prepared = batch.prepared
+        kept = with_taxes(conn, tenant_id, kept, seller, ahead=None if prepared is None else prepared.taxes)
         first = rows.take_numbers(conn, tenant_id, len(kept))
         kept, draws = paid_from_wallets(conn, tenant_id, kept, now)
-        invoices = numbered(kept, first, seller_on_document(seller, tenant_name), now)
+        named = seller_on_document(seller, tenant_name)
+        ready = {} if prepared is None else prepared.documents(named, now)
+        invoices = numbered(kept, first, named, now, ready)
         rows.insert_invoices(conn, tenant_id, invoices, now)
         numbers = [invoice.number for invoice in invoices]
         issued_now = booking_rows.select_issued_of(conn, tenant_id, numbers)
@@ -365,7 +271,7 @@ def get_invoice(books: Books, tenant_id: int, number: str) -> dict[str, Any]:
 
 def invoice_documents(books: Books, tenant_id: int, numbers: Sequence[str]) -> Iterator[dict[str, Any]]:
     """These invoices as they were issued, in this order, a few hundred read at a time."""
-    for some in _pieces(numbers, DOCUMENTS_PER_QUERY):
+    for some in pieces(numbers, DOCUMENTS_PER_QUERY):
         with books.read_only(tenant_id) as conn:
             found = rows.select_documents(conn, tenant_id, some)
         for number in some:
@@ -468,9 +374,3 @@ def put_seller(books: Books, tenant_id: int, raw: object) -> dict[str, Any]:
 def no_invoice(number: str) -> NotFound:
     """What is said of an invoice that does not stand."""
     return NotFound("invoice_not_found", f"there is no invoice {shown(number)}")
-
-
-def _pieces(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    remaining = iter(items)
-    while piece := list(islice(remaining, size)):
-        yield piece

@@ -10,10 +10,8 @@ from psycopg.types.json import Jsonb
 
 from farthing.db.pool import BooksConnection
 from farthing.invoicing.adjusting.adjustments import NOT_REACHED, History
-from farthing.invoicing.carrying.forward import carries
-from farthing.invoicing.document import due_at
-from farthing.invoicing.line_rows import line_rows, tax_rows
-from farthing.invoicing.model import BillKey, Invoice, LineKind, Reached, Reason
+from farthing.invoicing.model import BillKey, LineKind, Reached, Reason
+from farthing.invoicing.written import Invoice, rows_of
 from farthing.kernel.quantity import plain
 
 _SUMMARIES_AFTER = """
@@ -41,6 +39,16 @@ _INSERT_INVOICES = """
           JOIN invoices e ON e.tenant_id = v.tenant_id AND e.invoice_id = v.invoice_id
          WHERE v.tenant_id = %(tenant_id)s
          GROUP BY e.subscription_id, e.period_start, e.reason, e.sequence
+    ), given AS MATERIALIZED (
+        SELECT said.*, named.number, named.paid, nullif(named.brings, '') AS brings, named.document, named.place
+          FROM unnest(string_to_array(%(places)s, E'\\n')::int[], string_to_array(%(numbers)s, E'\\n'),
+                      string_to_array(%(paid)s, E'\\n')::numeric[], string_to_array(%(brings)s, E'\\n'),
+                      %(documents)b::text[]) WITH ORDINALITY AS named (at, number, paid, brings, document, place)
+          JOIN json_to_recordset(%(rows)s::json)
+               AS said (at int, customer_id bigint, subscription_id bigint, plan_version_id bigint, reason text,
+                        currency text, period_start timestamptz, period_end timestamptz, subtotal numeric, tax numeric,
+                        total numeric, total_exact numeric, sequence int, prices_include_tax boolean, carries boolean,
+                        due_at timestamptz) USING (at)
     ), new AS (
         INSERT INTO invoices (tenant_id, number, customer_id, subscription_id, plan_version_id, status, reason,
                               currency, period_start, period_end, subtotal, tax, total, total_exact,
@@ -56,33 +64,25 @@ _INSERT_INVOICES = """
                    (SELECT count(*) FROM invoices e
                       JOIN invoice_voids v ON v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id
                      WHERE e.tenant_id = %(tenant_id)s AND e.brings = given.brings) END
-          FROM unnest(%(numbers)b::text[], %(customers)b::bigint[], %(subscriptions)b::bigint[],
-                      %(plan_versions)b::bigint[], %(reasons)b::text[], %(currencies)b::text[],
-                      %(starts)b::timestamptz[], %(ends)b::timestamptz[], %(subtotals)b::text[]::numeric[],
-                      %(taxes)b::text[]::numeric[], %(totals)b::text[]::numeric[],
-                      %(totals_exact)b::text[]::numeric[], %(paid)b::text[]::numeric[], %(documents)b::text[],
-                      %(sequences)b::int[], %(prices_include_tax)b::boolean[], %(carries)b::boolean[],
-                      %(brings)b::text[], %(due)b::timestamptz[])
-               WITH ORDINALITY AS given (number, customer_id, subscription_id, plan_version_id, reason, currency,
-                                         period_start, period_end, subtotal, tax, total, total_exact, paid, document,
-                                         sequence, prices_include_tax, carries, brings, due_at, place)
+          FROM given
           LEFT JOIN voided USING (subscription_id, period_start, reason, sequence)
          ORDER BY given.place
         RETURNING invoice_id, number),
+    made AS MATERIALIZED (SELECT new.invoice_id, given.at FROM new JOIN given USING (number)),
     taxes AS (
         INSERT INTO invoice_taxes (tenant_id, invoice_id, place, name, country, region, category, treatment, percent,
                                    net, amount)
-        SELECT %(tenant_id)s, new.invoice_id, said.place, said.name, said.country, said.region, said.category,
+        SELECT %(tenant_id)s, made.invoice_id, said.place, said.name, said.country, said.region, said.category,
                said.treatment, said.rate, said.net, said.amount
           FROM json_to_recordset(%(tax_rows)s::json)
-               AS said (number text, place int, name text, country text, region text, category text, treatment text,
+               AS said (at int, place int, name text, country text, region text, category text, treatment text,
                         rate numeric, net numeric, amount numeric)
-          JOIN new USING (number))
+          JOIN made USING (at))
     INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
                                service_end, quantity, amount_exact, amount, plan, plan_version, price, fee_start,
                                fee_end, one_off, adjustment, adjustment_key, tax, subscription, one_off_again,
                                corrected, corrected_key)
-    SELECT %(tenant_id)s, new.invoice_id, said.line, said.rate_card, said.meter, said.dimensions, said.service_start,
+    SELECT %(tenant_id)s, made.invoice_id, said.line, said.rate_card, said.meter, said.dimensions, said.service_start,
            said.service_end, said.quantity, said.amount_exact, said.amount, said.plan, said.plan_version, said.price,
            said.fee_start, said.fee_end, said.one_off, said.adjustment, said.adjustment_key, said.tax,
            said.subscription,
@@ -92,12 +92,12 @@ _INSERT_INVOICES = """
                                 WHERE v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id)) END,
            said.corrected, said.corrected_key
       FROM json_to_recordset(%(line_rows)s::json)
-           AS said (number text, line int, rate_card text, meter text, dimensions jsonb, service_start timestamptz,
+           AS said (at int, line int, rate_card text, meter text, dimensions jsonb, service_start timestamptz,
                     service_end timestamptz, fee_start timestamptz, fee_end timestamptz, quantity numeric,
                     amount_exact numeric, amount numeric, tax numeric, price jsonb, one_off text, subscription text,
                     plan text, plan_version int, adjustment text, adjustment_key text, corrected text,
                     corrected_key text)
-      JOIN new USING (number)
+      JOIN made USING (at)
 """
 
 
@@ -274,36 +274,23 @@ def take_numbers(conn: BooksConnection, tenant_id: int, count: int) -> int:
 def insert_invoices(
     conn: BooksConnection, tenant_id: int, invoices: Sequence[Invoice], issued_at: datetime
 ) -> None:
-    """Issue these invoices, in this order. Their lines are read from the documents, which say them."""
-    bills = [invoice.draft.bill for invoice in invoices]
-    totals = [invoice.draft.totals for invoice in invoices]
-    taxes = [invoice.draft.tax for invoice in invoices]
+    """Issue these invoices, in this order."""
+    as_written = [invoice.written for invoice in invoices]
     conn.execute(
         _INSERT_INVOICES,
         {
             "tenant_id": tenant_id,
             "issued_at": issued_at,
-            "numbers": [invoice.number for invoice in invoices],
-            "customers": [bill.customer.customer_id for bill in bills],
-            "subscriptions": [bill.subscription.subscription_id for bill in bills],
-            "plan_versions": [bill.plan_version_id for bill in bills],
-            "reasons": [bill.reason.value for bill in bills],
-            "currencies": [bill.plan.currency for bill in bills],
-            "starts": [bill.period.start for bill in bills],
-            "ends": [bill.period.end for bill in bills],
-            "subtotals": [plain(total.subtotal) for total in totals],
-            "taxes": [plain(total.tax) for total in totals],
-            "totals": [plain(total.total) for total in totals],
-            "totals_exact": [plain(total.total_exact) for total in totals],
-            "paid": [plain(invoice.draft.paid) for invoice in invoices],
-            "documents": [invoice.document for invoice in invoices],
-            "sequences": [bill.key.sequence for bill in bills],
-            "prices_include_tax": [tax is not None and tax.inclusive for tax in taxes],
-            "carries": [carries(invoice.draft) for invoice in invoices],
-            "brings": [invoice.brings for invoice in invoices],
-            "line_rows": line_rows(invoices),
-            "tax_rows": tax_rows(invoices),
-            "due": [due_at(bill, issued_at) for bill in bills],
+            "places": "\n".join(str(one.place) for one in as_written),
+            "numbers": "\n".join(invoice.number for invoice in invoices),
+            "paid": "\n".join(plain(invoice.draft.paid) for invoice in invoices),
+            "brings": "\n".join(invoice.brings or "" for invoice in invoices),
+            "documents": [
+                one.numbered(invoice.number) for one, invoice in zip(as_written, invoices, strict=True)
+            ],
+            "rows": rows_of(one.row for one in as_written),
+            "line_rows": rows_of(one.line_rows for one in as_written),
+            "tax_rows": rows_of(one.tax_rows for one in as_written),
         },
     )
 

@@ -61,7 +61,7 @@ def test_it_is_refused_what_is_no_field() -> None:
 def test_it_can_be_copied_kept_and_built_upon() -> None:
     one = Quick(3, {"a": 1})
     assert copy.deepcopy(one) == one
-    assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301 - our own
+    assert pickle.loads(pickle.dumps(one)) == one
     more = More(3, {"a": 1}, beyond=7)
     assert (more.first, more.last, more.beyond, more.doubled) == (3, "last", 7, 6)
     assert more != one

@@ -13,7 +13,8 @@ from farthing.customers.terms.collecting import collection_in_force
 from farthing.customers.terms.collecting_store import OwnCollection
 from farthing.db.outbox import Fact
 from farthing.invoicing.interim.charging import accrued_on
-from farthing.invoicing.model import Because, Invoice
+from farthing.invoicing.model import Because
+from farthing.invoicing.written import Invoice
 from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import ZERO, exact, plain, trimmed
 

@@ -33,6 +33,7 @@ from farthing.invoicing import store as invoice_rows
 from farthing.invoicing.accrued import store as rows
 from farthing.invoicing.accrued.look import Seen, charge_is_due, look
 from farthing.invoicing.accrued.model import Accrued, Checkpoint
+from farthing.invoicing.batches import BILLS_PER_QUERY, draft_batches
 from farthing.invoicing.document import instants
 from farthing.invoicing.drafting.lines import lines_of
 from farthing.invoicing.drafting.usage_lines import UsageOfBills
@@ -40,7 +41,7 @@ from farthing.invoicing.drafting.usage_reading import usage_of
 from farthing.invoicing.interim.charging import accrued_on, bill_so_far
 from farthing.invoicing.interim.store import select_billed_before
 from farthing.invoicing.model import Because, Bill, BillKey, Interim, Reason
-from farthing.invoicing.service import BILLS_PER_QUERY, draft_batches, issue, versions_of
+from farthing.invoicing.service import issue, versions_of
 from farthing.invoicing.units.drawing import units_of
 from farthing.invoicing.units.paying import Units
 from farthing.kernel.errors import FarthingError
@@ -162,7 +163,7 @@ def _issue_due(
 ) -> None:
     seen = Counter(key.subscription_id for key in issued_keys)
     in_order = sorted(due, key=lambda bill: (bill.customer.key, bill.subscription.key))
-    for batch in draft_batches(books, store, tenant_id, in_order, {}, now):
+    for batch in draft_batches(books, store, tenant_id, in_order, {}, now, issuing=True):
         numbers, skipped = issue(books, tenant_id, batch, now, seen)
         done.issued += numbers
         done.skipped += batch.skipped + skipped

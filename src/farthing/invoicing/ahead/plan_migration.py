@@ -39,11 +39,12 @@ from farthing.db import Books
 from farthing.db.pool import BooksConnection
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import store as rows
+from farthing.invoicing.batches import add_covers, carried_for
 from farthing.invoicing.drafting.usage_reading import usage_of
 from farthing.invoicing.due import due_bills, parted, with_one_offs
 from farthing.invoicing.model import Cover, Draft
 from farthing.invoicing.run import drafted_in_order
-from farthing.invoicing.service import add_covers, carried_for, versions_of
+from farthing.invoicing.service import versions_of
 from farthing.kernel.errors import Conflict, FarthingError, Fault, InvalidInput, LimitExceeded
 from farthing.kernel.instant import format_instant, from_unix_microseconds, unix_microseconds
 from farthing.kernel.quantity import ZERO, exact, plain

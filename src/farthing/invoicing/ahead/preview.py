@@ -23,6 +23,7 @@ from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import store as rows
 from farthing.invoicing.adjusting.adjustments import History
 from farthing.invoicing.ahead.estimate import Question, bills_of_nobody, check_added, difference, with_added
+from farthing.invoicing.batches import add_covers, carried_for, draft_batches
 from farthing.invoicing.document import document_of
 from farthing.invoicing.drafting.fees import covers_of
 from farthing.invoicing.drafting.usage_lines import BillUsage
@@ -33,14 +34,7 @@ from farthing.invoicing.late.bills import with_corrections
 from farthing.invoicing.model import NO_BASIS, Basis, Bill, BillKey, Cover, Draft, Line, Reason
 from farthing.invoicing.run import draft_on, drafted
 from farthing.invoicing.seller import seller_on_document
-from farthing.invoicing.service import (
-    Progress,
-    Subscribed,
-    add_covers,
-    carried_for,
-    draft_batches,
-    subscribed_by,
-)
+from farthing.invoicing.service import Progress, Subscribed, subscribed_by
 from farthing.invoicing.taxes.reading import with_taxes
 from farthing.invoicing.units.drawing import units_of
 from farthing.invoicing.units.paying import Units

@@ -11,18 +11,12 @@ from farthing.db.outbox import Fact, announce
 from farthing.events.store.duckdb import EventStore
 from farthing.invoicing import store as invoice_rows
 from farthing.invoicing.ahead.preview import is_open, only, pending
+from farthing.invoicing.batches import draft_batches
 from farthing.invoicing.document import instants
 from farthing.invoicing.drafts import store as rows
 from farthing.invoicing.drafts.grace import GraceOf, issue_at, parted_by_grace
 from farthing.invoicing.model import Bill, BillingResult, Draft
-from farthing.invoicing.service import (
-    LIST_LIMIT_MAX,
-    Subscribed,
-    Whose,
-    draft_batches,
-    run_billing,
-    subscribed_by,
-)
+from farthing.invoicing.service import LIST_LIMIT_MAX, Subscribed, Whose, run_billing, subscribed_by
 from farthing.invoicing.taxes.reading import with_taxes
 from farthing.kernel.instant import format_instant
 from farthing.kernel.quantity import plain, trimmed
