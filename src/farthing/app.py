@@ -395,6 +395,7 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
     ordered = orders.settings
     flags = {"data_dir": str(ordered.data_dir), "database_url": ordered.database_url}
     settings = read_settings(os.environ, flags)
+    sys.setswitchinterval(HAND_OVER_SECONDS)
     with open_books(
         settings.data_dir, settings.database_url, now=wall_clock(), pool_size=ENGINE_CONNECTIONS
     ) as books:

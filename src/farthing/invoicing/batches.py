@@ -19,7 +19,7 @@ from farthing.invoicing.drafting.one_ahead import one_ahead
 from farthing.invoicing.drafting.usage_reading import usage_of
 from farthing.invoicing.interim.store import select_billed_before
 from farthing.invoicing.model import Bill, Cover, Draft
-from farthing.invoicing.prepared import Prepared, prepare
+from farthing.invoicing.prepared import Prepared, conditions, prepare
 from farthing.invoicing.run import (
     drafted_in_order,
     passed_over,
@@ -92,7 +92,8 @@ def _batches(
         prepared = None
         if issuing and drafts:
             with books.read_only(tenant_id) as conn:
-                prepared = prepare(conn, tenant_id, drafts, now)
+                found = conditions(conn, tenant_id, drafts)
+            prepared = prepare(drafts, *found, now)
         yield Batch(drafts, skipped, done, prepared)
 
 

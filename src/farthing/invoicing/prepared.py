@@ -14,8 +14,9 @@ from farthing.db.pool import BooksConnection
 from farthing.invoicing.model import Draft
 from farthing.invoicing.seller import seller_on_document
 from farthing.invoicing.store import select_seller
-from farthing.invoicing.taxes.reading import TaxedAhead, taxed_ahead
+from farthing.invoicing.taxes.reading import TaxedAhead, taxed_ahead, terms_of
 from farthing.invoicing.written import Written, written
+from farthing.tax.model import TaxTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,21 @@ class Prepared:
         return self.written if (seller, now) == (self.seller, self.now) else {}
 
 
-def prepare(conn: BooksConnection, tenant_id: int, drafts: Sequence[Draft], now: datetime) -> Prepared:
+def conditions(
+    conn: BooksConnection, tenant_id: int, drafts: Sequence[Draft]
+) -> tuple[TaxTerms, str, Mapping[str, Any]]:
+    """What drafts are prepared by: what decides on their tax, the tenant's name, what it said of itself as a seller."""
+    return terms_of(conn, tenant_id, drafts), *select_seller(conn, tenant_id)
+
+
+def prepare(
+    drafts: Sequence[Draft], terms: TaxTerms, tenant_name: str, seller: Mapping[str, Any], now: datetime
+) -> Prepared:
     """Tax and write what depends on nothing that only the issuing transaction knows: other invoices' numbers."""
-    tenant_name, facts = select_seller(conn, tenant_id)
-    seller = seller_on_document(facts, tenant_name)
+    named = seller_on_document(seller, tenant_name)
     alone = [draft for draft in drafts if draft.basis.carried is None]
-    taxes = taxed_ahead(conn, tenant_id, alone, facts)
+    taxes = taxed_ahead(alone, terms, seller)
     documents = {
-        id(draft): written(draft, place, seller, now) for place, (_, draft) in enumerate(taxes.taxed.values())
+        id(draft): written(draft, place, named, now) for place, (_, draft) in enumerate(taxes.taxed.values())
     }
-    return Prepared(taxes, seller, now, documents)
+    return Prepared(taxes, named, now, documents)

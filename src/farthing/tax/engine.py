@@ -1,8 +1,9 @@
 """The port behind which tax is decided: by the user's table, or by another engine.
 
-An engine is asked for all supplies of a batch of invoices at once, and answers in their order. It is asked while the
-batch is being issued: one that lives elsewhere answers from what it fetched before, or within a deadline of its own,
-and raises `Unavailable` where it cannot; then nothing is issued, and the next run asks again.
+An engine is asked for all supplies of a batch of invoices at once, and answers in their order. The user's table is
+asked ahead, and again where it changed meanwhile. Another engine is asked while the batch is being issued: one that
+lives elsewhere answers from what it fetched before, or within a deadline of its own, and raises `Unavailable` where it
+cannot; then nothing is issued, and the next run asks again.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,8 @@
 import copy
 import pickle
 from collections.abc import Mapping
-from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, InitVar, dataclass, field, fields, replace
+from typing import ClassVar
 
 import pytest
 
@@ -26,6 +27,20 @@ class Quick:
 @dataclass(frozen=True, slots=True)
 class More(Quick):
     beyond: int = 0
+
+
+class Other(Quick):
+    __slots__ = ()
+
+
+@value
+class Named:
+    """Fields that are called like what makes them."""
+
+    missing: int
+    made: int
+    become: list[int] = field(default_factory=list)
+    changeable: int = 4
 
 
 def test_it_is_made_compared_and_shown_like_any_other() -> None:
@@ -68,3 +83,27 @@ def test_it_can_be_copied_kept_and_built_upon() -> None:
     match one:
         case Quick(first, named):
             assert (first, named) == (3, {"a": 1})
+    assert type(Other(3)) is Other
+    assert type(one) is Quick
+
+
+def test_fields_have_any_name() -> None:
+    one = Named(1, 2)
+    assert (one.missing, one.made, one.become, one.changeable) == (1, 2, [], 4)
+
+
+def test_what_it_cannot_do_is_refused() -> None:
+    def after(self: object) -> None: ...
+
+    for namespace in (
+        {"__annotations__": {"one": int}, "__post_init__": after},
+        {"__annotations__": {"one": int}, "__init__": after},
+        {"__annotations__": {"one": InitVar[int]}},
+        {"__annotations__": {"one": ClassVar[int]}},
+        {"__annotations__": {"_value_own": int}},
+        {"__annotations__": {"self": int}},
+    ):
+        with pytest.raises(AssertionError):
+            value(type("Refused", (), namespace))
+    with pytest.raises(AssertionError):
+        value(type("Refused", (Quick,), {}))

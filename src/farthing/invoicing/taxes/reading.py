@@ -38,15 +38,17 @@ class TaxedAhead:
         return found
 
 
-def taxed_ahead(
-    conn: BooksConnection, tenant_id: int, drafts: Sequence[Draft], seller: Mapping[str, Any]
-) -> TaxedAhead:
+def taxed_ahead(drafts: Sequence[Draft], terms: TaxTerms, seller: Mapping[str, Any]) -> TaxedAhead:
     """These drafts taxed by the tenant's own table, but for those that take off what interim invoices billed."""
-    terms = _terms(conn, tenant_id, drafts)
     place, table = place_of(seller.get("address", {})), TaxTable(terms.rates)
     alone = [draft for draft in drafts if not _billed_numbers([draft])]
     made = taxed(alone, terms, place, TableEngine(table)) if table else alone
     return TaxedAhead(terms, place, {id(draft): (draft, new) for draft, new in zip(alone, made, strict=True)})
+
+
+def terms_of(conn: BooksConnection, tenant_id: int, drafts: Sequence[Draft]) -> TaxTerms:
+    """The table, and what is known of the customers of these drafts."""
+    return tax_terms(conn, tenant_id, {draft.bill.customer.customer_id for draft in drafts})
 
 
 def with_taxes(
@@ -61,7 +63,7 @@ def with_taxes(
 
     engine: who decides; the tenant's own table unless given. ahead: those that this table taxed before.
     """
-    terms = _terms(conn, tenant_id, drafts)
+    terms = terms_of(conn, tenant_id, drafts)
     place = place_of(seller.get("address", {}))
     done = {} if ahead is None or engine is not None else ahead.still(drafts, terms, place)
     if engine is None:
@@ -74,10 +76,6 @@ def with_taxes(
     billed = select_billed_taxes(conn, tenant_id, numbers) if numbers else {}
     made = iter(taxed(left, terms, place, engine, billed))
     return [done[number] if number in done else next(made) for number in range(len(drafts))]
-
-
-def _terms(conn: BooksConnection, tenant_id: int, drafts: Sequence[Draft]) -> TaxTerms:
-    return tax_terms(conn, tenant_id, {draft.bill.customer.customer_id for draft in drafts})
 
 
 def _billed_numbers(drafts: Sequence[Draft]) -> set[str]:
