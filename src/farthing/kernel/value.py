@@ -30,10 +30,8 @@ def value(cls: type[_Value]) -> type[_Value]:
         f"{_OURS}changeable": type(made.__name__, (), {"__slots__": names}),
         f"{_OURS}missing": MISSING,
     }
-    said, lines = (
-        [],
-        [f"    {_OURS}own = self.__class__", f"    {_OURS}become(self, '__class__', {_OURS}changeable)"],
-    )
+    said: list[str] = []
+    lines = [f"    {_OURS}own = self.__class__", f"    {_OURS}become(self, '__class__', {_OURS}changeable)"]
     for one in fields(made):
         said.append(one.name + _default(one, known))
         if one.default_factory is not MISSING:
