@@ -60,7 +60,8 @@ def fail(role: str, purpose: str, error: str, most: int, *, ends: bool) -> Fault
             if not eventually(strace.injected, MEET_SECONDS_MAX):
                 return None
             at = time.monotonic()
-            # Whoever finds PostgreSQL gone starts it, and strace follows: what hit it there did not hit the process.
+            # Whoever finds PostgreSQL gone writes its settings and starts it, and strace follows. If that fails, it is
+            # tried again: nothing that was acknowledged depends on it.
             if role != "postgres" and strace.injected_below(site.house.data / "postgres"):
                 return None
         if ends and not eventually(lambda: not all(is_alive(pid) for pid in pids), GO_SECONDS_MAX):
