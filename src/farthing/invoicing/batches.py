@@ -20,10 +20,7 @@ from farthing.invoicing.drafting.usage_reading import usage_of
 from farthing.invoicing.interim.store import select_billed_before
 from farthing.invoicing.model import Bill, Cover, Draft
 from farthing.invoicing.prepared import Prepared, conditions, prepare
-from farthing.invoicing.run import (
-    drafted_in_order,
-    passed_over,
-)
+from farthing.invoicing.run import drafted_in_order, passed_over
 from farthing.invoicing.units.drawing import units_of
 
 BILLS_PER_QUERY = 50_000

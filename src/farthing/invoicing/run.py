@@ -4,8 +4,8 @@
                      due.py               usage_needed           lines.py  adjustments.py totals.py  drafted
                                           parts.py               fees.py   interim.py     carry_forward.py
 
-`service.run_billing` asks the books and the event store in between, for many bills at once, and issues
-the drafts. Read this file and that function to know how billing works.
+`batches.draft_batches` asks the books and the event store in between, for many bills at once, and
+`service.run_billing` issues the drafts. Read this file and those functions to know how billing works.
 """
 
 from collections import defaultdict

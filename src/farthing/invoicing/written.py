@@ -10,8 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
+from farthing.db.rowset import rowset
 from farthing.invoicing.carrying.forward import carries
 from farthing.invoicing.document import document_of, document_text, due_at
 from farthing.invoicing.model import Draft
@@ -73,7 +72,7 @@ def rows_of(objects: Iterable[str]) -> str:
 
 
 def _objects(rows: Iterable[Mapping[str, Any]]) -> str:
-    return msgspec.json.encode(list(rows)).decode()[1:-1]
+    return rowset(list(rows))[1:-1]
 
 
 def _row(place: int, draft: Draft, issued_at: datetime) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 The document goes in as data, a text within quotes, never as markup, and the same document gives the same
 bytes: the time in the file is the time of issue, and the letters are those that typst brings along. They
-cover Latin, Greek, Cyrillic and Hebrew. A name in another script is set with the fonts of the machine, so that it
-can be read; such a file is the same on every machine that has the same fonts.
+cover Latin, Greek, Cyrillic and Hebrew. A name in another script is set with the fonts of the machine, so
+that it can be read; such a file is the same on every machine that has the same fonts.
 """
 
 import base64
