@@ -60,7 +60,16 @@ def test_a_long_invoice_repeats_its_header_and_keeps_its_totals_company() -> Non
         name for name in (f"Card {place} " for place in range(1, 301)) if name not in " ".join(found)
     ] == []
     for count in range(30, 46):  # wherever the page ends
-        assert "Card" in pages(invoice(many(count)))[-1]
+        found = pages(invoice(many(count)))
+        assert "Card" in found[-1]
+        said = [page.split()[-3:] for page in found]
+        assert said == [[str(number), "/", str(len(found))] for number in range(1, len(found) + 1)]
+
+
+def test_what_somebody_is_called_does_not_make_two_pages_one() -> None:
+    document = invoice(many(42))
+    document["seller"] = document["seller"] | {"name": "/Type/Pages/Count 1/"}
+    assert [page.split()[-3:] for page in pages(document)] == [["1", "/", "2"], ["2", "/", "2"]]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,8 @@ def name_of(description: str, dimensions: Mapping[str, str]) -> str:
 
 
 def _windows(dimensions: Mapping[str, str]) -> str:
+    if not dimensions:
+        return ""
     # The names of clocks hold a space, and no dimension of a meter is called so.
     windows = [value for name, value in sorted(dimensions.items()) if " " in name]
     return f" ({', '.join(windows)})" if windows else ""

@@ -274,7 +274,8 @@ def _charges_below(line: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The charges that say more than the line itself does."""
     charges: Sequence[Mapping[str, Any]] = line["charges"]
     if len(charges) == 1 and "in_unit" not in charges[0]:
-        return () if Decimal(charges[0]["quantity"]) == Decimal(line["quantity"]) else charges
+        of_charge, of_line = charges[0]["quantity"], line["quantity"]
+        return () if of_charge == of_line or Decimal(of_charge) == Decimal(of_line) else charges
     return charges
 
 

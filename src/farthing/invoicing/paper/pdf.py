@@ -9,6 +9,7 @@ that it can be read; such a file is the same on every machine that has the same 
 import base64
 import json
 import os
+import re
 import struct
 import threading
 from collections import deque
@@ -25,8 +26,12 @@ from farthing.invoicing.paper.content import paper
 from farthing.kernel.errors import InvalidInput
 
 _PACKAGE = "farthing.invoicing.paper"
-_COVERED = ((0x0000, 0x0530), (0x0590, 0x0600), (0x1D00, 0x2C00), (0xFB00, 0xFB07))
-"""Code points that the letters typst brings along have glyphs for: [first, after the last)."""
+_UNCOVERED = re.compile("[^\u0000-\u052f\u0590-\u05ff\u1d00-\u2bff\ufb00-\ufb06]").search
+"""The first letter that those typst brings along have no glyph for."""
+ROWS_OF_ONE_PAGE_MAX = 42
+"""Rows of the table that may fit on one page, below a short address and above few totals. Whether they do is seen."""
+_ONE_PAGE, _BEGINNING = b"/Type/Pages/Count 1/", 100
+"""How the first object of a PDF of one page begins, and where: names and notes come after it."""
 _of_thread = threading.local()
 
 
@@ -56,14 +61,21 @@ def render_pdfs(documents: Iterable[Mapping[str, Any]], seller: Mapping[str, Any
 
 def pdf_of(said: Mapping[str, Any], issued_at: str, seller: Mapping[str, Any]) -> bytes:
     """What `paper` said, as a PDF that was made at the moment of issue."""
-    issued = datetime.fromisoformat(issued_at)
     sheet = json.dumps(dict(said) | {"logo": _logo(seller)}, ensure_ascii=False)
-    covered = all(any(first <= ord(letter) < after for first, after in _COVERED) for letter in set(sheet))
-    pdf = _compiler(covered=covered).compile(
-        f'#import "invoice.typ": sheet\n#sheet(json(bytes({_literal(sheet)})))'.encode(),
-        format="pdf",
-        timestamp=int(issued.timestamp()),
-    )
+    compiler = _compiler(covered=_UNCOVERED(sheet) is None)
+    issued = int(datetime.fromisoformat(issued_at).timestamp())
+    rows = sum(map(len, said["table"]["sections"]))
+    if rows <= ROWS_OF_ONE_PAGE_MAX:
+        pdf = _set(compiler, sheet, issued, one_page=True)
+        if _ONE_PAGE in pdf[:_BEGINNING]:
+            return pdf
+    return _set(compiler, sheet, issued, one_page=False)
+
+
+def _set(compiler: typst.Compiler, sheet: str, issued: int, *, one_page: bool) -> bytes:
+    """The PDF of a sheet. Of `one_page`, no page says which one it is: typst lays pages that do out twice."""
+    called = f"#sheet(json(bytes({_literal(sheet)})), one-page: {str(one_page).lower()})"
+    pdf = compiler.compile(f'#import "invoice.typ": sheet\n{called}'.encode(), format="pdf", timestamp=issued)
     assert isinstance(pdf, bytes)
     return pdf
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from farthing.invoicing.paper.face import DIGIT, SEPARATOR, width
 from farthing.invoicing.paper.wording import Figure, aligned
+from farthing.kernel.value import value
 
 PAGE_WIDTHS = {"a4": 595_280, "us-letter": 612_000}
 MARGIN = 54_000
@@ -31,7 +32,7 @@ HEADING, MEMBER, CHARGE, CHARGE_OF_MEMBER = "heading", "member", "charge", "char
 INDENTS = {HEADING: 0, MEMBER: 10_000, CHARGE: 10_000, CHARGE_OF_MEMBER: 20_000}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Row:
     """One row of the table: what it is, its words, notes below them, a figure for each column or for none."""
 
@@ -83,7 +84,7 @@ def set_table(
                     "text": row.text,
                     "notes": row.notes,
                     "figures": [
-                        (text, _room(digits, point) * letters // 1000)
+                        (text, (digits * DIGIT + point * SEPARATOR) * letters // 1000 if digits else 0)
                         for text, digits, point in (next(figures_of_rows) if row.figures else ())
                     ],
                     "height": _height(row, words_width, letters, leading),
@@ -96,19 +97,17 @@ def set_table(
 
 
 def _widest(figures: Sequence[Figure]) -> int:
-    return max((width(text) + _room(digits, point) for text, digits, point in figures), default=0)
-
-
-def _room(digits: int, point: bool) -> int:
-    """How wide the digits and the point are that a figure lacks to be as long as its neighbours."""
-    return digits * DIGIT + point * SEPARATOR
+    return max(
+        (width(text) + digits * DIGIT + point * SEPARATOR for text, digits, point in figures), default=0
+    )
 
 
 def _height(row: Row, words_width: int, letters: int, leading: int) -> int | None:
-    words = [(row.text, INDENTS[row.kind], letters), *((note, 0, NOTE_LETTERS) for note in row.notes)]
-    if all(_fits(text, size, words_width - indent) for text, indent, size in words):
-        return len(words) * (LINE + leading) - leading
-    return None
+    if not _fits(row.text, letters, words_width - INDENTS[row.kind]):
+        return None
+    if not all(_fits(note, NOTE_LETTERS, words_width) for note in row.notes):
+        return None
+    return (1 + len(row.notes)) * (LINE + leading) - leading
 
 
 def _fits(text: str, letters: int, room: int) -> bool:

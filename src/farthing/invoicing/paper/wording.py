@@ -26,8 +26,8 @@ _UNPRINTABLE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029),
 # Direction overrides could make a number on a page read differently from the number that is owed.
 _UNPRINTABLE |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF), "")
 
-_PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]*[1-9])?", re.ASCII).fullmatch
-"""Whether a number is written as it is printed, but for what stands between thousands, as most are."""
+_PLAIN = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII).fullmatch
+"""A number as documents write them, but for those below nothing: what stands before its point, and behind it."""
 
 Figure = tuple[str, int, bool]
 """A number as text, and the digits and the point that it lacks to be as long as its neighbours."""
@@ -51,15 +51,13 @@ def _breakable(word: str) -> str:
 
 def grouped(number: Decimal | str) -> str:
     """Every digit, thousands apart, a real minus sign: `-1234567.5` is `−1,234,567.5`."""
-    text = number if isinstance(number, str) and _PLAIN(number) else trimmed(Decimal(number))
-    whole, point, fraction = text.removeprefix("-").partition(".")
-    return (MINUS if text.startswith("-") else "") + f"{int(whole):,}" + point + fraction
+    whole, fraction = _parts(number)
+    return f"{whole}.{fraction}" if fraction else whole
 
 
 def precise(number: Decimal | str, currency: str) -> str:
     """Every digit, and at least those of the currency: `49` is `49.00`, `0.0000025` stays."""
-    text = grouped(number)
-    whole, _, fraction = text.partition(".")
+    whole, fraction = _parts(number)
     digits = MINOR_UNITS[currency]
     return f"{whole}.{fraction:0<{digits}}" if fraction or digits else whole
 
@@ -71,6 +69,18 @@ def money(amount: Decimal | str, currency: str) -> str:
         "an amount must be rounded before it is printed"
     )
     return text
+
+
+def _parts(number: Decimal | str) -> tuple[str, str]:
+    """What stands before the point, thousands apart, and behind it, without zeros at the end."""
+    plain = _PLAIN(number) if isinstance(number, str) else None
+    if plain is not None:
+        sign, whole, fraction = "", plain[1], (plain[2] or "").rstrip("0")
+    else:
+        text = trimmed(Decimal(number))
+        sign = MINUS if text.startswith("-") else ""
+        whole, _, fraction = text.removeprefix("-").partition(".")
+    return (sign + whole if len(whole) <= 3 else f"{sign}{int(whole):,}"), fraction
 
 
 def counted_in(line: Mapping[str, Any], currency: str) -> list[str]:
@@ -101,10 +111,10 @@ def in_unit(charge: Mapping[str, Any]) -> str:
 
 def aligned(texts: Sequence[str]) -> list[Figure]:
     """Each number with the room that brings its decimal point under the others': digits, and a point."""
-    fractions = [text.partition(".")[2] for text in texts]
-    longest = max(map(len, fractions), default=0)
+    fractions = [len(text.partition(".")[2]) for text in texts]
+    longest = max(fractions, default=0)
     return [
-        (text, longest - len(fraction), not fraction and longest > 0) if text else (text, 0, False)
+        (text, longest - fraction, not fraction and longest > 0) if text else (text, 0, False)
         for text, fraction in zip(texts, fractions, strict=True)
     ]
 
