@@ -21,6 +21,8 @@ from farthing.invoicing.paper.setting import (
     HEADING,
     MEMBER,
     PAGE_WIDTHS,
+    TIERED,
+    UNPRICED,
     Row,
     set_table,
 )
@@ -43,8 +45,6 @@ from farthing.kernel.quantity import trimmed
 POSTCODE_LAST = ("AU", "CA", "GB", "ID", "IE", "IN", "KR", "NZ", "SG", "TH", "TW", "US", "VN", "ZA")
 """Countries that write the postcode after the town; the others write it before."""
 
-TIERED = "tiered"
-UNPRICED = "unpriced"
 EXACT_COLUMN = 2
 
 _MODES = {"half_up": "half up", "half_even": "half to even"}

@@ -4,8 +4,9 @@ A column is as wide as its widest figure and a row of one line as high as a line
 beforehand takes half the time of one that measures. Lengths are whole thousandths of a point.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from farthing.invoicing.paper.face import DIGIT, SEPARATOR, width
@@ -29,6 +30,9 @@ AIRY_LINES_MAX = 24
 
 HEADING, MEMBER, CHARGE, CHARGE_OF_MEMBER = "heading", "member", "charge", "charge of member"
 """What a row of the table is; the template knows how each looks."""
+TIERED, UNPRICED = "tiered", "unpriced"
+"""What stands in a figure's place where the rows below say it, or nothing does."""
+QUIET_KINDS = (CHARGE, CHARGE_OF_MEMBER)
 INDENTS = {HEADING: 0, MEMBER: 10_000, CHARGE: 10_000, CHARGE_OF_MEMBER: 20_000}
 
 
@@ -58,8 +62,8 @@ def set_table(
 ) -> dict[str, Any]:
     """The table as the template places it; a rule stands below each section.
 
-    A row's height is none where its words may need more than one line. Numbers of dozens of digits are set
-    smaller rather than over each other.
+    Heights and what stands between rows are runs: of how many rows, and how much. A height is none where words may
+    need more than one line. Numbers of dozens of digits are set smaller rather than over each other.
     """
     figures = [row.figures for rows in sections for row in rows if row.figures]
     aligned_columns = [aligned(column) for column in zip(*figures, strict=True)] or [[] for _ in titles]
@@ -71,29 +75,43 @@ def set_table(
     words_width = all_width - sum(widths)
     leading = DENSE_LEADING if dense else AIRY_LEADING
     figures_of_rows = zip(*aligned_columns, strict=True)
+    heights = [[_height(row, words_width, letters, leading) for row in rows] for rows in sections]
+    for ones in heights:  # the air above a rule is part of the last row
+        ones[-1] = None if ones[-1] is None else ones[-1] + AIR
     return {
         "dense": dense,
         "letters": letters,
         "leading": leading,
         "columns": list(titles),
         "widths": [words_width, *widths],
+        "heights": _runs(height for ones in heights for height in ones),
+        "gutters": _runs(gap for ones in heights for gap in (*[leading] * (len(ones) - 1), AIR)),
         "sections": [
             [
                 {
                     "kind": row.kind,
                     "text": row.text,
                     "notes": row.notes,
+                    "fits": height is not None,
                     "figures": [
-                        (text, (digits * DIGIT + point * SEPARATOR) * letters // 1000 if digits else 0)
+                        (
+                            text,
+                            (digits * DIGIT + point * SEPARATOR) * letters // 1000 if digits else 0,
+                            row.kind in QUIET_KINDS or text in (TIERED, UNPRICED),
+                        )
                         for text, digits, point in (next(figures_of_rows) if row.figures else ())
                     ],
-                    "height": _height(row, words_width, letters, leading),
                 }
-                for row in rows
+                for row, height in zip(rows, ones, strict=True)
             ]
-            for rows in sections
+            for rows, ones in zip(sections, heights, strict=True)
         ],
     }
+
+
+def _runs(lengths: Iterable[int | None]) -> list[tuple[int, int | None]]:
+    """How many of a length stand beside each other, and that length."""
+    return [(len(list(alike)), length) for length, alike in groupby(lengths)]
 
 
 def _widest(figures: Sequence[Figure]) -> int:
