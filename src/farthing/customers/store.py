@@ -34,10 +34,18 @@ _SUBSCRIPTIONS = """
     SELECT s.subscription_id, s.key, s.customer_id, c.key AS customer, s.plan_version_id, p.key AS plan,
            v.version, s.anchor, s.start_at
       FROM subscriptions s
-      JOIN customers c ON c.tenant_id = s.tenant_id AND c.customer_id = s.customer_id
+      JOIN LATERAL (
+            SELECT customer_id, key FROM customers WHERE tenant_id = s.tenant_id AND customer_id >= s.customer_id
+             ORDER BY customer_id LIMIT 1) c ON c.customer_id = s.customer_id
       JOIN plan_versions v ON v.tenant_id = s.tenant_id AND v.plan_version_id = s.plan_version_id
       JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id
      WHERE s.tenant_id = %(tenant_id)s
+"""
+"""Customers are looked up by their whole keys: of a tenant that PostgreSQL believes to have a row or two, it would
+compare each subscription with each customer (docs/adr/0044)."""
+_OF_CUSTOMER = """
+       AND (%(customer)s::text IS NULL OR s.customer_id = (
+            SELECT customer_id FROM customers WHERE tenant_id = %(tenant_id)s AND key = %(customer)s))
 """
 _FACTS = """
     SELECT x.subscription_id, x.change_id, x.key, x.kind, x.effective_at, x.payload, x.made_at, x.withdraws,
@@ -220,8 +228,7 @@ def select_subscriptions_after(
 ) -> list[Subscription]:
     """Subscriptions in order of key, those after `after`, of one customer where one is named."""
     rows = conn.execute(
-        _SUBSCRIPTIONS + " AND s.key > %(after)s AND (%(customer)s::text IS NULL OR c.key = %(customer)s)"
-        " ORDER BY s.key LIMIT %(limit)s",
+        _SUBSCRIPTIONS + _OF_CUSTOMER + " AND s.key > %(after)s ORDER BY s.key LIMIT %(limit)s",
         {"tenant_id": tenant_id, "after": after or "", "customer": customer, "limit": limit},
     ).fetchall()
     return _subscriptions(conn, tenant_id, rows)

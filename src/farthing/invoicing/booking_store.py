@@ -6,19 +6,12 @@ from psycopg.rows import DictRow
 
 from farthing.db.pool import BooksConnection
 
-# What a line shows contains its tax where prices include it; revenue is without.
-_INCLUDED = "CASE WHEN i.prices_include_tax THEN l.tax ELSE 0 END"
+# What a line shows contains its tax where prices include it; revenue is without. Lines are looked up invoice by
+# invoice: joined in the order asked for, PostgreSQL would read all lines of the tenant from its first invoice on.
 _ISSUED = """
     SELECT i.invoice_id, i.number, i.customer_id, i.currency, i.tax, i.issued_at,
-           coalesce(sum(l.amount - {included}) FILTER (
-                   WHERE CASE l.adjustment WHEN 'carried_forward' THEN false WHEN 'brought_forward' THEN true
-                         ELSE l.service_end <= i.issued_at END), 0)
-               + coalesce(max(b.amount), 0) - i.paid_from_wallets AS earned,
-           coalesce(sum(l.amount - {included}) FILTER (
-                   WHERE l.service_end > i.issued_at
-                     AND coalesce(l.adjustment, '') NOT IN ('carried_forward', 'brought_forward')), 0) AS deferred,
-           coalesce(max(b.amount), 0)
-               - coalesce(sum(l.amount - {included}) FILTER (WHERE l.adjustment = 'carried_forward'), 0) AS unbilled
+           coalesce(l.earned, 0) + coalesce(b.amount, 0) - i.paid_from_wallets AS earned,
+           coalesce(l.deferred, 0) AS deferred, coalesce(b.amount, 0) - coalesce(l.carried, 0) AS unbilled
       FROM invoices i
       LEFT JOIN LATERAL (
             -- What is brought forward became revenue when it was carried: below zero, as it stands there.
@@ -27,15 +20,24 @@ _ISSUED = """
               JOIN invoice_lines c ON c.tenant_id = s.tenant_id AND c.invoice_id = s.invoice_id
                                   AND c.adjustment = 'carried_forward'
              WHERE s.tenant_id = i.tenant_id AND s.number = i.brings) b ON i.brings IS NOT NULL
-      JOIN invoice_lines l ON l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id
+     CROSS JOIN LATERAL (
+            SELECT sum(o.amount) FILTER (
+                   WHERE CASE o.adjustment WHEN 'carried_forward' THEN false WHEN 'brought_forward' THEN true
+                         ELSE o.service_end <= i.issued_at END) AS earned,
+                   sum(o.amount) FILTER (
+                   WHERE o.service_end > i.issued_at
+                     AND coalesce(o.adjustment, '') NOT IN ('carried_forward', 'brought_forward')) AS deferred,
+                   sum(o.amount) FILTER (WHERE o.adjustment = 'carried_forward') AS carried
+              FROM (SELECT adjustment, service_end,
+                           amount - CASE WHEN i.prices_include_tax THEN tax ELSE 0 END AS amount
+                      FROM invoice_lines WHERE tenant_id = i.tenant_id AND invoice_id = i.invoice_id) o
+            HAVING count(*) > 0) l
      WHERE i.tenant_id = %(tenant_id)s {which}
-     GROUP BY i.tenant_id, i.invoice_id
      ORDER BY i.invoice_id LIMIT %(limit)s
 """
-_OF_NUMBERS = _ISSUED.format(included=_INCLUDED, which="AND i.number = ANY(%(numbers)b::text[])")
-_AFTER = _ISSUED.format(included=_INCLUDED, which="AND i.invoice_id > %(after)s")
+_OF_NUMBERS = _ISSUED.format(which="AND i.number = ANY(%(numbers)b::text[])")
+_AFTER = _ISSUED.format(which="AND i.invoice_id > %(after)s")
 _UNBOOKED = _ISSUED.format(
-    included=_INCLUDED,
     which="""AND i.invoice_id > %(after)s AND NOT EXISTS (
         SELECT FROM transfers t WHERE t.tenant_id = i.tenant_id AND t.key = %(prefix)s || i.number)""",
 )

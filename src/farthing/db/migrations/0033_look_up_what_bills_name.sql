@@ -1,62 +1,46 @@
--- PostgreSQL counts how often each tenant stands in a table, and believes of one that it has not counted yet that it has a row
--- or two: it then compares each row with each, and the first billing run of a new tenant with twenty thousand customers takes
--- hours beside tenants that are long there. Without such a count it takes every tenant for a two hundredth of the table, which is
--- wrong in both directions and harmless in both: what is small is read by whole keys, what is large is hashed or sorted.
-DO $$
-DECLARE
-    kept record;
-BEGIN
-    FOR kept IN
-        SELECT c.oid, n.nspname, c.relname FROM pg_class c
-          JOIN pg_namespace n ON n.oid = c.relnamespace
-          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
-         WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')
-    LOOP
-        EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN tenant_id SET STATISTICS 0', kept.nspname, kept.relname);
-        -- What was counted before stays unless it is taken away, which only PostgreSQL 18 and later let an owner do.
-        IF current_setting('server_version_num')::integer >= 180000 THEN
-            PERFORM pg_clear_attribute_stats(kept.nspname, kept.relname, 'tenant_id', false);
-        END IF;
-    END LOOP;
-END $$;
-
--- Nor may it hope for an early find where nothing is to be found: LIMIT 1 and EXISTS made it take the plan that is quickest to
--- its first row, which compares each row with each when there is none. So the least of all that are wrong is asked for.
+-- What a batch of invoices names is looked up row by row, by its whole key, as what draws name is (0030, 0032). While PostgreSQL
+-- believes that a tenant has a row or two, which it does of one that came after the tables were analysed, it would compare each
+-- row with each: the first billing run of a tenant with 5,000 customers took 16 seconds where its neighbour's took 2. To the
+-- first row from a key on, in the order of keys, only the index of keys leads. Where a check asks for the first of what is wrong
+-- (LIMIT 1), PostgreSQL hopes for an early find where nothing is to be found: so the least of all is asked for.
 
 CREATE OR REPLACE FUNCTION refuse_unknown_invoices() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = public, pg_temp AS $$
+SECURITY DEFINER SET search_path = public, pg_temp SET enable_seqscan = off AS $$
 BEGIN
-    IF (SELECT count(*) FROM (SELECT DISTINCT tenant_id, invoice_id FROM made) m
-          LEFT JOIN invoices i USING (tenant_id, invoice_id)
-         WHERE i.number IS NULL) > 0 THEN
+    IF EXISTS (SELECT FROM (SELECT DISTINCT tenant_id, invoice_id FROM made) m
+                WHERE (SELECT i.invoice_id FROM invoices i
+                        WHERE i.tenant_id = m.tenant_id AND i.invoice_id >= m.invoice_id
+                        ORDER BY i.invoice_id LIMIT 1) IS DISTINCT FROM m.invoice_id) THEN
         RAISE EXCEPTION 'a row of % names an invoice that is not there', TG_TABLE_NAME
             USING ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME;
     END IF;
     RETURN NULL;
 END $$;
 
-CREATE OR REPLACE FUNCTION check_invoice_lines() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION check_invoice_lines() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     off text;
 BEGIN
     SELECT min(i.number) INTO off
       FROM (SELECT DISTINCT tenant_id, invoice_id FROM issued) n
-      JOIN invoices i USING (tenant_id, invoice_id)
+     CROSS JOIN LATERAL (
+            SELECT * FROM invoices WHERE tenant_id = n.tenant_id AND invoice_id >= n.invoice_id
+             ORDER BY invoice_id LIMIT 1) i
       LEFT JOIN LATERAL (SELECT sum(l.amount) AS amount, sum(l.amount_exact) AS exact_amount, sum(l.tax) AS tax
                            FROM invoice_lines l
                           WHERE l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id) s ON true
-     WHERE s.amount IS DISTINCT FROM i.subtotal
+     WHERE i.invoice_id = n.invoice_id AND (s.amount IS DISTINCT FROM i.subtotal
         OR s.exact_amount IS DISTINCT FROM i.total_exact - CASE WHEN i.prices_include_tax THEN 0 ELSE i.tax END
         OR s.tax IS DISTINCT FROM i.tax
         OR (i.tax <> 0 AND i.tax IS DISTINCT FROM (SELECT sum(t.amount) FROM invoice_taxes t
-                                                    WHERE t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id));
+                                                    WHERE t.tenant_id = i.tenant_id AND t.invoice_id = i.invoice_id)));
     IF off IS NOT NULL THEN
         RAISE EXCEPTION 'the lines of invoice % do not sum to its amounts', off USING ERRCODE = 'check_violation';
     END IF;
     RETURN NULL;
 END $$;
 
-CREATE OR REPLACE FUNCTION check_brought_forward() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION check_brought_forward() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     off text;
 BEGIN
@@ -67,19 +51,40 @@ BEGIN
                    coalesce(bool_or(adjustment = 'brought_forward'), false) AS brings,
                    coalesce(bool_or(adjustment = 'carried_forward'), false) AS carries
               FROM issued GROUP BY tenant_id, invoice_id) b
-      JOIN invoices i USING (tenant_id, invoice_id)
-      LEFT JOIN invoices s ON s.tenant_id = i.tenant_id AND s.number = i.brings AND s.customer_id = i.customer_id
-                          AND s.currency = i.currency
+     CROSS JOIN LATERAL (
+            SELECT * FROM invoices WHERE tenant_id = b.tenant_id AND invoice_id >= b.invoice_id
+             ORDER BY invoice_id LIMIT 1) i
+      LEFT JOIN LATERAL (
+            SELECT * FROM invoices WHERE tenant_id = i.tenant_id AND number >= i.brings ORDER BY number LIMIT 1) s
+            ON s.number = i.brings AND s.customer_id = i.customer_id AND s.currency = i.currency
       LEFT JOIN LATERAL (SELECT sum(l.amount_exact) AS amount_exact, sum(l.amount) AS amount
                            FROM invoice_lines l
                           WHERE l.tenant_id = s.tenant_id AND l.invoice_id = s.invoice_id
                             AND l.adjustment = 'carried_forward') c ON true
-     WHERE b.carries <> i.carries OR b.brings <> (i.brings IS NOT NULL)
+     WHERE i.invoice_id = b.invoice_id AND (
+           b.carries <> i.carries OR b.brings <> (i.brings IS NOT NULL)
         OR b.brings AND (b.amount_exact + c.amount_exact IS DISTINCT FROM 0
-                         OR b.amount + c.amount IS DISTINCT FROM 0);
+                         OR b.amount + c.amount IS DISTINCT FROM 0));
     IF off IS NOT NULL THEN
         RAISE EXCEPTION 'what invoice % carries or brings forward is not what it says', off
             USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION check_unit_prices() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    off text;
+BEGIN
+    SELECT min(a.key) INTO off
+      FROM added a
+     CROSS JOIN LATERAL (
+            SELECT * FROM wallets WHERE tenant_id = a.tenant_id AND wallet_id >= a.wallet_id
+             ORDER BY wallet_id LIMIT 1) w
+     WHERE w.wallet_id = a.wallet_id AND (w.unit IS NULL) <> (a.unit_price IS NULL);
+    IF off IS NOT NULL THEN
+        RAISE EXCEPTION 'the grant % has a price of units, and its wallet holds money, or the other way round', off
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'grants_of_units', TABLE = 'grants';
     END IF;
     RETURN NULL;
 END $$;
@@ -178,19 +183,5 @@ BEGIN
     UPDATE invoice_balances b SET paid = b.paid + s.amount, from_credit = b.from_credit + s.amount
       FROM (SELECT tenant_id, invoice_id, sum(amount) AS amount FROM allocated GROUP BY 1, 2) s
      WHERE b.tenant_id = s.tenant_id AND b.invoice_id = s.invoice_id;
-    RETURN NULL;
-END $$;
-
-CREATE OR REPLACE FUNCTION check_unit_prices() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    off text;
-BEGIN
-    SELECT min(a.key) INTO off
-      FROM added a JOIN wallets w ON w.tenant_id = a.tenant_id AND w.wallet_id = a.wallet_id
-     WHERE (w.unit IS NULL) <> (a.unit_price IS NULL);
-    IF off IS NOT NULL THEN
-        RAISE EXCEPTION 'the grant % has a price of units, and its wallet holds money, or the other way round', off
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'grants_of_units', TABLE = 'grants';
-    END IF;
     RETURN NULL;
 END $$;
