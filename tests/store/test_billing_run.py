@@ -282,12 +282,13 @@ def test_a_run_that_is_stopped_anywhere_is_finished_by_the_next(
     insert = rows.insert_invoices
     left = 3
 
-    def stop_in_the_fourth(*arguments: Any) -> None:
+    def stop_in_the_fourth(*arguments: Any) -> list[int]:
         nonlocal left
-        insert(*arguments)
+        made = insert(*arguments)
         if left == 0:
             raise KeyboardInterrupt
         left -= 1
+        return made
 
     monkeypatch.setattr(rows, "insert_invoices", stop_in_the_fourth)
     with pytest.raises(KeyboardInterrupt):

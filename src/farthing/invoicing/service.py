@@ -230,13 +230,13 @@ def issue(
         named = seller_on_document(seller, tenant_name)
         ready = {} if prepared is None else prepared.documents(named, now)
         invoices = numbered(kept, first, named, now, ready)
-        rows.insert_invoices(conn, tenant_id, invoices, now)
-        numbers = [invoice.number for invoice in invoices]
-        issued_now = booking_rows.select_issued_of(conn, tenant_id, numbers)
+        issued_now = booking_rows.select_issued_by_id(
+            conn, tenant_id, rows.insert_invoices(conn, tenant_id, invoices, now)
+        )
         post(conn, tenant_id, [*units, *draws, *issued_transfers(issued_now)], now)
         charges = charge_facts(invoices, select_own_collections(conn, tenant_id, ids), now)
         announce(conn, tenant_id, [*issued_facts(invoices, now), *charges])
-    return numbers, skipped
+    return [invoice.number for invoice in invoices], skipped
 
 
 def book_past_invoices(books: Books, tenant_id: int, now: datetime) -> int:

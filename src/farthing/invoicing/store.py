@@ -77,27 +77,29 @@ _INSERT_INVOICES = """
           FROM json_to_recordset(%(tax_rows)s::json)
                AS said (at int, place int, name text, country text, region text, category text, treatment text,
                         rate numeric, net numeric, amount numeric)
+          JOIN made USING (at)),
+    lines AS (
+        INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
+                                   service_end, quantity, amount_exact, amount, plan, plan_version, price, fee_start,
+                                   fee_end, one_off, adjustment, adjustment_key, tax, subscription, one_off_again,
+                                   corrected, corrected_key)
+        SELECT %(tenant_id)s, made.invoice_id, said.line, said.rate_card, said.meter, said.dimensions,
+               said.service_start, said.service_end, said.quantity, said.amount_exact, said.amount, said.plan,
+               said.plan_version, said.price, said.fee_start, said.fee_end, said.one_off, said.adjustment,
+               said.adjustment_key, said.tax, said.subscription,
+               CASE WHEN said.one_off IS NULL THEN 0 ELSE
+                   (SELECT count(*) FROM invoice_lines e WHERE e.tenant_id = %(tenant_id)s AND e.one_off = said.one_off
+                       AND EXISTS (SELECT FROM invoice_voids v
+                                    WHERE v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id)) END,
+               said.corrected, said.corrected_key
+          FROM json_to_recordset(%(line_rows)s::json)
+               AS said (at int, line int, rate_card text, meter text, dimensions jsonb, service_start timestamptz,
+                        service_end timestamptz, fee_start timestamptz, fee_end timestamptz, quantity numeric,
+                        amount_exact numeric, amount numeric, tax numeric, price jsonb, one_off text, subscription text,
+                        plan text, plan_version int, adjustment text, adjustment_key text, corrected text,
+                        corrected_key text)
           JOIN made USING (at))
-    INSERT INTO invoice_lines (tenant_id, invoice_id, line, rate_card, meter_key, dimensions, service_start,
-                               service_end, quantity, amount_exact, amount, plan, plan_version, price, fee_start,
-                               fee_end, one_off, adjustment, adjustment_key, tax, subscription, one_off_again,
-                               corrected, corrected_key)
-    SELECT %(tenant_id)s, made.invoice_id, said.line, said.rate_card, said.meter, said.dimensions, said.service_start,
-           said.service_end, said.quantity, said.amount_exact, said.amount, said.plan, said.plan_version, said.price,
-           said.fee_start, said.fee_end, said.one_off, said.adjustment, said.adjustment_key, said.tax,
-           said.subscription,
-           CASE WHEN said.one_off IS NULL THEN 0 ELSE
-               (SELECT count(*) FROM invoice_lines e WHERE e.tenant_id = %(tenant_id)s AND e.one_off = said.one_off
-                   AND EXISTS (SELECT FROM invoice_voids v
-                                WHERE v.tenant_id = e.tenant_id AND v.invoice_id = e.invoice_id)) END,
-           said.corrected, said.corrected_key
-      FROM json_to_recordset(%(line_rows)s::json)
-           AS said (at int, line int, rate_card text, meter text, dimensions jsonb, service_start timestamptz,
-                    service_end timestamptz, fee_start timestamptz, fee_end timestamptz, quantity numeric,
-                    amount_exact numeric, amount numeric, tax numeric, price jsonb, one_off text, subscription text,
-                    plan text, plan_version int, adjustment text, adjustment_key text, corrected text,
-                    corrected_key text)
-      JOIN made USING (at)
+    SELECT invoice_id FROM made ORDER BY at
 """
 
 
@@ -273,10 +275,10 @@ def take_numbers(conn: BooksConnection, tenant_id: int, count: int) -> int:
 
 def insert_invoices(
     conn: BooksConnection, tenant_id: int, invoices: Sequence[Invoice], issued_at: datetime
-) -> None:
-    """Issue these invoices, in this order."""
+) -> list[int]:
+    """Issue these invoices, in this order, and say their ids."""
     as_written = [invoice.written for invoice in invoices]
-    conn.execute(
+    made = conn.cursor(row_factory=tuple_row).execute(
         _INSERT_INVOICES,
         {
             "tenant_id": tenant_id,
@@ -293,6 +295,7 @@ def insert_invoices(
             "tax_rows": rows_of(one.tax_rows for one in as_written),
         },
     )
+    return [invoice_id for (invoice_id,) in made]
 
 
 def select_document(conn: BooksConnection, tenant_id: int, number: str) -> DictRow | None:
