@@ -41,12 +41,10 @@ _SUBSCRIPTIONS = """
       JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id
      WHERE s.tenant_id = %(tenant_id)s
 """
-"""Customers are looked up by their whole keys: of a tenant that PostgreSQL believes to have a row or two, it would
-compare each subscription with each customer (docs/adr/0044)."""
+"""Customers are looked up by their whole keys, or each were compared with each of a new tenant: docs/adr/0044."""
 _OF_CUSTOMER = """
        AND (%(customer)s::text IS NULL OR s.customer_id = (
-            SELECT customer_id FROM customers WHERE tenant_id = %(tenant_id)s AND key = %(customer)s))
-"""
+            SELECT customer_id FROM customers WHERE tenant_id = %(tenant_id)s AND key = %(customer)s))"""
 _FACTS = """
     SELECT x.subscription_id, x.change_id, x.key, x.kind, x.effective_at, x.payload, x.made_at, x.withdraws,
            x.plan_version_id, p.key AS plan, v.version
