@@ -20,7 +20,7 @@ import farthing
 from farthing.db import open_books
 from farthing.db.embedded import embedded_postgres
 from farthing.db.embedded.account import server_account
-from farthing.db.embedded.place import SYSTEM_HOME
+from farthing.db.embedded.place import PLACE_FILE, SYSTEM_HOME
 from farthing.db.tenants import list_tenants
 from farthing.kernel.errors import Corrupt, Unavailable
 
@@ -52,15 +52,23 @@ def someone_else() -> dict[str, object]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
 
 
+def home_of(data_dir: Path) -> Path:
+    """Where root keeps the books of a data directory that the server's user cannot reach."""
+    return SYSTEM_HOME / (data_dir / PLACE_FILE).read_text().strip()
+
+
 @pytest.fixture
 def private_dir() -> Iterator[Path]:
-    """A directory that only its owner may enter; what root keeps elsewhere for it is removed afterwards."""
-    before = set(SYSTEM_HOME.glob("*-*-*-*-*")) if SYSTEM_HOME.exists() else set()
+    """A directory that only its owner may enter; what root keeps elsewhere for it is removed afterwards.
+
+    That alone: tests that run at the same time have books there as well.
+    """
     directory = Path("/tmp") / f"farthing-private-{os.getpid()}"
     directory.mkdir(0o700)
     yield directory
+    homes = [home_of(remembered.parent) for remembered in directory.glob(f"*/{PLACE_FILE}")]
     shutil.rmtree(directory)
-    for home in set(SYSTEM_HOME.glob("*-*-*-*-*")) - before:
+    for home in filter(Path.exists, homes):
         shutil.rmtree(home)
 
 
@@ -186,7 +194,7 @@ def test_below_a_private_directory_the_books_lie_in_the_systems_place(private_di
     above = modes_up_from(private_dir)
     said: list[str] = []
     with open_books(data_dir, None, now=NOW, on_wait=said.append):
-        home = SYSTEM_HOME / (data_dir / "cluster.id").read_text().strip()
+        home = home_of(data_dir)
         assert mode(home / "postgres") == 0o700
         assert (home / "postgres").stat().st_uid == server_account().uid
     assert f"the books are made in {home}" in said
@@ -201,8 +209,10 @@ def test_a_data_directory_made_anew_never_meets_the_old_books(private_dir: Path)
     with open_books(data_dir, None, now=NOW) as books, books.operator_transaction() as conn:
         conn.execute("INSERT INTO tenants (key, name, created_at) VALUES ('old', 'Old', now())")
     assert tenants(data_dir) == ["default", "old"]
+    old = home_of(data_dir)
     shutil.rmtree(data_dir)
     assert tenants(data_dir) == ["default"]
+    shutil.rmtree(old)
 
 
 @as_root
@@ -218,7 +228,7 @@ def test_a_data_directory_that_moves_keeps_its_books(private_dir: Path) -> None:
 def test_books_that_are_gone_are_not_made_anew_in_silence(private_dir: Path) -> None:
     data_dir = private_dir / "data"
     tenants(data_dir)
-    shutil.rmtree(SYSTEM_HOME / (data_dir / "cluster.id").read_text().strip())
+    shutil.rmtree(home_of(data_dir))
     with pytest.raises(Corrupt) as caught:
         tenants(data_dir)
     assert caught.value.code == "cluster_missing"
