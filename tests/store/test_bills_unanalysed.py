@@ -24,24 +24,22 @@ CHECKS_OF_STATEMENTS = """
 """
 
 
+def billed(books: Books, name: str, now: datetime, directory: Path) -> World:
+    """A tenant with a bill for each of its customers."""
+    tenant_id = create_tenant(books, f"{name}-{directory.name}", name, now)
+    found = World(books, open_store(directory / name), tenant_id, instant("2026-02-02"))
+    found.furnish([plan(*FEES)], [{"customer": key, "plan": "payg"} for key in CUSTOMERS])
+    assert len(found.bill("2026-02-01T00:00:00Z").issued) == len(CUSTOMERS)
+    return found
+
+
 @pytest.fixture
 def world(books: Books, owner: psycopg.Connection, now: datetime, tmp_path: Path) -> Iterator[World]:
     """A tenant that came after the tables were analysed, while another one with as many customers was there."""
-    found = None
-    for name in ("known", "unknown"):
-        if found is not None:
-            found.store.close()
-        tenant_id = create_tenant(books, f"{name}-{tmp_path.name}", name, now)
-        found = World(books, open_store(tmp_path / name), tenant_id, instant("2026-02-02"))
-        found.furnish(
-            [plan(*FEES)],
-            [{"customer": key, "plan": "payg"} for key in CUSTOMERS],
-        )
-        assert len(found.bill("2026-02-01T00:00:00Z").issued) == len(CUSTOMERS)
-        if name == "known":
-            with owner.transaction():
-                owner.execute("ANALYZE")
-    assert found is not None
+    billed(books, "known", now, tmp_path).store.close()
+    with owner.transaction():
+        owner.execute("ANALYZE")
+    found = billed(books, "unknown", now, tmp_path)
     yield found
     found.store.close()
 
@@ -62,7 +60,7 @@ def test_what_is_booked_reads_the_invoices_that_it_books(world: World) -> None:
         ids = [row["invoice_id"] for row in newest]
 
         def ask() -> None:
-            found = booking_store.select_issued_by_id(conn, world.tenant_id, ids)
+            found = booking_store.select_issued_of(conn, world.tenant_id, ids)
             assert [row["invoice_id"] for row in found] == ids[::-1]
             assert {str(row["earned"] + row["deferred"]) for row in found} == {"14.50"}
 

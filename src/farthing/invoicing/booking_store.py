@@ -35,8 +35,7 @@ _ISSUED = """
      WHERE i.tenant_id = %(tenant_id)s {which}
      ORDER BY i.invoice_id LIMIT %(limit)s
 """
-_OF_NUMBERS = _ISSUED.format(which="AND i.number = ANY(%(numbers)b::text[])")
-_BY_ID = _ISSUED.format(which="AND i.invoice_id = ANY(%(ids)b::bigint[])")
+_OF_IDS = _ISSUED.format(which="AND i.invoice_id = ANY(%(ids)b::bigint[])")
 _AFTER = _ISSUED.format(which="AND i.invoice_id > %(after)s")
 _UNBOOKED = _ISSUED.format(
     which="""AND i.invoice_id > %(after)s AND NOT EXISTS (
@@ -44,15 +43,9 @@ _UNBOOKED = _ISSUED.format(
 )
 
 
-def select_issued_of(conn: BooksConnection, tenant_id: int, numbers: Sequence[str]) -> list[DictRow]:
+def select_issued_of(conn: BooksConnection, tenant_id: int, ids: Sequence[int]) -> list[DictRow]:
     """These invoices: whose they are, and how much of each is earned, deferred, unbilled and tax."""
-    given = {"tenant_id": tenant_id, "numbers": list(numbers), "limit": len(numbers)}
-    return conn.execute(_OF_NUMBERS, given).fetchall()
-
-
-def select_issued_by_id(conn: BooksConnection, tenant_id: int, ids: Sequence[int]) -> list[DictRow]:
-    """The same of invoices that were just issued, by what PostgreSQL finds at once however little it knows of them."""
-    return conn.execute(_BY_ID, {"tenant_id": tenant_id, "ids": list(ids), "limit": len(ids)}).fetchall()
+    return conn.execute(_OF_IDS, {"tenant_id": tenant_id, "ids": list(ids), "limit": len(ids)}).fetchall()
 
 
 def select_issued_after(conn: BooksConnection, tenant_id: int, after: int, limit: int) -> list[DictRow]:

@@ -230,7 +230,7 @@ def issue(
         named = seller_on_document(seller, tenant_name)
         ready = {} if prepared is None else prepared.documents(named, now)
         invoices = numbered(kept, first, named, now, ready)
-        issued_now = booking_rows.select_issued_by_id(
+        issued_now = booking_rows.select_issued_of(
             conn, tenant_id, rows.insert_invoices(conn, tenant_id, invoices, now)
         )
         post(conn, tenant_id, [*units, *draws, *issued_transfers(issued_now)], now)

@@ -38,7 +38,8 @@ def check_credited(books: Books, tenant_id: int) -> Checked:
         after = 0
         while some := rows.select_voided_after(conn, tenant_id, after, ROWS_PER_QUERY):
             at = {row["number"]: row["voided_at"] for row in some}
-            facts = issued_facts(booking_rows.select_issued_of(conn, tenant_id, list(at)))
+            ids = [row["invoice_id"] for row in some]
+            facts = issued_facts(booking_rows.select_issued_of(conn, tenant_id, ids))
             transfers = void_transfers([(fact, at[fact.number]) for fact in facts])
             missing, differing = booked_differently(conn, tenant_id, transfers)
             findings += [f"the ledger has no transfer {key}" for key in missing]

@@ -204,7 +204,7 @@ def void_invoice(
         rows.insert_void(conn, tenant_id, invoice["invoice_id"], reason, now)
         said_of = {"total": plain(invoice["total"]), "currency": invoice["currency"], "reason": reason}
         announce(conn, tenant_id, [Fact("invoice.voided", number, said_of, now)])
-        facts = issued_facts(booking_rows.select_issued_of(conn, tenant_id, [number]))
+        facts = issued_facts(booking_rows.select_issued_of(conn, tenant_id, [invoice["invoice_id"]]))
         transfers = void_transfers([(fact, now) for fact in facts])
         if invoice["paid_from_wallets"]:
             transfers += gave_back(conn, tenant_id, invoice, now)

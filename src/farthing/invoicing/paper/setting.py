@@ -96,7 +96,7 @@ def set_table(
                     "figures": [
                         (
                             text,
-                            (digits * DIGIT + point * SEPARATOR) * letters // 1000 if digits else 0,
+                            _room(digits, point) * letters // 1000,
                             row.kind in QUIET_KINDS or text in (TIERED, UNPRICED),
                         )
                         for text, digits, point in (next(figures_of_rows) if row.figures else ())
@@ -115,9 +115,12 @@ def _runs(lengths: Iterable[int | None]) -> list[tuple[int, int | None]]:
 
 
 def _widest(figures: Sequence[Figure]) -> int:
-    return max(
-        (width(text) + digits * DIGIT + point * SEPARATOR for text, digits, point in figures), default=0
-    )
+    return max((width(text) + _room(digits, point) for text, digits, point in figures), default=0)
+
+
+def _room(digits: int, point: bool) -> int:
+    """How wide the digits and the point are that a figure lacks to be as long as its neighbours."""
+    return digits * DIGIT + point * SEPARATOR
 
 
 def _height(row: Row, words_width: int, letters: int, leading: int) -> int | None:
