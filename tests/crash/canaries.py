@@ -55,32 +55,31 @@ def _sync_and_close(sync: Callable[[Any], None], file: int) -> None:
 def _cursor_first() -> None:
     from farthing.events.sealing import sealer
 
-    move, seal = sealer.rows.move_cursor, sealer.Sealer._seal_piece
+    move, commit = sealer.rows.move_cursor, sealer.Sealer._commit
 
-    def seal_piece(
-        self: sealer.Sealer, log_file: str, start: int, blocks: Sequence[Any], now: datetime
-    ) -> Any:
+    def move_and_commit(self: sealer.Sealer, pieces: Sequence[Any], now: datetime) -> Any:
         with self.books.operator_transaction() as conn:
-            move(conn, log_file, start, blocks[-1].end, now)
-        return seal(self, log_file, start, blocks, now)
+            for piece in pieces:
+                move(conn, piece.log_file, piece.start, piece.end, now)
+        return commit(self, pieces, now)
 
-    sealer.Sealer._seal_piece = seal_piece  # type: ignore[method-assign]
+    sealer.Sealer._commit = move_and_commit  # type: ignore[method-assign]
     sealer.rows.move_cursor = lambda *_: True
 
 
 def _claim_first() -> None:
     from farthing.events.sealing import sealer
 
-    insert_run, seal, seal_blocks = sealer.rows.insert_run, sealer.Sealer._seal_piece, sealer.seal_blocks
+    insert_run, write, seal_blocks = sealer.rows.insert_run, sealer.Sealer._write, sealer.seal_blocks
     claimed: set[str] = set()
 
     def insert_unless_claimed(conn: Any, tenant_id: int, run: Any, now: datetime) -> None:
         if run.run_id not in claimed:
             insert_run(conn, tenant_id, run, now)
 
-    def seal_piece(
-        self: sealer.Sealer, log_file: str, start: int, blocks: Sequence[Any], now: datetime
-    ) -> Any:
+    def claim_and_write(self: sealer.Sealer, *what: Any) -> None:
+        *_, now = what
+
         def claim_and_seal(store: Any, tenant_id: int, *rest: Any) -> Any:
             batch = seal_blocks(store, tenant_id, *rest)
             if batch.run is not None:
@@ -90,9 +89,9 @@ def _claim_first() -> None:
             return batch
 
         sealer.seal_blocks = claim_and_seal
-        return seal(self, log_file, start, blocks, now)
+        write(self, *what)
 
-    sealer.Sealer._seal_piece = seal_piece  # type: ignore[method-assign]
+    sealer.Sealer._write = claim_and_write  # type: ignore[method-assign]
     sealer.rows.insert_run = insert_unless_claimed
 
 

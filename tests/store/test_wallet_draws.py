@@ -324,8 +324,8 @@ def test_what_fails_before_the_commit_has_drawn_nothing(world: WalletWorld) -> N
     draws = world.store.beside_sealing
     assert draws is not None
 
-    def failing(batch, now):
-        commit = draws(batch, now)
+    def failing(batches, now):
+        commit = draws(batches, now)
 
         def effect(conn):
             commit(conn)

@@ -69,11 +69,11 @@ OPEN_GRANT_COLUMNS = 13
 _GRANTS_AND_WALLETS = """
       FROM grants g
       JOIN LATERAL (
-           SELECT * FROM wallets WHERE tenant_id = g.tenant_id AND wallet_id >= g.wallet_id
-            ORDER BY wallet_id LIMIT 1) w ON w.wallet_id = g.wallet_id
+           SELECT * FROM wallets WHERE tenant_id = g.tenant_id AND wallet_id BETWEEN g.wallet_id AND g.wallet_id
+            ORDER BY wallet_id LIMIT 1) w ON true
 """
-"""Wallets are looked up by their keys, which name no constant: see `_whole_tables`. To the first from a key on leads
-only the index of keys; of a tenant that PostgreSQL believes to have a wallet or two, any other would do as well."""
+"""Wallets are looked up by their keys. To the first of a range of keys leads only the index of keys; of a tenant that
+PostgreSQL believes to have a wallet or two, any other would do as well."""
 
 
 def lock_open_grants(
@@ -142,8 +142,9 @@ def lock_lone_grants(
                            AND (g.expires_at IS NULL OR g.expires_at > %(last)s) AS free
                   FROM grants g
                   JOIN LATERAL (
-                       SELECT * FROM wallets WHERE tenant_id = g.tenant_id AND wallet_id >= g.wallet_id
-                        ORDER BY wallet_id LIMIT 1) w ON w.wallet_id = g.wallet_id  -- see _GRANTS_AND_WALLETS
+                       SELECT * FROM wallets
+                        WHERE tenant_id = g.tenant_id AND wallet_id BETWEEN g.wallet_id AND g.wallet_id
+                        ORDER BY wallet_id LIMIT 1) w ON true  -- see _GRANTS_AND_WALLETS
                  WHERE g.tenant_id = %(tenant_id)s AND g.closed_at IS NULL
                    AND g.customer_id = ANY(string_to_array(%(customers)s, E'\\n')::bigint[])
                  ORDER BY g.grant_id FOR NO KEY UPDATE OF g),

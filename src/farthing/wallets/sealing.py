@@ -1,12 +1,13 @@
-"""What a sealed batch draws from wallets, in the transaction that makes it count (law 4).
+"""What sealed batches draw from wallets, in the transaction that makes them count (law 4).
 
-    the batch's segment -> usage by (subscription, period) and dimensions -> what it costs after what came before
+    the batches' segments -> usage by (subscription, period) and dimensions -> what it costs after what came before
       -> [the sealer's transaction: positions move on, draws, ledger]
 
-Everything that takes time happens before the transaction: one query over the batch for each meter, whoever its
-customers are, and rating. A tenant without wallets pays for one look at the books.
+Batches that are committed together are reckoned up together: a draw costs by customer, not by event. Everything that
+takes time happens before the transaction: one query over the batches for each meter, whoever their customers are,
+and rating. A tenant without wallets pays for one look at the books.
 
-What a price depends on, the quantity before the batch, is a position. One that is not known yet (the first batch of
+What a price depends on, the quantity before the batches, is a position. One that is not known yet (the first batch of
 a period, the first after a customer got its wallet) is told from everything sealed before.
 """
 
@@ -73,9 +74,9 @@ def no_settled_holds(_conn: BooksConnection, _batch: SealedBatch, _now: datetime
 
 @dataclass(frozen=True, slots=True)
 class Reckoned:
-    """What a batch draws: charges before it is known which periods are invoiced, and how far positions move.
+    """What batches draw: charges before it is known which periods are invoiced, and how far positions move.
 
-    charges: of all that the batch has usage of, also where that costs nothing.
+    charges: of all that they have usage of, also where that costs nothing.
     """
 
     charges: Charges = field(default_factory=Charges)
@@ -94,25 +95,27 @@ class _Climbing:
 
 @dataclass(slots=True)
 class WalletDraws:
-    """Beside the sealer: reckons a batch up, and draws it when it is committed."""
+    """Beside the sealer: reckons batches up, and draws them when they are committed."""
 
     books: Books
     store: EventStore
     settled_holds: SettledHoldsOf = no_settled_holds
     _schedules: dict[int, tuple[tuple[object, ...], Schedule]] = field(default_factory=dict)
 
-    def __call__(self, batch: SealedBatch, now: datetime) -> Callable[[BooksConnection], None]:
-        """Reckon a batch up that is written and not yet committed; what is to be done when it is."""
-        reckoned = self._reckoned(batch, now)
+    def __call__(self, batches: Sequence[SealedBatch], now: datetime) -> Callable[[BooksConnection], None]:
+        """Reckon a tenant's batches up that are written and not yet committed; what is to be done when they are."""
+        reckoned = self._reckoned(batches, now)
 
         def commit(conn: BooksConnection) -> None:
-            self._commit(conn, batch, reckoned, now)
+            self._commit(conn, batches, reckoned, now)
 
         return commit
 
-    def _commit(self, conn: BooksConnection, batch: SealedBatch, reckoned: Reckoned, now: datetime) -> None:
-        tenant_id = batch.tenant_id
-        settled = self.settled_holds(conn, batch, now)
+    def _commit(
+        self, conn: BooksConnection, batches: Sequence[SealedBatch], reckoned: Reckoned, now: datetime
+    ) -> None:
+        tenant_id, seal_id = batches[-1].tenant_id, batches[-1].seal_id
+        settled = [one for batch in batches for one in self.settled_holds(conn, batch, now)]
         if reckoned.positions:
             rows.put_positions(conn, tenant_id, reckoned.positions)
         of_units = [one for one in settled if one.unit is not None]
@@ -123,66 +126,64 @@ class WalletDraws:
             lock_grants_of(
                 conn, tenant_id, {one.customer_id for one in of_units} | _customers(reckoned, settled)
             )
-            posted = draw_settled_units(conn, tenant_id, of_units, batch.seal_id, now)
-        drawn, transfers = draw_sealed(conn, tenant_id, reckoned.charges, settled, batch.seal_id, now)
+            posted = draw_settled_units(conn, tenant_id, of_units, seal_id, now)
+        drawn, transfers = draw_sealed(conn, tenant_id, reckoned.charges, settled, seal_id, now)
         post_drawn(conn, tenant_id, drawn, [*posted, *transfers], now)
 
-    def _reckoned(self, batch: SealedBatch, now: datetime) -> Reckoned:
-        file = batch.segment
-        if file is None:
+    def _reckoned(self, batches: Sequence[SealedBatch], now: datetime) -> Reckoned:
+        tenant_id = batches[0].tenant_id
+        segments = [_segment_of(batch, batch.segment) for batch in batches if batch.segment is not None]
+        if not segments:
             return Reckoned()
-        times = from_unix_microseconds(file.min_time_us), from_unix_microseconds(file.max_time_us)
-        first, last = times
-        with self.books.read_only(batch.tenant_id) as conn:
-            version = schedule_store.select_version(conn, batch.tenant_id)
+        with self.books.read_only(tenant_id) as conn:
+            version = schedule_store.select_version(conn, tenant_id)
             if version[0] is None or version[-1] is None:  # no wallets, or nothing in them
                 return Reckoned()
-        first = max(first, version[-1] - LONGEST_PERIOD)
+        times = min(one.min_time for one in segments), max(one.max_time for one in segments)
+        first, last = max(times[0], version[-1] - LONGEST_PERIOD), times[1]
         if last < first:
             return Reckoned()
-        segment = _segment_of(batch, file)
-        subjects = self._subjects(batch.tenant_id, segment)
+        subjects = self._subjects(tenant_id, segments)
         if not len(subjects):
             return Reckoned()
-        schedule = self._schedule(batch.tenant_id, version, first, last)
-        meters = {meter.key: meter for meter in all_meters(self.books, batch.tenant_id)}
+        schedule = self._schedule(tenant_id, version, first, last)
+        meters = {meter.key: meter for meter in all_meters(self.books, tenant_id)}
         charges = Charges()
         climbing: dict[ChargeKey, _Climbing] = {}
         with exact():
             for (meter_key, detail), periods in schedule.asked(first, last).items():
                 meter = meters[meter_key]
-                if meter.event_type not in segment.event_types:
+                some = [one for one in segments if meter.event_type in one.event_types]
+                if not some or _younger(meter, some):
                     continue
-                if any(name not in segment.columns for name in wanted_columns([meter]).names()):
-                    continue  # The meter is younger than this batch: its usage is reckoned up later.
-                table = self._used(segment, subjects, meter, detail, periods, times)
+                table = self._used(some, subjects, meter, detail, periods, times)
                 usage = usage_columns_of(table, detail.names)
                 _add_in_proportion(charges, usage, periods, (meter_key, detail), now)
                 climbing |= _climbing(usage, periods, (meter_key, detail))
-            positions = self._climbed(batch.tenant_id, meters, charges, climbing, now) if climbing else {}
+            positions = self._climbed(tenant_id, meters, charges, climbing, now) if climbing else {}
         return Reckoned(charges, positions)
 
     def _used(
         self,
-        segment: Segment,
+        segments: Sequence[Segment],
         subjects: pa.Table,
         meter: Meter,
         detail: Detail,
         periods: Sequence[DrawnPeriod],
         times: tuple[datetime, datetime],
     ) -> pa.Table:
-        """See `usage_columns`; times: of the first event of the batch and of the last one."""
+        """See `usage_columns`; times: of the first event of the batches and of the last one."""
         first, last = times
         start, end = min(one.period.start for one in periods), max(one.period.end for one in periods)
         covering = all(one.period.start <= first and last < one.period.end for one in periods)
         spans = _spans_table(periods)
         return usage_columns(
-            self.store, [segment], subjects, meter, detail, spans, start, end, covering=covering
+            self.store, segments, subjects, meter, detail, spans, start, end, covering=covering
         )
 
-    def _subjects(self, tenant_id: int, segment: Segment) -> pa.Table:
-        """The subjects of a batch that mean a customer, as columns (subject, customer_id)."""
-        names = subjects_of(self.store, [segment])
+    def _subjects(self, tenant_id: int, segments: Sequence[Segment]) -> pa.Table:
+        """The subjects of batches that mean a customer, as columns (subject, customer_id)."""
+        names = subjects_of(self.store, segments)
         with self.books.read_only(tenant_id) as conn:
             known = schedule_store.select_subjects(conn, tenant_id, names)
         return pa.table(
@@ -302,6 +303,12 @@ class WalletDraws:
             prepare_usage(self.books, self.store, tenant_id, now)
         with self.books.read_only(tenant_id) as conn:
             return list(billable_usage(self.store, conn, tenant_id, meter, detail, spans))
+
+
+def _younger(meter: Meter, segments: Sequence[Segment]) -> bool:
+    """Whether a meter is younger than one of these batches, its usage so far being reckoned up later."""
+    wanted = wanted_columns([meter]).names()
+    return any(name not in one.columns for one in segments for name in wanted)
 
 
 def _customers(reckoned: Reckoned, settled: Sequence[UsageCharge]) -> set[int]:

@@ -59,6 +59,15 @@ class ReadAhead:
         decoded, self._decoded = self._decoded, None
         return self._decode(blocks) if decoded is None else decoded
 
+    def put_back(
+        self, log_file: str, start: int, blocks: list[Block], decoded: list[DecodedBlocks]
+    ) -> None:
+        """What `blocks` and `decoded` gave is to be had again. For who has not begun with another piece since."""
+        assert self._ahead is None, "one piece waits at a time"
+        coming: Future[tuple[list[Block], list[DecodedBlocks]]] = Future()
+        coming.set_result((blocks, decoded))
+        self._ahead = _Ahead(log_file, start, coming)
+
     def _read(self, log_file: str, start: int) -> tuple[list[Block], list[DecodedBlocks]]:
         blocks = read_blocks(self._log_dir / log_file, start, self._bytes_max)
         return blocks, self._decode(blocks)

@@ -1,7 +1,8 @@
 """The sealer: the one process part that turns the event log into counted events.
 
 One sealer works on a data directory at a time (a file lock says which); it takes a piece of one log
-file, seals it for each tenant in it and commits all of that in one transaction.
+file, seals it for each tenant in it and commits all of that in one transaction. Where the log is behind, a few pieces
+are committed together, so that what a transaction costs for each customer in it is spent once for all of them.
 """
 
 import os
@@ -30,19 +31,19 @@ from farthing.events.log.files import (
 )
 from farthing.events.sealing.ahead import ReadAhead
 from farthing.events.sealing.corrections import KnownCorrections
-from farthing.events.sealing.seal import DecodedBlocks, SealedBatch, decode_blocks, run_path, seal_blocks
+from farthing.events.sealing.piece import Piece, SealReport, by_tenant, commit_piece, new_runs
+from farthing.events.sealing.seal import DecodedBlocks, decode_blocks, run_path, seal_blocks
 from farthing.events.segments.damage import check_segments, forget_missing, known_damage
 from farthing.events.segments.removal import removing
 from farthing.events.segments.verified import VerifiedFiles
 from farthing.events.store import books as rows
 from farthing.events.store import corrections as correction_rows
-from farthing.events.store import quarantine as quarantine_rows
-from farthing.events.store.books import RunRow, Seal
+from farthing.events.store.books import RunRow
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.store.erased import erased_subject_hashes
 from farthing.events.store.identities import segment_identities
 from farthing.events.store.removed import removed_events
-from farthing.kernel.errors import Conflict, Corrupt, Unavailable
+from farthing.kernel.errors import Conflict, Corrupt, FarthingError, Unavailable
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
 from farthing.kernel.instant import unix_microseconds
 
@@ -50,24 +51,15 @@ BATCH_BYTES_MAX = 64 * 1024 * 1024
 """How much of a log file is sealed at once. Two such pieces are in memory: one is written, the next one decoded."""
 PARTS_OF_A_BATCH = 8
 """A piece of at least such a part of a batch is read ahead of its turn."""
+PIECES_TOGETHER_MAX = 4
+"""How many pieces are committed together at most, when the first of them is a whole batch: whoever keeps up with the
+log never finds so much of it, and what comes in then counts as soon as it is written."""
 
 IDS_MERGED_HERE_MAX = 2_000_000
 """Id runs with more ids than this together are merged beside the sealer, which takes a second or more."""
 
 IDS_REBUILT_AT_ONCE = 4_000_000
 """Ids of one run when the index is made anew, which bounds the memory that takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealReport:
-    """What one step of the sealer did."""
-
-    log_file: str
-    log_to: int
-    accepted: int
-    counted: int
-    duplicate: int
-    quarantined: int
 
 
 @contextmanager
@@ -117,21 +109,21 @@ class Sealer:
         damage: Corrupt | None = None
         for log_file in self._in_turn(self._sealed_last):
             done = self._cursors.get(log_file, 0)
-            end = self._size(log_file) if ends is None else ends.get(log_file, 0)
             try:
-                blocks = self._reading.blocks(log_file, done) if end > done else []
+                blocks = self._reading.blocks(log_file, done) if self._end(log_file, ends) > done else []
             except Corrupt as error:
                 damage = error
                 continue
             if blocks:
                 with full_disk_named():
-                    return self._seal_piece(log_file, done, blocks, now)
+                    return self._seal_together(log_file, done, blocks, ends, now)
         if damage is not None:
             raise damage
         return None
 
-    def _size(self, log_file: str) -> int:
-        return (self.log_dir / log_file).stat().st_size
+    def _end(self, log_file: str, ends: Mapping[str, int] | None = None) -> int:
+        """Up to where a log file is to be sealed."""
+        return (self.log_dir / log_file).stat().st_size if ends is None else ends.get(log_file, 0)
 
     def _in_turn(self, sealed_last: str) -> list[str]:
         """All log files, beginning behind the one sealed last, so that a busy writer cannot hold up the others."""
@@ -139,15 +131,17 @@ class Sealer:
         turn = bisect_right(log_files, sealed_last)
         return log_files[turn:] + log_files[:turn]
 
-    def _begin_next(self, log_file: str, end: int) -> None:
-        """Begin with the piece that comes after this one. What is still small is left to grow until its turn."""
+    def _standing_behind(
+        self, pieces: Sequence[Piece], ends: Mapping[str, int] | None = None
+    ) -> tuple[str, int] | None:
+        """Where the piece begins that comes behind these. What is still small is left to grow until its turn."""
         assert self._cursors is not None
-        done = self._cursors | {log_file: end}
-        for following in self._in_turn(log_file):
-            standing = self._size(following) - done.get(following, 0)
-            if standing >= BATCH_BYTES_MAX // PARTS_OF_A_BATCH:
-                self._reading.begin(following, done.get(following, 0))
-                return
+        done = self._cursors | {piece.log_file: piece.end for piece in pieces}
+        for following in self._in_turn(pieces[-1].log_file):
+            start = done.get(following, 0)
+            if self._end(following, ends) - start >= BATCH_BYTES_MAX // PARTS_OF_A_BATCH:
+                return following, start
+        return None
 
     def _decode(self, blocks: Sequence[Block]) -> list[DecodedBlocks]:
         by_tenant: dict[int, list[Block]] = {}
@@ -163,53 +157,97 @@ class Sealer:
             self.store, tenant_id, blocks, all_meters(self.books, tenant_id), self.lateness, erased
         )
 
-    def _seal_piece(self, log_file: str, start: int, blocks: Sequence[Block], now: datetime) -> SealReport:
-        decoded = self._reading.decoded(blocks)
-        self._begin_next(log_file, blocks[-1].end)
+    def _seal_together(
+        self,
+        log_file: str,
+        start: int,
+        blocks: Sequence[Block],
+        ends: Mapping[str, int] | None,
+        now: datetime,
+    ) -> SealReport:
+        """Seal a piece and, where it is a whole batch, some of those that stand behind it; commit them together."""
+        pieces: list[Piece] = []
+        self._write(pieces, log_file, start, blocks, self._reading.decoded(blocks), now)
+        more = pieces[0].end - start >= BATCH_BYTES_MAX
         try:
-            batches = [
-                seal_blocks(
-                    self.store,
-                    one.tenant_id,
-                    _new_id("seg", now),
-                    one,
-                    list(self._tenant_runs(one.tenant_id, now).values()),
-                    self._corrections_of(one.tenant_id),
-                )
-                for one in decoded
-            ]
+            with full_disk_named():
+                while more and len(pieces) < PIECES_TOGETHER_MAX:
+                    more = self._write_behind(pieces, ends, now)
+        except FarthingError:
+            self._commit(pieces, now)  # What is written counts, whatever keeps the next piece from being written.
+            raise
+        return self._commit(pieces, now)
+
+    def _write_behind(self, pieces: list[Piece], ends: Mapping[str, int] | None, now: datetime) -> bool:
+        """Write the piece that comes behind these, if one may be committed with them.
+
+        What a correction corrects is looked up in what is committed, so a piece that has some goes by itself.
+        """
+        behind = None if pieces[-1].corrects else self._standing_behind(pieces, ends)
+        if behind is None:
+            return False
+        log_file, start = behind
+        try:
+            blocks = self._reading.blocks(log_file, start)
+        except Corrupt:  # It is met again at its turn.
+            return False
+        if not blocks:
+            return False
+        decoded = self._reading.decoded(blocks)
+        if any(one.corrects for one in decoded):
+            self._reading.put_back(log_file, start, blocks, decoded)
+            return False
+        self._write(pieces, log_file, start, blocks, decoded, now)
+        return True
+
+    def _write(
+        self,
+        pieces: list[Piece],
+        log_file: str,
+        start: int,
+        blocks: Sequence[Block],
+        decoded: Sequence[DecodedBlocks],
+        now: datetime,
+    ) -> None:
+        """Write a piece, the next after these, to files. What is in these counts as soon as it does, so it repeats."""
+        corrects = any(one.corrects for one in decoded)
+        piece = Piece(log_file, start, blocks[-1].end, [], corrects)
+        if behind := self._standing_behind([*pieces, piece]):
+            self._reading.begin(*behind)
+        try:
+            for one in decoded:
+                runs = [*self._tenant_runs(one.tenant_id, now).values(), *new_runs(pieces, one.tenant_id)]
+                known = self._corrections_of(one.tenant_id)
+                seal_id = _new_id("seg", now)
+                piece.batches.append(seal_blocks(self.store, one.tenant_id, seal_id, one, runs, known))
         finally:
             for one in decoded:
                 one.close()
+        pieces.append(piece)
+
+    def _commit(self, pieces: Sequence[Piece], now: datetime) -> SealReport:
+        batches = by_tenant(pieces)
         beside = self.store.beside_sealing
-        effects = [None if beside is None else beside(batch, now) for batch in batches]
-        end = blocks[-1].end
-        # Its writer may not have synced it yet, and what is counted must not be missing from the log.
-        sync_file(self.log_dir / log_file)
+        effects = {} if beside is None else {tenant: beside(some, now) for tenant, some in batches.items()}
+        for log_file in {piece.log_file for piece in pieces}:
+            # Its writer may not have synced it yet, and what is counted must not be missing from the log.
+            sync_file(self.log_dir / log_file)
         with self.books.operator_transaction() as conn:
-            if not rows.move_cursor(conn, log_file, start, end, now):
-                raise Conflict("sealed_elsewhere", f"{log_file} was sealed from {start} by another process")
-            for batch, effect in zip(batches, effects, strict=True):
-                _commit_batch(conn, batch, log_file, start, end, now)
-                if effect is not None:
-                    effect(conn)
+            for piece in pieces:
+                commit_piece(conn, piece, now)
+            for tenant_id, effect in effects.items():
+                bind_tenant(conn, tenant_id)
+                effect(conn)
         assert self._cursors is not None
-        self._cursors[log_file] = end
-        self._sealed_last = log_file
-        for batch in batches:
-            if batch.opened_run is not None:
-                self._runs[batch.tenant_id][batch.opened_run.run_id] = batch.opened_run
-            self._corrections_of(batch.tenant_id).committed(batch.corrections)
-        for batch in batches:  # Only now: a merge that fails must not keep a committed run from being known.
-            self._merge_runs(batch.tenant_id, now)
-        return SealReport(
-            log_file=log_file,
-            log_to=end,
-            accepted=sum(batch.accepted for batch in batches),
-            counted=sum(batch.counted for batch in batches),
-            duplicate=sum(batch.duplicate for batch in batches),
-            quarantined=sum(len(batch.quarantine) for batch in batches),
-        )
+        self._cursors |= {piece.log_file: piece.end for piece in pieces}
+        self._sealed_last = pieces[-1].log_file
+        for tenant_id, some in batches.items():
+            self._runs[tenant_id] |= {run.run_id: run for run in new_runs(pieces, tenant_id)}
+            for batch in some:
+                self._corrections_of(tenant_id).committed(batch.corrections)
+        for tenant_id in batches:  # Only now: a merge that fails must not keep a committed run from being known.
+            self._merge_runs(tenant_id, now)
+        return SealReport.of(pieces)
 
     def _corrections_of(self, tenant_id: int) -> KnownCorrections:
         if tenant_id not in self._corrections:
@@ -400,38 +438,6 @@ def _sweep(
             if lost not in named:
                 forget_missing(data_dir, lost)
     return removed
-
-
-def _commit_batch(
-    conn: BooksConnection, batch: SealedBatch, log_file: str, start: int, end: int, now: datetime
-) -> None:
-    bind_tenant(conn, batch.tenant_id)
-    seal = Seal(
-        seal_id=batch.seal_id,
-        log_file=log_file,
-        log_from=start,
-        log_to=end,
-        accepted=batch.accepted,
-        counted=batch.counted,
-        duplicate=batch.duplicate,
-        quarantined=len(batch.quarantine),
-    )
-    rows.insert_seal(conn, batch.tenant_id, seal, now)
-    if batch.segment is not None and batch.run is not None:
-        rows.insert_segment(conn, batch.tenant_id, batch.seal_id, batch.segment_path, batch.segment, now)
-        rows.insert_run(conn, batch.tenant_id, batch.run, now)
-    if batch.quarantine:
-        rows.insert_quarantine(conn, batch.tenant_id, batch.seal_id, batch.quarantine)
-    if batch.corrections.corrections:
-        correction_rows.insert_corrections(
-            conn, batch.tenant_id, batch.seal_id, batch.corrections.corrections, now
-        )
-    if batch.corrections.voided:
-        correction_rows.insert_voided(conn, batch.tenant_id, batch.corrections.voided, now)
-    if batch.retried:
-        quarantine_rows.insert_retried(conn, batch.tenant_id, batch.retried, batch.seal_id, now)
-    for progress in batch.imports:
-        rows.put_import(conn, batch.tenant_id, progress.file_key, progress.read_to, progress.complete, now)
 
 
 def _new_id(prefix: str, now: datetime) -> str:

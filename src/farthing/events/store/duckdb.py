@@ -73,13 +73,14 @@ class FaultyEvent:
 
 
 class BesideSealing(Protocol):
-    """What else becomes true with a sealed batch. Called once the batch is written, before it is committed; what it
-    gives back is called in the transaction that commits the batch, with its tenant bound."""
+    """What else becomes true with sealed batches. Called for the batches of a tenant that are committed together, in
+    the order of the log, once they are written; what it gives back is called in the transaction that commits them,
+    with their tenant bound."""
 
     def __call__(
-        self, batch: "SealedBatch", now: datetime
+        self, batches: "Sequence[SealedBatch]", now: datetime
     ) -> "Callable[[psycopg.Connection[dict[str, Any]]], None]":
-        """Reckon what the batch brings about."""
+        """Reckon what the batches bring about."""
 
 
 class EventStore:

@@ -62,7 +62,8 @@ PLANNING = {
     "enable_mergejoin": "off",
 }
 """A batch looks up a few rows by their keys, and plans are made for that, once. They outlive the young table of which
-statistics know nothing yet, so the keys of rows are said beside the join that says them, too: `= ANY` is looked up.
+statistics know nothing yet, so the keys of rows are said beside the join that says them, too: `= ANY` is looked up. Grants
+are locked one by one in the order of their ids: of all open grants together PostgreSQL believes that there are few.
 """
 
 
@@ -86,18 +87,24 @@ _CONCERNED = (
                  LIMIT 1) IS TRUE AS limited
           FROM customers c
          WHERE tenant_id = %(tenant_id)s AND customer_id = ANY(ARRAY(SELECT customer_id FROM concerned))),
-    open_grant AS MATERIALIZED ("""
-    + OPEN_GRANT
-    + """
-          FROM grants g
-         CROSS JOIN LATERAL (SELECT priority, currency, unit FROM wallets
-                              WHERE tenant_id = g.tenant_id AND customer_id = g.customer_id AND wallet_id = g.wallet_id
-                             OFFSET 0) w
-         WHERE g.tenant_id = %(tenant_id)s AND g.closed_at IS NULL AND g.grant_id = ANY(ARRAY(
+    open_grant AS MATERIALIZED (
+        SELECT locked.*
+          FROM unnest(ARRAY(
                SELECT grant_id FROM grants
                 WHERE tenant_id = %(tenant_id)s AND closed_at IS NULL
-                  AND customer_id = ANY(ARRAY(SELECT customer_id FROM concerned))))
-         ORDER BY g.grant_id FOR NO KEY UPDATE OF g)
+                  AND customer_id = ANY(ARRAY(SELECT customer_id FROM concerned))
+                ORDER BY grant_id)) AS named (grant_id)
+         CROSS JOIN LATERAL ("""
+    + OPEN_GRANT
+    + """, g.closed_at
+                  FROM grants g
+                 CROSS JOIN LATERAL (
+                       SELECT priority, currency, unit FROM wallets
+                        WHERE tenant_id = g.tenant_id AND wallet_id BETWEEN g.wallet_id AND g.wallet_id
+                        ORDER BY wallet_id LIMIT 1) w
+                 WHERE g.tenant_id = %(tenant_id)s AND g.grant_id BETWEEN named.grant_id AND named.grant_id
+                 ORDER BY g.grant_id LIMIT 1 FOR NO KEY UPDATE OF g) AS locked
+         WHERE locked.closed_at IS NULL)
     SELECT v.*, c.*, g.*, h.*
       FROM version v LEFT JOIN customer c ON true LEFT JOIN open_grant g ON g.customer_id = c.customer_id
       FULL JOIN hold h ON false
@@ -107,7 +114,8 @@ _CONCERNED = (
 
 _CUSTOMER = len(Version._fields)
 _GRANT = _CUSTOMER + len(CustomerRow._fields)
-_HOLD = _GRANT + OPEN_GRANT_COLUMNS
+_CLOSED = _GRANT + OPEN_GRANT_COLUMNS
+_HOLD = _CLOSED + 1
 """Where in a row what it says of each begins."""
 
 
@@ -126,7 +134,7 @@ def lock_concerned(
     told = {
         row[_CUSTOMER]: CustomerRow(*row[_CUSTOMER:_GRANT]) for row in found if row[_CUSTOMER] is not None
     }
-    grants = open_grants_of(row[_GRANT:_HOLD] for row in found if row[_GRANT] is not None)
+    grants = open_grants_of(row[_GRANT:_CLOSED] for row in found if row[_GRANT] is not None)
     holds = (hold_of(row[_HOLD:]) for row in found if row[_HOLD] is not None)
     return Concerned(Version(*version), list(told.values()), grants, {hold.key: hold for hold in holds})
 
