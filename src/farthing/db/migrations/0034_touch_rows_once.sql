@@ -157,9 +157,9 @@ ALTER TABLE grants ALTER tenant_id SET (n_distinct = 1);
 ALTER TABLE holds ALTER tenant_id SET (n_distinct = 1);
 ALTER TABLE customers ALTER tenant_id SET (n_distinct = 1);
 
--- After the update, for the same reason; and who ended it is asked for first.
+-- How it ended is asked for first: `erasing()` is asked only where somebody changes what has ended.
 DROP TRIGGER holds_end_once ON holds;
-CREATE TRIGGER holds_end_once AFTER UPDATE ON holds FOR EACH ROW
+CREATE TRIGGER holds_end_once BEFORE UPDATE ON holds FOR EACH ROW
     WHEN ((OLD.status IN ('counted', 'released', 'expired')
            OR (OLD.status = 'settled' AND (NEW.status NOT IN ('settled', 'counted')
                                            OR (NEW.ended_at, NEW.cost, NEW.covered, NEW.settled_parts, NEW.event_source,
