@@ -72,3 +72,22 @@ def test_every_column_of_words_is_erased_or_known_why_not(owner: psycopg.Connect
     assert {(table, column) for table, column, erased in found if column not in erased} == {
         (table, column) for table, columns in stays.items() for column in columns
     }
+
+
+GUARDED = """
+    SELECT t.tgrelid::regclass::text AS name,
+           ARRAY(SELECT a.attname::text FROM pg_attribute a
+                  WHERE a.attrelid = t.tgrelid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+           ARRAY(SELECT a.attname::text FROM pg_attribute a
+                  WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr)) AS kept,
+           string_to_array(trim(trailing ',' FROM replace(encode(t.tgargs, 'escape'), '\\000', ',')), ',') AS replaced
+      FROM pg_trigger t WHERE t.tgfoid = 'replace_identity_only'::regproc
+"""
+
+
+def test_every_column_is_replaced_by_an_erasure_or_kept_from_it(owner: psycopg.Connection) -> None:
+    """Whoever adds a column to a table that is erased says which of both: the trigger names the kept ones."""
+    found = owner.execute(GUARDED).fetchall()
+    assert len(found) > 30
+    for name, columns, kept, replaced in found:
+        assert sorted(columns) == sorted([*kept, *replaced]), name

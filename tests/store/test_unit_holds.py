@@ -12,6 +12,7 @@ from hold_world import authorize, event, hold_world, release, settle
 from unit_world import FALLING, RISING, UnitHolds
 
 from farthing.db import Books
+from farthing.events.sealing import sealer
 from farthing.invoicing.ahead.preview import pending_alone
 from farthing.invoicing.service import draft_batches, get_invoice, subscribed_by
 from farthing.invoicing.units.paying import unit_draft
@@ -70,6 +71,29 @@ def test_units_are_held_first_and_money_for_the_rest(world: UnitHolds) -> None:
         ("pack", "600", "tokens"), ("cash", "3", None),
     ]  # fmt: skip
     assert [(one["grant"], one["amount"]) for one in shown["settled_on"]] == [("pack", "500")]
+
+
+def test_calls_in_pieces_that_are_sealed_together_draw_what_each_settled(
+    world: UnitHolds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three calls and a repeat, each in a log file of its own, in one commit: 450 units, then 250 x 0.01 in money."""
+    monkeypatch.setattr(sealer, "BATCH_BYTES_MAX", 8)
+    cash(world, "25")
+    world.units("pack", "450")
+    for key, quantity in (("a", "200"), ("b", "200"), ("c", "300")):
+        world.hold(authorize(key, quantity))
+    for key, quantity in (("a", "200"), ("b", "200"), ("c", "300")):
+        world.hold(settle(key, f"e-{key}", quantity))
+    world.log([event("e-b", "200")])
+    world.seal()
+    with world.books.read_only(world.tenant_id) as conn:
+        row = conn.execute(
+            "SELECT count(*) AS seals, count(DISTINCT xmin::text) AS commits FROM seals"
+        ).fetchone()
+    assert row == {"seals": 4, "commits": 1}
+    assert (world.counters("pack"), world.counters("cash")) == (("0", "0", "450"), ("0", "0", "2.5"))
+    world.accrue()
+    assert (world.counters("pack"), world.counters("cash")) == (("0", "0", "450"), ("0", "0", "2.5"))
 
 
 def test_what_units_leave_is_priced_at_its_place_among_what_they_left(world: UnitHolds) -> None:

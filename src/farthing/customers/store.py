@@ -35,9 +35,8 @@ _SUBSCRIPTIONS = """
            v.version, s.anchor, s.start_at
       FROM subscriptions s
       JOIN LATERAL (
-            SELECT customer_id, key FROM customers
-             WHERE tenant_id = s.tenant_id AND customer_id BETWEEN s.customer_id AND s.customer_id
-             ORDER BY customer_id LIMIT 1) c ON true
+            SELECT key FROM customers WHERE tenant_id = s.tenant_id
+               AND customer_id BETWEEN s.customer_id AND s.customer_id ORDER BY customer_id LIMIT 1) c ON true
       JOIN plan_versions v ON v.tenant_id = s.tenant_id AND v.plan_version_id = s.plan_version_id
       JOIN plans p ON p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id
      WHERE s.tenant_id = %(tenant_id)s

@@ -103,12 +103,12 @@ def _kind(raw: object) -> str:
 
 def plain(number: Decimal) -> str:
     """The number as text without an exponent, every digit kept: `0.0000025`, `47.6088950`, `1000`."""
-    return format(number or abs(number), "f")
+    number = number or abs(number)
+    text = str(number)
+    return format(number, "f") if "E" in text else text
 
 
 def trimmed(number: Decimal) -> str:
     """Like `plain`, without trailing zeros after the point: `47.608895`, `12.5`, `1000`."""
-    text = format(number, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
+    text = plain(number)
+    return text.rstrip("0").rstrip(".") if text[-1] == "0" and "." in text else text

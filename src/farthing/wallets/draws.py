@@ -84,9 +84,9 @@ def draw_sealed(
     reference: str,
     now: datetime,
 ) -> tuple[list[DrawnTogether], list[Transfer]]:
-    """Pay for the charges of a sealed batch; what is to be posted of it.
+    """Pay for the charges of batches that are sealed together; what is to be posted of it.
 
-    settled: what settled holds have set aside for its events, as charges.
+    reference: the last of their seals. settled: what settled holds have set aside for their events, as charges.
     """
     rows.hold_invoicing(conn, tenant_id)
     falling = {

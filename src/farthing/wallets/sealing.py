@@ -62,12 +62,14 @@ Positions = dict[ChargeKey, dict[str, Decimal]]
 """Quantities by (subscription, period, rate card), then by dimensions."""
 _MOMENT = timedelta(microseconds=1)
 
-SettledHoldsOf = Callable[[BooksConnection, SealedBatch, datetime], Sequence[UsageCharge]]
-"""Asked in the sealer's transaction: which settled holds the events of this batch take up, as charges of what was set
-aside for events that count now, and of nothing for those that had counted before. Each is told once."""
+SettledHoldsOf = Callable[[BooksConnection, Sequence[SealedBatch], datetime], Sequence[UsageCharge]]
+"""Asked in the sealer's transaction: which settled holds the events of these batches take up, as charges of what was
+set aside for events that count now, and of nothing for those that had counted before. Each is told once."""
 
 
-def no_settled_holds(_conn: BooksConnection, _batch: SealedBatch, _now: datetime) -> Sequence[UsageCharge]:
+def no_settled_holds(
+    _conn: BooksConnection, _batches: Sequence[SealedBatch], _now: datetime
+) -> Sequence[UsageCharge]:
     """Where nothing was authorised."""
     return ()
 
@@ -115,7 +117,7 @@ class WalletDraws:
         self, conn: BooksConnection, batches: Sequence[SealedBatch], reckoned: Reckoned, now: datetime
     ) -> None:
         tenant_id, seal_id = batches[-1].tenant_id, batches[-1].seal_id
-        settled = [one for batch in batches for one in self.settled_holds(conn, batch, now)]
+        settled = self.settled_holds(conn, batches, now)
         if reckoned.positions:
             rows.put_positions(conn, tenant_id, reckoned.positions)
         of_units = [one for one in settled if one.unit is not None]

@@ -59,11 +59,11 @@ class ReadAhead:
         decoded, self._decoded = self._decoded, None
         return self._decode(blocks) if decoded is None else decoded
 
-    def put_back(
-        self, log_file: str, start: int, blocks: list[Block], decoded: list[DecodedBlocks]
-    ) -> None:
-        """What `blocks` and `decoded` gave is to be had again. For who has not begun with another piece since."""
-        assert self._ahead is None, "one piece waits at a time"
+    def put_back(self, log_file: str, start: int, blocks: list[Block], decoded: list[DecodedBlocks]) -> None:
+        """What `blocks` and `decoded` gave is to be had again. While another piece waits, it is read anew instead."""
+        if self._ahead is not None:
+            self._forget(decoded)
+            return
         coming: Future[tuple[list[Block], list[DecodedBlocks]]] = Future()
         coming.set_result((blocks, decoded))
         self._ahead = _Ahead(log_file, start, coming)

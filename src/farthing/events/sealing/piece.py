@@ -1,12 +1,13 @@
 """A piece of the log: written to files by the sealer, and what the books say once it counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from farthing.db.pool import BooksConnection, bind_tenant
 from farthing.events.ids.index import IdRun
-from farthing.events.sealing.seal import SealedBatch
+from farthing.events.sealing.seal import DecodedBlocks, SealedBatch
+from farthing.events.sealing.typed_columns import TypedColumns
 from farthing.events.store import books as rows
 from farthing.events.store import corrections as correction_rows
 from farthing.events.store import quarantine as quarantine_rows
@@ -16,13 +17,17 @@ from farthing.kernel.errors import Conflict
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of a log file, written to files and not yet committed."""
+    """A piece of a log file, written to files and not yet committed.
+
+    corrects: whether events in it correct others. wanted: the columns of meters that were read, for each tenant.
+    """
 
     log_file: str
     start: int
     end: int
     batches: list[SealedBatch]
     corrects: bool
+    wanted: Mapping[int, TypedColumns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,18 @@ class SealReport:
             duplicate=sum(batch.duplicate for batch in batches),
             quarantined=sum(len(batch.quarantine) for batch in batches),
         )
+
+
+def may_join(pieces: Sequence[Piece], decoded: Sequence[DecodedBlocks]) -> bool:
+    """Whether what was decoded may be committed with these pieces.
+
+    What a correction corrects is looked up in what is committed; and what one meter has counted in some of them and not
+    in others could not be reckoned up together.
+    """
+    alike = all(
+        piece.wanted.get(one.tenant_id, one.wanted) == one.wanted for piece in pieces for one in decoded
+    )
+    return alike and not any(one.corrects for one in decoded)
 
 
 def by_tenant(pieces: Sequence[Piece]) -> dict[int, list[SealedBatch]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from farthing.catalog.service import all_meters
 from farthing.db import Books
 from farthing.db.embedded import locks
-from farthing.db.pool import BooksConnection, bind_tenant
+from farthing.db.pool import bind_tenant
 from farthing.events.full_disk import full_disk_named
 from farthing.events.ids.index import IdRun, open_run, runs_to_merge, write_run
 from farthing.events.ids.run_merging import RunMerge, RunMerger
@@ -31,7 +31,7 @@ from farthing.events.log.files import (
 )
 from farthing.events.sealing.ahead import ReadAhead
 from farthing.events.sealing.corrections import KnownCorrections
-from farthing.events.sealing.piece import Piece, SealReport, by_tenant, commit_piece, new_runs
+from farthing.events.sealing.piece import Piece, SealReport, by_tenant, commit_piece, may_join, new_runs
 from farthing.events.sealing.seal import DecodedBlocks, decode_blocks, run_path, seal_blocks
 from farthing.events.segments.damage import check_segments, forget_missing, known_damage
 from farthing.events.segments.removal import removing
@@ -43,7 +43,7 @@ from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.store.erased import erased_subject_hashes
 from farthing.events.store.identities import segment_identities
 from farthing.events.store.removed import removed_events
-from farthing.kernel.errors import Conflict, Corrupt, FarthingError, Unavailable
+from farthing.kernel.errors import Conflict, Corrupt, Unavailable
 from farthing.kernel.ids import ENTROPY_BYTES, time_ordered_id
 from farthing.kernel.instant import unix_microseconds
 
@@ -116,12 +116,15 @@ class Sealer:
                 continue
             if blocks:
                 with full_disk_named():
-                    return self._seal_together(log_file, done, blocks, ends, now)
+                    pieces: list[Piece] = []
+                    self._write(pieces, log_file, done, blocks, self._reading.decoded(blocks), ends, now)
+                del blocks  # They are large, and the pieces behind them come now.
+                return self._commit_together(pieces, ends, now)
         if damage is not None:
             raise damage
         return None
 
-    def _end(self, log_file: str, ends: Mapping[str, int] | None = None) -> int:
+    def _end(self, log_file: str, ends: Mapping[str, int] | None) -> int:
         """Up to where a log file is to be sealed."""
         return (self.log_dir / log_file).stat().st_size if ends is None else ends.get(log_file, 0)
 
@@ -132,7 +135,7 @@ class Sealer:
         return log_files[turn:] + log_files[:turn]
 
     def _standing_behind(
-        self, pieces: Sequence[Piece], ends: Mapping[str, int] | None = None
+        self, pieces: Sequence[Piece], ends: Mapping[str, int] | None
     ) -> tuple[str, int] | None:
         """Where the piece begins that comes behind these. What is still small is left to grow until its turn."""
         assert self._cursors is not None
@@ -157,32 +160,26 @@ class Sealer:
             self.store, tenant_id, blocks, all_meters(self.books, tenant_id), self.lateness, erased
         )
 
-    def _seal_together(
-        self,
-        log_file: str,
-        start: int,
-        blocks: Sequence[Block],
-        ends: Mapping[str, int] | None,
-        now: datetime,
+    def _commit_together(
+        self, pieces: list[Piece], ends: Mapping[str, int] | None, now: datetime
     ) -> SealReport:
-        """Seal a piece and, where it is a whole batch, some of those that stand behind it; commit them together."""
-        pieces: list[Piece] = []
-        self._write(pieces, log_file, start, blocks, self._reading.decoded(blocks), now)
-        more = pieces[0].end - start >= BATCH_BYTES_MAX
+        """Commit a piece and, where it is a whole batch, with it some of those that stand behind it."""
+        more = pieces[0].end - pieces[0].start >= BATCH_BYTES_MAX
         try:
             with full_disk_named():
                 while more and len(pieces) < PIECES_TOGETHER_MAX:
                     more = self._write_behind(pieces, ends, now)
-        except FarthingError:
-            self._commit(pieces, now)  # What is written counts, whatever keeps the next piece from being written.
+        except OSError:
+            raise  # Of a disk that failed nothing is known, so nothing is committed.
+        except Exception:
+            self._commit(
+                pieces, now
+            )  # What is written counts, whatever keeps the next piece from being written.
             raise
         return self._commit(pieces, now)
 
     def _write_behind(self, pieces: list[Piece], ends: Mapping[str, int] | None, now: datetime) -> bool:
-        """Write the piece that comes behind these, if one may be committed with them.
-
-        What a correction corrects is looked up in what is committed, so a piece that has some goes by itself.
-        """
+        """Write the piece that comes behind these, if one is there and may be committed with them."""
         behind = None if pieces[-1].corrects else self._standing_behind(pieces, ends)
         if behind is None:
             return False
@@ -194,10 +191,10 @@ class Sealer:
         if not blocks:
             return False
         decoded = self._reading.decoded(blocks)
-        if any(one.corrects for one in decoded):
+        if not may_join(pieces, decoded):
             self._reading.put_back(log_file, start, blocks, decoded)
             return False
-        self._write(pieces, log_file, start, blocks, decoded, now)
+        self._write(pieces, log_file, start, blocks, decoded, ends, now)
         return True
 
     def _write(
@@ -207,12 +204,14 @@ class Sealer:
         start: int,
         blocks: Sequence[Block],
         decoded: Sequence[DecodedBlocks],
+        ends: Mapping[str, int] | None,
         now: datetime,
     ) -> None:
         """Write a piece, the next after these, to files. What is in these counts as soon as it does, so it repeats."""
         corrects = any(one.corrects for one in decoded)
-        piece = Piece(log_file, start, blocks[-1].end, [], corrects)
-        if behind := self._standing_behind([*pieces, piece]):
+        wanted = {one.tenant_id: one.wanted for one in decoded}
+        piece = Piece(log_file, start, blocks[-1].end, [], corrects, wanted)
+        if behind := self._standing_behind([*pieces, piece], ends):
             self._reading.begin(*behind)
         try:
             for one in decoded:
@@ -245,7 +244,9 @@ class Sealer:
             self._runs[tenant_id] |= {run.run_id: run for run in new_runs(pieces, tenant_id)}
             for batch in some:
                 self._corrections_of(tenant_id).committed(batch.corrections)
-        for tenant_id in batches:  # Only now: a merge that fails must not keep a committed run from being known.
+        for (
+            tenant_id
+        ) in batches:  # Only now: a merge that fails must not keep a committed run from being known.
             self._merge_runs(tenant_id, now)
         return SealReport.of(pieces)
 

@@ -62,8 +62,8 @@ PLANNING = {
     "enable_mergejoin": "off",
 }
 """A batch looks up a few rows by their keys, and plans are made for that, once. They outlive the young table of which
-statistics know nothing yet, so the keys of rows are said beside the join that says them, too: `= ANY` is looked up. Grants
-are locked one by one in the order of their ids: of all open grants together PostgreSQL believes that there are few.
+statistics know nothing yet, so the keys of rows are said beside the join that says them, too: `= ANY` is looked up.
+Grants are locked one by one, in the order of their ids: of all that are open PostgreSQL believes that there are few.
 """
 
 

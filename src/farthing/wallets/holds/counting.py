@@ -22,19 +22,22 @@ from farthing.wallets.holds.store import Waiting
 from farthing.wallets.model import ChargeKey, SettledHold, UsageCharge
 
 
-def settled_charges(conn: BooksConnection, batch: SealedBatch, now: datetime) -> list[UsageCharge]:
-    """What settled authorisations have set aside for events of this batch, as charges of it that hold it; of those
-    whose event had been counted before, or cannot be, as charges of nothing.
+def settled_charges(
+    conn: BooksConnection, batches: Sequence[SealedBatch], now: datetime
+) -> list[UsageCharge]:
+    """What settled authorisations have set aside for events of a tenant's batches, as charges that hold it, one for
+    each usage that is charged; of those whose event had been counted before, or cannot be, as charges of nothing.
 
     They are counted from here on, so each is told once. For the sealer's transaction.
     """
-    if not len(batch.identities.keys):
+    some = [batch for batch in batches if len(batch.identities.keys)]
+    if not some:
         return []
-    waiting = rows.select_waiting(conn, batch.tenant_id)
-    sealed = _sealed(waiting, batch)
+    tenant_id = some[0].tenant_id
+    sealed = _sealed(rows.select_waiting(conn, tenant_id), some)
     if not sealed:
         return []
-    ended = rows.mark_counted(conn, batch.tenant_id, [one.key for one, _ in sealed], now)
+    ended = rows.mark_counted(conn, tenant_id, [one.key for one, _ in sealed], now)
     by_charge: dict[tuple[ChargeKey, int, str, str | None, bool], dict[int, Decimal]] = {}
     with exact():
         for one, counts in sealed:
@@ -57,27 +60,24 @@ def settled_charges(conn: BooksConnection, batch: SealedBatch, now: datetime) ->
         ]
 
 
-def _sealed(waiting: Sequence[Waiting], batch: SealedBatch) -> list[tuple[Waiting, bool]]:
-    """Those whose event is in the batch, whatever sealing made of it, and whether it counts now."""
+def _sealed(waiting: Sequence[Waiting], batches: Sequence[SealedBatch]) -> list[tuple[Waiting, bool]]:
+    """Those whose event is in a batch, whatever sealing made of it, and whether it counts now."""
     if not waiting:
         return []
-    found: list[tuple[Waiting, bool]] = []
     named = {_identity(one.event_source, one.event_id): one for one in waiting}
     keys = np.fromiter((key for key, _ in named), dtype=np.uint64, count=len(named))
-    alike = np.flatnonzero(np.isin(batch.identities.keys, keys))
     counts: dict[tuple[int, int], bool] = {}
-    sealed = zip(
-        batch.identities.keys[alike].tolist(),
-        batch.identities.checks[alike].tolist(),
-        (batch.outcomes[alike] == Outcome.COUNTED).tolist(),
-        strict=True,
-    )
-    for key, check, counted in sealed:
-        counts[key, check] = counted or counts.get((key, check), False)
-    for identity, one in named.items():
-        if identity in counts:
-            found.append((one, counts[identity]))
-    return found
+    for batch in batches:
+        alike = np.flatnonzero(np.isin(batch.identities.keys, keys))
+        sealed = zip(
+            batch.identities.keys[alike].tolist(),
+            batch.identities.checks[alike].tolist(),
+            (batch.outcomes[alike] == Outcome.COUNTED).tolist(),
+            strict=True,
+        )
+        for key, check, counted in sealed:
+            counts[key, check] = counted or counts.get((key, check), False)
+    return [(one, counts[identity]) for identity, one in named.items() if identity in counts]
 
 
 def _identity(source: str, event_id: str) -> tuple[int, int]:
