@@ -13,7 +13,7 @@ subject and time when it is rewritten:
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,8 +42,8 @@ from farthing.events.store.meter_sql import (
     WHOLE_NUMBER,
     identifier,
 )
-from farthing.events.store.plain_lines import with_outcomes
-from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts, segment_sources
+from farthing.events.store.plain_lines import whole_numbers, with_outcomes
+from farthing.events.store.segment_file import PARQUET, SegmentFile, finished_segment
 
 if TYPE_CHECKING:
     from farthing.events.sealing.seal import SealedBatch
@@ -170,32 +170,32 @@ def write_counted(
         "CREATE OR REPLACE TEMP VIEW segment_rows AS "
         "SELECT *, make_timestamp(received_us) AS received_at FROM decoded"
     )
-    return write_segment(cursor, path, columns, order="")
+    # Where all lines were read by compiled functions, these know which numbers are whole.
+    whole = whole_numbers(plain, columns) if len(plain) == len(outcomes) else frozenset[str]()
+    return write_segment(cursor, path, columns, whole, order="")
 
 
 def write_segment(
     cursor: duckdb.DuckDBPyConnection,
     path: Path,
     columns: TypedColumns,
+    whole: Collection[str] = (),
     order: str = "ORDER BY type, subject, time",
 ) -> SegmentFile:
-    """Write `segment_rows` as a segment, durable and checksummed."""
-    raws = [identifier(spelling_column(numeric)) for numeric in columns.numbers]
-    wholes = [identifier(whole_column(numeric)) for numeric in columns.numbers]
-    fractions = [
-        f"{whole} IS NULL AND regexp_matches({raw}, '[.eE]')" for raw, whole in zip(raws, wholes, strict=True)
-    ]
-    facts = segment_facts(cursor, "segment_rows", whether=fractions)
+    """Write `segment_rows` as a segment, durable and checksummed. whole: numbers that are known to have no fraction."""
+    fractions = _with_fractions(cursor, [number for number in columns.numbers if number not in whole])
     types: dict[str, str] = {}
     typed = ""
-    for numeric, raw, whole, has_fraction in zip(columns.numbers, raws, wholes, facts.whether, strict=True):
-        name = number_column(numeric)
-        types[name] = EXACT_NUMBER if has_fraction else WHOLE_NUMBER
-        # Narrowing 128-bit decimals takes far longer than reading the odd text again.
-        spelt = f"CASE WHEN {identifier(name)} IS NOT NULL THEN TRY_CAST({raw} AS {WHOLE_NUMBER}) END"
-        typed += (
-            f", {identifier(name) if has_fraction else f'coalesce({whole}, {spelt})'} AS {identifier(name)}"
-        )
+    for number in columns.numbers:
+        name, quick = identifier(number_column(number)), identifier(whole_column(number))
+        if number in fractions:
+            quick = name
+        elif number not in whole:
+            # Narrowing 128-bit decimals takes far longer than reading the odd text again.
+            spelt = f"TRY_CAST({identifier(spelling_column(number))} AS {WHOLE_NUMBER})"
+            quick = f"coalesce({quick}, CASE WHEN {name} IS NOT NULL THEN {spelt} END)"
+        types[number_column(number)] = EXACT_NUMBER if number in fractions else WHOLE_NUMBER
+        typed += f", {quick} AS {name}"
     for text in columns.texts:
         types[text_column(text)] = "VARCHAR"
         typed += f", {identifier(text_column(text))}"
@@ -204,9 +204,22 @@ def write_segment(
         f"""
         COPY (SELECT source, id, type, subject, time, own_time, received_at, data{typed}
                 FROM segment_rows {order})
-          TO ? (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 100000)
+          TO ? ({PARQUET}, ROW_GROUP_SIZE 100000)
         """,
         [str(path)],
     )
-    size, checksum = seal_file(path)
-    return facts.file(size, checksum, types, segment_sources(cursor, "segment_rows"))
+    return finished_segment(cursor, path, types)
+
+
+def _with_fractions(cursor: duckdb.DuckDBPyConnection, numbers: Sequence[str]) -> set[str]:
+    """Those of these numbers that some of `segment_rows` have with a fraction."""
+    if not numbers:
+        return set()
+    asked = ", ".join(
+        f"coalesce(bool_or({identifier(whole_column(number))} IS NULL"
+        f" AND regexp_matches({identifier(spelling_column(number))}, '[.eE]')), FALSE)"
+        for number in numbers
+    )
+    found = cursor.execute(f"SELECT {asked} FROM segment_rows").fetchone()
+    assert found is not None
+    return {number for number, has_fraction in zip(numbers, found, strict=True) if has_fraction}

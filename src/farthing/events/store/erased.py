@@ -22,7 +22,7 @@ from farthing.events.store.identities import row_identities
 from farthing.events.store.identity_sql import OWN_TIME, SEGMENT_FILES
 from farthing.events.store.merging import ROW_GROUP_EVENTS
 from farthing.events.store.meter_sql import identifier
-from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts, segment_sources
+from farthing.events.store.segment_file import PARQUET, SegmentFile, finished_segment
 
 Identity = tuple[str, str]
 """(source, id)"""
@@ -288,16 +288,12 @@ def write_without(
                      CASE WHEN {gone} THEN left_data ELSE data END AS data{typed}
                 FROM {files} AS held LEFT JOIN left_events ON left_row = file_row_number
                ORDER BY 3, 4 NULLS FIRST, time)
-          TO ? (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP_EVENTS})
+          TO ? ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP_EVENTS})
         """,
         [pseudonym, [str(source)], str(target)],
     )
     cursor.execute("DROP TABLE left_events")
-    file = [str(target)]
-    facts = segment_facts(cursor, "read_parquet($1)", file)
-    sources = segment_sources(cursor, "read_parquet($1)", file)
-    size, checksum = seal_file(target)
-    return facts.file(size, checksum, dict(columns), sources)
+    return finished_segment(cursor, target, columns)
 
 
 def _load_left(cursor: duckdb.DuckDBPyConnection, left: Iterable[Sequence[LeftEvent]], texts: int) -> None:

@@ -17,7 +17,7 @@ import duckdb
 from farthing.events.log.files import make_directory
 from farthing.events.store.identity_sql import OWN_TIME, SEGMENT_FILES
 from farthing.events.store.meter_sql import EXACT_NUMBER, Bound, identifier
-from farthing.events.store.segment_file import SegmentFile, seal_file, segment_facts, segment_sources
+from farthing.events.store.segment_file import PARQUET, SegmentFile, finished_segment
 
 ROW_GROUP_EVENTS = 61_440
 """Fewer than an unsorted segment has in a group: a customer's events are few, and a group is read as a whole."""
@@ -116,15 +116,11 @@ def write_merged(
                 FROM {files} WHERE {_within_sql(part, bound)}
                ORDER BY type, subject NULLS FIRST, time)
           TO {bound.bind(str(target))}
-             (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP_EVENTS})
+             ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP_EVENTS})
         """,
         bound.values,
     )
-    file = [str(target)]
-    facts = segment_facts(cursor, "read_parquet($1)", file)
-    sources = segment_sources(cursor, "read_parquet($1)", file)
-    size, checksum = seal_file(target)
-    return facts.file(size, checksum, dict(columns), sources)
+    return finished_segment(cursor, target, columns)
 
 
 def _within_sql(part: FileRange, bound: Bound) -> str:

@@ -145,6 +145,15 @@ def with_outcomes(plain: pa.Table, outcomes: npt.NDArray[np.uint8]) -> pa.Table:
     return plain.set_column(1, plain.schema.field(1), pa.chunked_array(chunks, pa.uint8()))
 
 
+def whole_numbers(plain: pa.Table, columns: TypedColumns) -> frozenset[str]:
+    """Those of the numbers that all rows that have them have as whole numbers."""
+    return frozenset(
+        path
+        for place, path in enumerate(columns.numbers)
+        if plain.column(f"whole_{place}").null_count == plain.column(f"text_{place}").null_count
+    )
+
+
 def _array(kind: pa.DataType, present: npt.NDArray[np.uint8], *buffers: object) -> pa.Array:
     """An array of these bytes, with nothing where none is present."""
     bits = np.packbits(present, bitorder="little")

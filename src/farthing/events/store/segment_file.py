@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import duckdb
 
 from farthing.events.log.files import sync_directory
 
+PARQUET = "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1"
+"""How segments are written. Encodings of version 2 take a seventh less room than those of version 1, and less time."""
 SOURCES_MAX = 32
 """Segments with more sources than this do not list them."""
 
@@ -35,49 +37,38 @@ class SegmentFile:
     id_filter: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentFacts:
-    """What is in a segment, by type of event; and the answers to what else was asked, in its order."""
+def finished_segment(
+    cursor: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, str]
+) -> SegmentFile:
+    """Make a segment that was written durable, and say what is in it.
 
-    rows: list[tuple[str, int, str | None, str | None, int, int]]
-    whether: tuple[bool, ...] = ()
-
-    def file(
-        self, size_bytes: int, checksum: bytes, columns: dict[str, str], sources: tuple[str, ...] | None
-    ) -> SegmentFile:
-        """The segment as a file."""
-        types, events, first, last, min_us, max_us = (list(column) for column in zip(*self.rows, strict=True))
-        return SegmentFile(
-            sum(events), size_bytes, checksum, types, first, last, min(min_us), max(max_us), columns, sources
-        )
-
-
-def segment_facts(
-    cursor: duckdb.DuckDBPyConnection, rows: str, *bound: object, whether: Sequence[str] = ()
-) -> SegmentFacts:
-    """What is in the rows of a segment, a table or a file, read once.
-
-    whether: conditions; for each of them, whether it holds for a row.
+    It is read back for that: its columns take a sixth of the time that its rows took before they were written.
     """
-    asked = "".join(f", coalesce(bool_or({condition}), FALSE)" for condition in whether)
+    size_bytes, checksum = seal_file(path)
     found = cursor.execute(
-        f"SELECT type, count(*), min(subject), max(subject), epoch_us(min(time)), epoch_us(max(time)){asked} "
-        f"FROM {rows} GROUP BY type ORDER BY type",
-        list(bound),
+        "SELECT type, count(*), min(subject), max(subject), epoch_us(min(time)), epoch_us(max(time)) "
+        "FROM read_parquet($1) GROUP BY type ORDER BY type",
+        [str(path)],
     ).fetchall()
-    return SegmentFacts(
-        [row[:_FACTS] for row in found],
-        tuple(any(row[_FACTS + place] for row in found) for place in range(len(whether))),
+    types, events, first, last, min_us, max_us = (list(column) for column in zip(*found, strict=True))
+    return SegmentFile(
+        sum(events),
+        size_bytes,
+        checksum,
+        types,
+        first,
+        last,
+        min(min_us),
+        max(max_us),
+        dict(columns),
+        _sources(cursor, path),
     )
 
 
-_FACTS = 6
-
-
-def segment_sources(cursor: duckdb.DuckDBPyConnection, rows: str, *bound: object) -> tuple[str, ...] | None:
-    """The sources of the rows of a segment, a table or a file; None where they are too many."""
+def _sources(cursor: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, ...] | None:
+    """The sources of the events of a segment; None where they are too many."""
     found = cursor.execute(
-        f"SELECT DISTINCT source FROM {rows} LIMIT {SOURCES_MAX + 1}", list(bound)
+        f"SELECT DISTINCT source FROM read_parquet($1) LIMIT {SOURCES_MAX + 1}", [str(path)]
     ).fetchall()
     sources = sorted(source for (source,) in found)
     # PostgreSQL text cannot hold NUL.
