@@ -118,8 +118,8 @@ class Sealer:
                 with full_disk_named():
                     pieces: list[Piece] = []
                     self._write(pieces, log_file, done, blocks, self._reading.decoded(blocks), ends, now)
-                del blocks  # They are large, and the pieces behind them come now.
-                return self._commit_together(pieces, ends, now)
+                    del blocks  # They are large, and the pieces behind them come now.
+                    return self._commit_together(pieces, ends, now)
         if damage is not None:
             raise damage
         return None
@@ -172,9 +172,8 @@ class Sealer:
         except OSError:
             raise  # Of a disk that failed nothing is known, so nothing is committed.
         except Exception:
-            self._commit(
-                pieces, now
-            )  # What is written counts, whatever keeps the next piece from being written.
+            # What is written counts, whatever keeps the next piece from being written.
+            self._commit(pieces, now)
             raise
         return self._commit(pieces, now)
 
@@ -244,9 +243,8 @@ class Sealer:
             self._runs[tenant_id] |= {run.run_id: run for run in new_runs(pieces, tenant_id)}
             for batch in some:
                 self._corrections_of(tenant_id).committed(batch.corrections)
-        for (
-            tenant_id
-        ) in batches:  # Only now: a merge that fails must not keep a committed run from being known.
+        # Only now: a merge that fails must not keep a committed run from being known.
+        for tenant_id in batches:
             self._merge_runs(tenant_id, now)
         return SealReport.of(pieces)
 
