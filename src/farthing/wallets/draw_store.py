@@ -66,14 +66,13 @@ OPEN_GRANT = """
 """
 """What `open_grants_of` reads of a grant `g` and its wallet `w`."""
 OPEN_GRANT_COLUMNS = 13
-_GRANTS_AND_WALLETS = """
-      FROM grants g
+ITS_WALLET = """
       JOIN LATERAL (
            SELECT * FROM wallets WHERE tenant_id = g.tenant_id AND wallet_id BETWEEN g.wallet_id AND g.wallet_id
             ORDER BY wallet_id LIMIT 1) w ON true
 """
-"""Wallets are looked up by their keys. To the first of a range of keys leads only the index of keys; of a tenant that
-PostgreSQL believes to have a wallet or two, any other would do as well."""
+"""The wallet `w` of a grant `g`, looked up by its key. To the first of a range of keys leads only the index of keys;
+of a tenant that PostgreSQL believes to have a wallet or two, any other would do as well."""
 
 
 def lock_open_grants(
@@ -85,7 +84,8 @@ def lock_open_grants(
     """
     rows = conn.cursor(row_factory=tuple_row).execute(
         OPEN_GRANT
-        + _GRANTS_AND_WALLETS
+        + "FROM grants g"
+        + ITS_WALLET
         + """
          WHERE g.tenant_id = %s AND g.customer_id = ANY(string_to_array(%s, E'\\n')::bigint[])
            AND g.closed_at IS NULL
@@ -140,11 +140,9 @@ def lock_lone_grants(
                        w.currency IS NOT NULL AND w.balance_state = 'funded'
                            AND g.meters = '{}' AND g.rate_cards = '{}' AND g.effective_at <= %(first)s
                            AND (g.expires_at IS NULL OR g.expires_at > %(last)s) AS free
-                  FROM grants g
-                  JOIN LATERAL (
-                       SELECT * FROM wallets
-                        WHERE tenant_id = g.tenant_id AND wallet_id BETWEEN g.wallet_id AND g.wallet_id
-                        ORDER BY wallet_id LIMIT 1) w ON true  -- see _GRANTS_AND_WALLETS
+                  FROM grants g """  # noqa: S608 - a constant of ours
+            + ITS_WALLET
+            + """
                  WHERE g.tenant_id = %(tenant_id)s AND g.closed_at IS NULL
                    AND g.customer_id = ANY(string_to_array(%(customers)s, E'\\n')::bigint[])
                  ORDER BY g.grant_id FOR NO KEY UPDATE OF g),

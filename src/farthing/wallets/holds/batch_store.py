@@ -12,7 +12,7 @@ import msgspec
 from psycopg.rows import tuple_row
 
 from farthing.db.pool import BooksConnection
-from farthing.wallets.draw_store import OPEN_GRANT, OPEN_GRANT_COLUMNS, lines_of, open_grants_of
+from farthing.wallets.draw_store import ITS_WALLET, OPEN_GRANT, OPEN_GRANT_COLUMNS, lines_of, open_grants_of
 from farthing.wallets.holds.model import Hold
 from farthing.wallets.holds.store import HOLDS_OF, Movement, hold_of
 from farthing.wallets.model import OpenGrant
@@ -97,11 +97,9 @@ _CONCERNED = (
          CROSS JOIN LATERAL ("""
     + OPEN_GRANT
     + """, g.closed_at
-                  FROM grants g
-                 CROSS JOIN LATERAL (
-                       SELECT priority, currency, unit FROM wallets
-                        WHERE tenant_id = g.tenant_id AND wallet_id BETWEEN g.wallet_id AND g.wallet_id
-                        ORDER BY wallet_id LIMIT 1) w
+                  FROM grants g """
+    + ITS_WALLET
+    + """
                  WHERE g.tenant_id = %(tenant_id)s AND g.grant_id BETWEEN named.grant_id AND named.grant_id
                  ORDER BY g.grant_id LIMIT 1 FOR NO KEY UPDATE OF g) AS locked
          WHERE locked.closed_at IS NULL)
