@@ -45,8 +45,8 @@ bench: $(READY)  ## measure, and print one table
 
 SEED   ?= 7
 POINTS ?= 10000
-crash: $(READY)  ## crash it 10,000 times (hours; Ctrl-C ends it tidily, again goes on); report in docs/proof/
-	@nice $(BIN)/python -m tests.crash --seed $(SEED) --points $(POINTS) \
+crash: $(READY)  ## crash it 10,000 times (an hour or two; Ctrl-C ends it tidily, again goes on); report in docs/proof/
+	@nice $(BIN)/python -m tests.crash --seed $(SEED) --points $(POINTS) --beside 2 \
 	  --results .crash/seed-$(SEED).ndjson --report docs/proof/crash-seed-$(SEED).md
 
 example: $(READY) ## the real traces of ../shared/data, billed to the last digit

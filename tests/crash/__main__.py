@@ -1,6 +1,7 @@
 """`python -m tests.crash --seed N --points M`: crash Farthing, and judge what is left."""
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ def main() -> int:
         points=asked.points,
         minutes=asked.minutes,
         first_round=asked.first_round,
+        beside=asked.beside,
         canary=asked.canary,
         faults=[
             fault for fault in FAULTS if not asked.only or any(name in fault.name for name in asked.only)
@@ -39,8 +41,12 @@ def main() -> int:
     _stop_tidily(wanted)
     results.note("run", {"seed": asked.seed, "kinds": kinds, "commit": commit(), "machine": machine()})
     print(f"seed {asked.seed}; sites: {', '.join(kinds)}; {len(wanted.faults)} kinds of faults", flush=True)
-    with ground() as on:
-        run(wanted, results, lambda line: print(line, flush=True), on)
+    try:
+        with ground() as on:
+            run(wanted, results, lambda line: print(line, flush=True), on)
+    except SystemExit as ended:
+        # Nothing is left of the run, and its threads are not waited for.
+        os._exit(ended.code if isinstance(ended.code, int) else 1)
     if asked.report:
         write_report(results, asked.report)
     return _verdict(results)
@@ -80,6 +86,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--points", type=int, default=200, help="stop after so many faults that happened")
     parser.add_argument("--minutes", type=float, help="or after so much time")
     parser.add_argument("--first-round", type=int, default=0, help="go on where an earlier run stopped")
+    parser.add_argument("--beside", type=int, default=1, help="how many sites are used at the same time")
     parser.add_argument("--only", action="append", help="faults whose name has this in it; may be repeated")
     parser.add_argument("--kind", action="append", choices=list(kinds_here()), help="only such sites")
     parser.add_argument("--canary", choices=list(CANARIES), help="a Farthing with a mistake in it")

@@ -79,6 +79,7 @@ class Zygote:
         self._commands: dict[int, Command] = {}
         self._lock = threading.Lock()
         self._number = 0
+        self._refusing = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.zygote"],
             stdin=subprocess.PIPE,
@@ -105,6 +106,8 @@ class Zygote:
     ) -> Command:
         """Start `farthing WORDS` in a directory. armed: where faults are put in its way. The rest: `zygote.py`."""
         with self._lock:
+            if self._refusing:
+                raise RuntimeError("the run ends at once: nothing is started any more")
             self._number += 1
             own = self._place / f"{self._number}.err"
             command = Command(self._place / f"{self._number}.out", errors or own)
@@ -130,8 +133,13 @@ class Zygote:
             assert command.change.wait_for(lambda: command.pid, PATIENCE_SECONDS), "the zygote is dead"
         return command
 
+    def refuse(self) -> None:
+        """No more commands; those that run go on."""
+        with self._lock:
+            self._refusing = True
+
     def close(self) -> None:
-        """No more commands."""
+        """The end of it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()

@@ -296,4 +296,5 @@ def temporary_place() -> Iterator[Path]:
     try:
         yield place
     finally:
-        shutil.rmtree(place)
+        # Where a run ends at once, threads of it may be removing their own parts at the same time.
+        shutil.rmtree(place, ignore_errors=True)

@@ -8,6 +8,7 @@
 """
 
 import json
+import threading
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -76,6 +77,7 @@ class Results:
     rounds: list[Judged] = field(default_factory=list)
     sites: list[Closed] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
+    _noting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         if self.file is not None and self.file.exists():
@@ -99,11 +101,12 @@ class Results:
     def note(self, kind: str, what: Any) -> None:
         """Remember something, and write it down."""
         fields = what if isinstance(what, dict) else asdict(what)
-        self._take(kind, fields)
-        if self.file is not None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.file, "a") as file:
-                file.write(json.dumps({kind: fields}) + "\n")
+        with self._noting:
+            self._take(kind, fields)
+            if self.file is not None:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                with open(self.file, "a") as file:
+                    file.write(json.dumps({kind: fields}) + "\n")
 
     def hits(self) -> int:
         """Faults that really happened."""

@@ -2,12 +2,13 @@
 
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from random import Random
 
@@ -42,6 +43,8 @@ class Wanted:
     minutes: float | None = None
     """or after so much time, or when it is `told` to; always at the end of a volley, and judged."""
     first_round: int = 0
+    beside: int = 1
+    """How many sites are used at the same time: a site waits most of its time."""
     canary: str | None = None
     faults: Sequence[Fault] = FAULTS
     keep: bool = False
@@ -81,55 +84,73 @@ def ground() -> Iterator[Ground]:
 def run(wanted: Wanted, results: Results, say: Say, on: Ground) -> None:
     """Run until it is enough; the first broken law ends it. `results` says what it came to."""
     first = max(wanted.first_round, results.next_round())
-    broken, why = None, "told to stop"
-    sites = _Sites(on, wanted, results, say)
+    planned = islice(rounds(wanted.seed, wanted.faults, wanted.kinds), first, None)
+    sites = _Sites(on, wanted, results, say, planned)
+    others = [threading.Thread(target=sites.use_some, daemon=True) for _ in range(wanted.beside - 1)]
+    for other in others:
+        other.start()
     try:
-        for round_ in islice(rounds(wanted.seed, wanted.faults, wanted.kinds), first, None):
-            if enough := wanted.enough(results):
-                why = enough
-                break
-            site = sites.of(round_)
-            _Round(site, round_, wanted, results, say).run()
-        sites.finish()
-    except AssertionError as error:  # Broken and Stuck among them
-        broken, why = f"{type(error).__name__}: {error}", "a law is broken"
-        say(f"BROKEN in round {round_.number} of seed {wanted.seed}: {broken}")
-        if wanted.keep:
-            sites.keep()
-    finally:
+        sites.use_some()
+        for other in others:
+            other.join()
+    except BaseException:  # told to end at once
+        on.zygote.refuse()
         sites.close()
-    results.note("end", End(why, round(time.monotonic() - wanted.began, 1), broken))
+        raise
+    if sites.failure is not None:
+        raise sites.failure
+    why = "a law is broken" if sites.broken else wanted.enough(results) or "nothing is left to do"
+    results.note("end", End(why, round(time.monotonic() - wanted.began, 1), sites.broken))
 
 
 class _Sites:
-    """The sites of a run: the one that is used now."""
+    """The sites of a run. Each is used by one thread, from its first round to its last judgement."""
 
-    def __init__(self, on: Ground, wanted: Wanted, results: Results, say: Say) -> None:
+    def __init__(
+        self, on: Ground, wanted: Wanted, results: Results, say: Say, planned: Iterator[Round]
+    ) -> None:
         self._on, self._wanted, self._results, self._say = on, wanted, results, say
-        self._at_site = ExitStack()
-        self._site: Site | None = None
-        self._number = -1
-        self._kind = ""
+        self._planned = groupby(planned, key=lambda round_: round_.site)
+        self._planning = threading.Lock()
+        self._open: list[ExitStack] = []
+        self.broken: str | None = None
+        self.failure: Exception | None = None
 
-    def of(self, round_: Round) -> Site:
-        """The site of a round: the one that is there, or the next."""
-        if round_.site != self._number or self._site is None:
-            self.finish()
-            self._number, self._kind = round_.site, round_.kind
-            self._site = self._at_site.enter_context(self._opened(round_))
-        return self._site
+    def use_some(self) -> None:
+        """One site after the other that nobody has used, until it is enough."""
+        while not self._wanted.enough(self._results):
+            with self._planning:
+                _, turns = next(self._planned)
+                here = list(turns)
+            try:
+                with self._opened(here[0]) as site:
+                    self._use(site, here)
+            except Exception as error:  # noqa: BLE001 - `run` raises it in its own thread
+                self.failure = self.failure or error
+                self._wanted.told = True
 
-    def finish(self) -> None:
-        """The last judgement on the site: the month is billed, and everything said again."""
-        site, self._site = self._site, None
-        if site is None:
-            return
+    def _use(self, site: Site, here: Sequence[Round]) -> None:
+        try:
+            for round_ in here:
+                if not self._wanted.enough(self._results):
+                    _Round(site, round_, self._wanted, self._results, self._say).run()
+            self._finish(site, round_)
+        except AssertionError as error:  # Broken and Stuck among them
+            broken = f"{type(error).__name__}: {error}"
+            self._say(f"BROKEN in round {round_.number} of seed {self._wanted.seed}: {broken}")
+            if self._wanted.keep:
+                self._keep(site)
+            self.broken = self.broken or broken
+            self._wanted.told = True
+
+    def _finish(self, site: Site, round_: Round) -> None:
+        """The last judgement on a site: the month is billed, and everything said again."""
         bill_month(site, Random(0), kill=False)
         judge(site)
         tally = site.tally()
         closed = Closed(
-            number=self._number,
-            kind=self._kind,
+            number=round_.site,
+            kind=round_.kind,
             acknowledged=tally["acknowledged"],
             counted=tally["counted"],
             duplicate=tally["duplicate"],
@@ -142,19 +163,17 @@ class _Sites:
             f"site {closed.number} ({closed.kind}): {closed.acknowledged:,} acknowledged; {closed.counted:,} counted,"
             f" {closed.duplicate:,} duplicate, {closed.quarantined:,} quarantined; {closed.invoices} invoices"
         )
-        self._at_site.close()
 
-    def keep(self) -> None:
+    def _keep(self, site: Site) -> None:
         """A copy of the site, for whoever wants to know what happened."""
-        if self._site is not None:
-            house = self._site.house
-            house.kill_everything()
-            run_apart("cp", "-a", house.place, kept := f"{self._on.place}-kept", check=False)
-            self._say(f"kept: {kept}")
+        site.house.kill_everything()
+        run_apart("cp", "-a", site.house.place, kept := f"{self._on.place}-kept", check=False)
+        self._say(f"kept: {kept}")
 
     def close(self) -> None:
-        """No processes, no mounts."""
-        self._at_site.close()
+        """No processes, no mounts, whoever may be at it."""
+        for leaving in self._open:
+            leaving.close()
 
     @contextmanager
     def _opened(self, round_: Round) -> Iterator[Site]:
@@ -166,6 +185,7 @@ class _Sites:
             directory.mkdir()
             directory.chmod(0o711)
         with ExitStack() as leaving:
+            self._open.append(leaving)
             leaving.callback(shutil.rmtree, place)
             disk = None
             if "tmpfs" in needs:

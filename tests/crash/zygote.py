@@ -12,14 +12,18 @@ held: it stops itself before its first step, until it gets SIGCONT. executed: it
 
 import faulthandler
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import selectors
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+import farthing
+from farthing.events.scanning.loading import load_scanning
 from tests.crash.victim import become, ending
 
 
@@ -53,18 +57,12 @@ def main() -> None:
 
 
 def _import_everything() -> None:
-    import farthing.api.server
-    import farthing.api.worker
-    import farthing.cli
-    import farthing.cli.bill
-    import farthing.cli.doctor
-    import farthing.cli.ingest
-    import farthing.cli.serve
-    import farthing.cli.usage
-    import farthing.db.embedded  # noqa: F401
-    from farthing.events.scanning.loading import load_scanning
-
-    load_scanning()  # So that lines are read by compiled functions wherever sizes are small (`victim.py`).
+    """All of Farthing, also what its processes import only when they need it: every fork would do it again."""
+    for module in pkgutil.walk_packages(farthing.__path__, "farthing."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    # So that lines are read by compiled functions wherever sizes are small (`victim.py`).
+    load_scanning()
 
 
 def _say(what: dict[str, Any]) -> None:
