@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import pyarrow as pa
-
 from benchmarks.bench import Bench
 from benchmarks.measuring import require_equal, series
 from benchmarks.report import Row
@@ -30,6 +28,7 @@ from farthing.events.store.decoding import decode
 from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.store.identities import identities
 from farthing.events.store.lines import load_lines
+from farthing.events.store.plain_lines import PlainLines
 
 ABOUT = (
     "Stages: processor time of one thread, the stages one after the other. Baseline: the same where lines are read "
@@ -86,13 +85,13 @@ class _Stages:
         cursor = self._store.cursor()
         payloads, received_us = [block.payload for block in blocks], [1_719_792_000_000_000] * len(blocks)
 
-        def decoded() -> pa.Table:
+        def decoded() -> PlainLines | None:
             plain = load_lines(cursor, payloads, received_us, self._wanted, self._scanning)
             decode(cursor, self._wanted, self._meters, _ALL_TIMES)
             return plain
 
         plain = self._timed(_DECODE, decoded)
-        known_as, faulty = self._timed(_IDS, lambda: identities(cursor))
+        known_as, faulty = self._timed(_IDS, lambda: identities(cursor, plain))
         order = self._timed(_IDS, lambda: in_key_order(known_as))
         outcomes = self._timed(_IDS, lambda: deduplicate([], known_as, faulty, order))
         segment = self._directory / "stages.parquet"

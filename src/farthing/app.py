@@ -309,21 +309,36 @@ class App:
     @cached_property
     def store(self) -> "EventStore":
         """The event store; opened when somebody asks for it."""
-        return open_store(self.settings, self.books)
+        return open_store(self.settings, self.books, threads=self.settings.threads)
+
+    @cached_property
+    def sealing_store(self) -> "EventStore":
+        """The same, for a process that seals much."""
+        return open_sealing_store(self.settings, self.books)
 
     def close(self) -> None:
-        """Let the event store go, if it was opened."""
-        if "store" in self.__dict__:
-            self.store.close()
+        """Let the event stores go that were opened."""
+        for name in ("store", "sealing_store"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
 
 
-def open_store(settings: Settings, books: "Books") -> "EventStore":
+def open_sealing_store(settings: Settings, books: "Books") -> "EventStore":
+    """The event store of a process that seals much.
+
+    Pieces of the log are under way beside each other, so each of them needs one thread; and a thread of DuckDB that
+    waits has glibc give back the memory that the next piece needs (`keep_freed_memory`).
+    """
+    return open_store(settings, books, threads=1)
+
+
+def open_store(settings: Settings, books: "Books", *, threads: int) -> "EventStore":
     """The event store of the data directory; whoever seals with it draws from wallets."""
     from farthing.events.store.duckdb import EventStore
     from farthing.wallets.holds.counting import settled_charges
     from farthing.wallets.sealing import WalletDraws
 
-    store = EventStore(settings.data_dir, threads=settings.threads, memory_limit=settings.memory_limit)
+    store = EventStore(settings.data_dir, threads=threads, memory_limit=settings.memory_limit)
     store.beside_sealing = WalletDraws(books, store, settled_charges)
     return store
 
@@ -389,8 +404,10 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
     from farthing.db import open_books
     from farthing.db.tenants import list_tenants
     from farthing.events.engine import run_engine
+    from farthing.events.sealing.memory import keep_freed_memory
     from farthing.workflows.duties import begin_duties
 
+    keep_freed_memory()
     stop = stop_signal()
     ordered = orders.settings
     flags = {"data_dir": str(ordered.data_dir), "database_url": ordered.database_url}
@@ -399,7 +416,8 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
     with open_books(
         settings.data_dir, settings.database_url, now=wall_clock(), pool_size=ENGINE_CONNECTIONS
     ) as books:
-        store = open_store(settings, books)
+        sealing = open_sealing_store(settings, books)
+        store = open_store(settings, books, threads=settings.threads)
 
         def tenant_ids() -> list[int]:
             return [tenant.tenant_id for tenant in list_tenants(books)]
@@ -408,7 +426,7 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
         try:
             ready()
             run_engine(
-                books, store, settings.lateness, stop, wall_clock, tenant_ids, settings.keep_log_seconds
+                books, sealing, settings.lateness, stop, wall_clock, tenant_ids, settings.keep_log_seconds
             )
         except (Corrupt, OSError):  # it has said what; the supervisor sees the code and tries again
             return 1
@@ -417,6 +435,7 @@ def run_engine_process(orders: "Orders", ready: "Ready") -> int:
             for thread in by_itself:
                 thread.join()
             store.close()
+            sealing.close()
     return 0
 
 

@@ -14,6 +14,7 @@ from farthing.cli.output import Column, number, plural, print_json, print_table,
 from farthing.cli.progress import progress_bar
 from farthing.events.doors.access_logs import ACCESS_FORMATS
 from farthing.events.ingest import IngestProgress, IngestReport, ingest_file
+from farthing.events.sealing.memory import keep_freed_memory
 from farthing.kernel.errors import Corrupt, FarthingError, InvalidInput, Unavailable
 
 FORMATS = ("ndjson", "csv", "parquet", *ACCESS_FORMATS)
@@ -88,6 +89,7 @@ def ingest(
     }
     reports: list[IngestReport] = []
     failures: list[tuple[str, FarthingError]] = []
+    keep_freed_memory()
     with opened(data, tenant) as house:
         for name in files:
             try:
@@ -108,7 +110,7 @@ def _ingest(house: App, name: str, how: dict[str, Any]) -> IngestReport:
 
         return ingest_file(
             house.books,
-            house.store,
+            house.sealing_store,
             house.tenant_id,
             None if name == "-" else Path(name),
             **how,

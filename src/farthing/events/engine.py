@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from farthing.db import Books
 from farthing.events.horizon import REMEMBERED_SECONDS, check_horizon
 from farthing.events.log.files import FULL_DISK, list_log_files, read_blocks
+from farthing.events.sealing.memory import give_back_freed_memory
 from farthing.events.sealing.sealer import Sealer, only_sealer, seal_here, sweep
 from farthing.events.segments.rewrite import back_fill, compact
 from farthing.events.store import books as rows
@@ -101,7 +102,7 @@ class _Engine:
                     elif report.accepted < SMALL_BATCH_EVENTS:
                         self.stop.wait(GATHER_SECONDS)
                     pause_seconds = IDLE_SECONDS
-                    self._clean_up(sealer)
+                    self._clean_up(sealer, resting=report is None)
             except Exception as error:
                 report_trouble("sealing", error, self.clock())
                 if isinstance(error, Corrupt) or _is_of_the_disk(error):
@@ -136,13 +137,15 @@ class _Engine:
         while compact(self.books, store, tenant_id, self.clock(), self.stop.is_set):
             pass
 
-    def _clean_up(self, sealer: Sealer) -> None:
+    def _clean_up(self, sealer: Sealer, *, resting: bool) -> None:
         now = self.clock()
         if self.disk_failure is not None:
             raise self.disk_failure
         if self._cleaning_due is None or now >= self._cleaning_due:
             sweep(self.books, self.store.data_dir, self.tenant_ids(), now, DEBRIS_KEPT_SECONDS)
             sealer.remove_sealed_logs(now, self.keep_log_seconds)
+            if resting:
+                give_back_freed_memory()
             self._cleaning_due = now + timedelta(seconds=CLEANING_SECONDS)
 
     def _for_each_tenant(self, task: str, work: Callable[[int], object]) -> None:

@@ -300,13 +300,12 @@ Decoded = tuple[pa.Table, list[tuple[int, str]], list[bytes]]
 def decoded(store: EventStore, payloads: list[bytes], scanning: Scanning | None) -> tuple[Decoded, int]:
     cursor = store.cursor()
     try:
-        load_lines(
-            cursor, payloads, [RECEIVED_US + place for place in range(len(payloads))], WANTED, scanning
-        )
+        received_us = [RECEIVED_US + place for place in range(len(payloads))]
+        read = load_lines(cursor, payloads, received_us, WANTED, scanning)
         decode(cursor, WANTED, METERS, Lateness(10**12, 10**12))
         table = arrow(cursor, "SELECT * REPLACE (epoch_us(time) AS time) FROM decoded ORDER BY row")
         faults = cursor.execute("SELECT row, fault FROM faults ORDER BY row").fetchall()
-        known, faulty = identities(cursor)
+        known, faulty = identities(cursor, read)
         assert np.flatnonzero(faulty).tolist() == [row for row, _ in faults]
         hashes = [column.tobytes() for column in (known.keys, known.checks, known.contents)]
         (plain,) = cursor.execute("SELECT count(*) FROM plain").fetchone() or (0,)

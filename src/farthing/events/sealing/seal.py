@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from farthing.catalog.model import Meter
@@ -48,6 +47,7 @@ from farthing.events.store.duckdb import EventStore, Lateness
 from farthing.events.store.erased import put_out_erased
 from farthing.events.store.identities import identities
 from farthing.events.store.lines import load_lines
+from farthing.events.store.plain_lines import PlainLines
 from farthing.events.store.segment_file import SegmentFile
 from farthing.kernel.instant import from_unix_microseconds
 
@@ -108,7 +108,7 @@ class DecodedBlocks:
     key_order: Places  # the events' places in the order of the keys of their identities
     faulty: Flags
     corrects: bool = False  # whether events in it correct others
-    plain: pa.Table | None = None  # what was decoded by compiled functions, see `load_lines`
+    plain: PlainLines | None = None  # what was decoded by compiled functions, see `load_lines`
 
     @property
     def event_blocks(self) -> list[Block]:
@@ -146,7 +146,7 @@ def decode_blocks(
         corrects = decode(cursor, wanted, meters, lateness)
         if erased_subjects:
             put_out_erased(cursor, erased_subjects, load_secret(store.data_dir), tenant_id)
-        known_as, faulty = identities(cursor)
+        known_as, faulty = identities(cursor, plain)
         order = in_key_order(known_as)
         return DecodedBlocks(tenant_id, blocks, wanted, cursor, known_as, order, faulty, corrects, plain)
     except BaseException:

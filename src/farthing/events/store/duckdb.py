@@ -13,7 +13,7 @@ subject and time when it is rewritten:
 import itertools
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,8 +42,14 @@ from farthing.events.store.meter_sql import (
     WHOLE_NUMBER,
     identifier,
 )
-from farthing.events.store.plain_lines import whole_numbers, with_outcomes
-from farthing.events.store.segment_file import PARQUET, SegmentFile, finished_segment
+from farthing.events.store.plain_lines import PlainLines
+from farthing.events.store.segment_file import (
+    PARQUET,
+    ROW_GROUP_ROWS,
+    SegmentFile,
+    finished_segment,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from farthing.events.sealing.seal import SealedBatch
@@ -95,6 +101,7 @@ class EventStore:
         self._database = duckdb.connect(
             config={
                 "threads": threads,
+                "async_threads": 0,  # For files that are far away; while they wait, they have memory given back.
                 "memory_limit": memory_limit,
                 "preserve_insertion_order": False,
                 "autoinstall_known_extensions": False,
@@ -152,12 +159,19 @@ def write_counted(
     path: Path,
     columns: TypedColumns,
     outcomes: npt.NDArray[np.uint8],
-    plain: pa.Table,
+    plain: PlainLines | None,
 ) -> SegmentFile:
     """Write the counted rows of the decoded batch as a segment. The others are taken out of it.
 
     plain: what is registered as such, see `load_lines`.
     """
+    whole = frozenset[str]()
+    if plain is not None and len(plain) == len(outcomes):
+        # All lines were read by compiled functions, and these know which numbers are whole.
+        whole = plain.whole_numbers()
+        if whole.issuperset(columns.numbers):
+            write_table(plain.segment(outcomes), path)
+            return finished_segment(cursor, path, dict(_types(columns, frozenset())))
     left_out = np.flatnonzero(outcomes != Outcome.COUNTED)
     if len(left_out):
         # Rows that are marked as deleted, or by their outcome, cost nothing to skip; a join in the way of all others
@@ -165,13 +179,12 @@ def write_counted(
         cursor.register("left_out", pa.table({"row": left_out}))
         cursor.execute("DELETE FROM general WHERE row IN (SELECT row FROM left_out)")
         cursor.unregister("left_out")
-        cursor.register("plain", with_outcomes(plain, outcomes))
+        if plain is not None:
+            cursor.register("plain", plain.with_outcomes(outcomes))
     cursor.execute(
         "CREATE OR REPLACE TEMP VIEW segment_rows AS "
         "SELECT *, make_timestamp(received_us) AS received_at FROM decoded"
     )
-    # Where all lines were read by compiled functions, these know which numbers are whole.
-    whole = whole_numbers(plain, columns) if len(plain) == len(outcomes) else frozenset[str]()
     return write_segment(cursor, path, columns, whole, order="")
 
 
@@ -184,7 +197,6 @@ def write_segment(
 ) -> SegmentFile:
     """Write `segment_rows` as a segment, durable and checksummed. whole: numbers that are known to have no fraction."""
     fractions = _with_fractions(cursor, [number for number in columns.numbers if number not in whole])
-    types: dict[str, str] = {}
     typed = ""
     for number in columns.numbers:
         name, quick = identifier(number_column(number)), identifier(whole_column(number))
@@ -194,21 +206,27 @@ def write_segment(
             # Narrowing 128-bit decimals takes far longer than reading the odd text again.
             spelt = f"TRY_CAST({identifier(spelling_column(number))} AS {WHOLE_NUMBER})"
             quick = f"coalesce({quick}, CASE WHEN {name} IS NOT NULL THEN {spelt} END)"
-        types[number_column(number)] = EXACT_NUMBER if number in fractions else WHOLE_NUMBER
         typed += f", {quick} AS {name}"
     for text in columns.texts:
-        types[text_column(text)] = "VARCHAR"
         typed += f", {identifier(text_column(text))}"
     make_directory(path.parent)
     cursor.execute(
         f"""
         COPY (SELECT source, id, type, subject, time, own_time, received_at, data{typed}
                 FROM segment_rows {order})
-          TO ? ({PARQUET}, ROW_GROUP_SIZE 100000)
+          TO ? ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP_ROWS})
         """,
         [str(path)],
     )
-    return finished_segment(cursor, path, types)
+    return finished_segment(cursor, path, dict(_types(columns, fractions)))
+
+
+def _types(columns: TypedColumns, fractions: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The typed columns of a segment and what they hold. fractions: numbers of which some have one."""
+    for number in columns.numbers:
+        yield number_column(number), EXACT_NUMBER if number in fractions else WHOLE_NUMBER
+    for text in columns.texts:
+        yield text_column(text), "VARCHAR"
 
 
 def _with_fractions(cursor: duckdb.DuckDBPyConnection, numbers: Sequence[str]) -> set[str]:

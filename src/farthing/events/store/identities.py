@@ -10,15 +10,20 @@ import pyarrow as pa
 
 from farthing.events.ids.index import Identities
 from farthing.events.store.identity_sql import HASHES, OWN_TIME, SEGMENT_FILES
+from farthing.events.store.plain_lines import PlainLines
 
 
-def identities(cursor: duckdb.DuckDBPyConnection) -> tuple[Identities, npt.NDArray[np.bool_]]:
-    """The hashes of the batch in log order, and which rows have a fault."""
-    columns = cursor.execute("SELECT row, key, check_bits, content FROM decoded").fetchnumpy()
-    unordered, row = _identities(columns), columns["row"]
-    hashes = np.empty((3, len(row)), dtype=np.uint64)
-    hashes[0, row], hashes[1, row], hashes[2, row] = unordered.keys, unordered.checks, unordered.contents
-    faulty = np.zeros(len(row), dtype=np.bool_)
+def identities(
+    cursor: duckdb.DuckDBPyConnection, plain: PlainLines | None
+) -> tuple[Identities, npt.NDArray[np.bool_]]:
+    """The hashes of the batch in log order, and which rows have a fault. plain: what is registered as such."""
+    columns = cursor.execute("SELECT row, key, check_bits, content FROM general").fetchnumpy()
+    general, row = _identities(columns), columns["row"]
+    hashes = np.empty((3, len(row) + (0 if plain is None else len(plain))), dtype=np.uint64)
+    hashes[0, row], hashes[1, row], hashes[2, row] = general.keys, general.checks, general.contents
+    if plain is not None:
+        plain.hashes_into(hashes)
+    faulty = np.zeros(hashes.shape[1], dtype=np.bool_)
     faulty[cursor.execute("SELECT row FROM faults").fetchnumpy()["row"]] = True
     return Identities(hashes[0], hashes[1], hashes[2]), faulty
 

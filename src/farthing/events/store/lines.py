@@ -24,24 +24,27 @@ def load_lines(
     received_us: Sequence[int],
     columns: TypedColumns,
     scanning: Scanning | None,
-) -> pa.Table:
+) -> PlainLines | None:
     """Make the lines of some blocks the table `lines (row, line, shifted, received_us)`.
 
     `shifted` is the line without the brace that closes it, behind the end of the line before: so both columns are
     the bytes of the log themselves, and what stands behind the name `data` in `shifted` is the event's data.
 
     Those of them that are still to be read are the table `unread` as well; what was read is the table `plain`, see
-    `Wanted`, which is given back.
+    `Wanted`, and is given back.
     """
     wanted = Wanted.of(columns)
+    # Memory that is asked for anew costs the system as much as finding the newlines does.
+    room = np.empty(LOADED_AT_ONCE_BYTES + max(map(len, payloads), default=0), dtype=np.bool_)
     every = (
-        _lines_of(text, received_us[place], payloads[place]) for place, text in _loaded_at_once(payloads)
+        _lines_of(text, received_us[place], payloads[place], room)
+        for place, text in _loaded_at_once(payloads)
     )
     loaded = [one for one in every if len(one)]
     lines = [
         pa.record_batch(one.columns(row), _LINES) for one, row in zip(loaded, _firsts(loaded), strict=True)
     ]
-    unread, plain = lines, wanted.schema().empty_table()
+    unread, read = lines, None
     if scanning is not None and loaded:
         longest = max(int(np.diff(one.begins).max()) for one in loaded)
         read = PlainLines(scanning, wanted, sum(len(one) for one in loaded), longest)
@@ -49,12 +52,12 @@ def load_lines(
         unread = [
             batch.take(pa.array(places)) for batch, places in zip(lines, odd, strict=True) if len(places)
         ]
-        plain = read.table(np.concatenate([one.received_us for one in loaded]))
+        read.received(np.concatenate([one.received_us for one in loaded]))
     # DuckDB scans batches in parallel.
     cursor.register("lines", pa.Table.from_batches(lines, _LINES))
     cursor.register("unread", pa.Table.from_batches(unread, _LINES))
-    cursor.register("plain", plain)
-    return plain
+    cursor.register("plain", wanted.schema().empty_table() if read is None else read.table())
+    return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,11 @@ def _firsts(loaded: Sequence[_Loaded]) -> list[int]:
     return [0, *accumulate(len(one) for one in loaded)][:-1]
 
 
-def _lines_of(text: bytes, received_us: Sequence[int], payloads: Sequence[bytes]) -> _Loaded:
-    newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
+def _lines_of(
+    text: bytes, received_us: Sequence[int], payloads: Sequence[bytes], room: npt.NDArray[np.bool_]
+) -> _Loaded:
+    """The lines of a text that is put together of some payloads. room: as many flags as it has bytes, or more."""
+    newlines = np.flatnonzero(np.equal(np.frombuffer(text, dtype=np.uint8), ord("\n"), out=room[: len(text)]))
     try:
         line = _slices(text, newlines + 1)
         line.validate(full=True)

@@ -1,15 +1,18 @@
 """Lines of the log as columns by compiled functions: what DuckDB would make of them, of those that are as usual."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from farthing.events.ids.deduplicate import Outcome
 from farthing.events.scanning.loading import TEXTS, Columns, Scanning
 from farthing.events.sealing.typed_columns import TypedColumns
 
 Numbers = npt.NDArray[np.int64]
+Outcomes = npt.NDArray[np.uint8]
 
 _ENVELOPE = (
     ("id", pa.string_view()),
@@ -79,6 +82,7 @@ class PlainLines:
         self._room, self._lanes = scanning.room_for(int(wanted.tree[0])), scanning.lanes_for(line_bytes_max)
         self._texts: list[bytes] = []
         self._rows = 0
+        self._received_us: Numbers = np.zeros(0, dtype=np.int64)
 
     def add(self, text: bytes, begins: Numbers, first_line: int) -> Numbers:
         """Read the lines of a text; the places of those that are still to be read.
@@ -107,19 +111,21 @@ class PlainLines:
         self._texts.append(text)
         return odd[:odd_ones]
 
-    def table(self, received_us: Numbers) -> pa.Table:
-        """The columns, see `Wanted.schema`. received_us: of each line of all texts."""
+    def received(self, received_us: Numbers) -> None:
+        """Say when each line of all texts was received."""
+        self._received_us = received_us[self._columns.taken[: self._rows]]
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def table(self) -> pa.Table:
+        """The columns, see `Wanted.schema`."""
         made, rows = self._columns, self._rows
-        texts = [pa.py_buffer(text) for text in self._texts]
-        views = [
-            _array(pa.string_view(), present[:rows], view, *texts)
-            for present, view in zip(made.present, made.views, strict=True)
-        ]
-        taken = made.taken[:rows]
+        views = self._views(slice(rows))
         arrays = [
-            pa.array(taken),
+            pa.array(made.taken[:rows]),
             pa.array(np.zeros(rows, dtype=np.uint8)),  # until it is known, they count
-            pa.array(received_us[taken]),
+            pa.array(self._received_us),
             _array(pa.int64(), made.has_own[:rows], made.own_us),
             *(pa.array(column[:rows].view(np.uint64)) for column in made.hashes[:3]),
             *views[:TEXTS],
@@ -135,23 +141,77 @@ class PlainLines:
             [batch.slice(begin, ROWS_AT_ONCE) for begin in range(0, rows, ROWS_AT_ONCE)], batch.schema
         )
 
+    def hashes_into(self, hashes: npt.NDArray[np.uint64]) -> None:
+        """Put what the events are known by into a table [key, check and content, line]."""
+        made = self._columns
+        hashes[:, made.taken[: self._rows]] = made.hashes[:3, : self._rows].view(np.uint64)
+
+    def with_outcomes(self, outcomes: Outcomes) -> pa.Table:
+        """The same, each row with what became of it. outcomes: of every line."""
+        plain = self.table()
+        chunks = [pa.array(outcomes[rows.to_numpy()]) for rows in plain.column("row").chunks]
+        return plain.set_column(1, plain.schema.field(1), pa.chunked_array(chunks, pa.uint8()))
+
+    def whole_numbers(self) -> frozenset[str]:
+        """Those of the numbers that all rows that have them have as whole numbers."""
+        made, rows = self._columns, self._rows
+        return frozenset(
+            path
+            for place, path in enumerate(self._wanted.columns.numbers)
+            if np.array_equal(made.is_whole[place, :rows], made.present[TEXTS + place, :rows])
+        )
+
+    def segment(self, outcomes: Outcomes) -> pa.Table:
+        """The rows that count as a segment has them, all numbers whole. outcomes: of every line."""
+        made, columns = self._columns, self._wanted.columns
+        counted = outcomes[made.taken[: self._rows]] == Outcome.COUNTED
+        rows = slice(self._rows) if np.all(counted) else counted
+        id_, source, type_, subject, data, *wanted = self._views(rows)
+        has_own, received_us = _taken(made.has_own[: self._rows], rows), _taken(self._received_us, rows)
+        time_us = np.where(has_own.view(np.bool_), _taken(made.own_us[: self._rows], rows), received_us)
+        every = np.ones(len(time_us), dtype=np.uint8)
+        numbers = [
+            _array(
+                pa.decimal64(WHOLE_DIGITS),
+                _taken(present[: self._rows], rows),
+                _taken(whole[: self._rows], rows),
+            )
+            for present, whole in zip(made.is_whole, made.wholes, strict=True)
+        ]
+        arrays = {
+            "source": source,
+            "id": id_,
+            "type": type_,
+            "subject": subject,
+            "time": _array(pa.timestamp("us"), every, time_us),
+            "own_time": _array(pa.bool_(), every, np.packbits(has_own, bitorder="little")),
+            "received_at": _array(pa.timestamp("us"), every, received_us),
+            "data": data,
+        }
+        return pa.table(arrays | dict(zip(columns.names(), [*numbers, *wanted[len(numbers) :]], strict=True)))
+
+    def _views(self, rows: slice | npt.NDArray[np.bool_]) -> list[pa.Array]:
+        """Of these rows, the envelope and what is wanted as text."""
+        texts = [pa.py_buffer(text) for text in self._texts]
+        return [
+            _array(
+                pa.string_view(),
+                _taken(present[: self._rows], rows),
+                # Both halves of a view at once.
+                _taken(view.view(np.complex128)[: self._rows], rows),
+                *texts,
+            )
+            for present, view in zip(self._columns.present, self._columns.views, strict=True)
+        ]
+
+
+def _taken(column: npt.NDArray[Any], rows: slice | npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    return column[rows]
+
 
 ROWS_AT_ONCE = 16_384
-
-
-def with_outcomes(plain: pa.Table, outcomes: npt.NDArray[np.uint8]) -> pa.Table:
-    """The same rows, each with what became of it. outcomes: of every line."""
-    chunks = [pa.array(outcomes[rows.to_numpy()]) for rows in plain.column("row").chunks]
-    return plain.set_column(1, plain.schema.field(1), pa.chunked_array(chunks, pa.uint8()))
-
-
-def whole_numbers(plain: pa.Table, columns: TypedColumns) -> frozenset[str]:
-    """Those of the numbers that all rows that have them have as whole numbers."""
-    return frozenset(
-        path
-        for place, path in enumerate(columns.numbers)
-        if plain.column(f"whole_{place}").null_count == plain.column(f"text_{place}").null_count
-    )
+WHOLE_DIGITS = 18
+"""Of a number of a segment where all are whole."""
 
 
 def _array(kind: pa.DataType, present: npt.NDArray[np.uint8], *buffers: object) -> pa.Array:

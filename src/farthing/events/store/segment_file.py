@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from farthing.events.log.files import sync_directory
+from farthing.events.log.files import make_directory, sync_directory
 
 PARQUET = "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1"
 """How segments are written. Encodings of version 2 take a seventh less room than those of version 1, and less time."""
+ROW_GROUP_ROWS = 100_000
+_ENCODINGS = {
+    "id": "DELTA_LENGTH_BYTE_ARRAY",
+    "data": "DELTA_LENGTH_BYTE_ARRAY",
+    "time": "DELTA_BINARY_PACKED",
+    "received_at": "DELTA_BINARY_PACKED",
+}
+"""Of columns whose values hardly repeat; the values of others are listed once."""
 SOURCES_MAX = 32
 """Segments with more sources than this do not list them."""
 
@@ -35,6 +45,27 @@ class SegmentFile:
     columns: dict[str, str]
     sources: tuple[str, ...] | None
     id_filter: bytes = b""
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write the rows of a segment as they are, as `PARQUET` says; DuckDB takes a third longer for what is a table.
+
+    Raises OSError, in whose `errno` is what the disk said.
+    """
+    make_directory(path.parent)
+    listed = [name for name in table.column_names if name not in _ENCODINGS]
+    pq.write_table(
+        table,
+        path,
+        row_group_size=ROW_GROUP_ROWS,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=listed,
+        column_encoding=_ENCODINGS,
+        write_statistics=[name for name in table.column_names if name not in ("id", "data")],
+        store_schema=False,
+        store_decimal_as_integer=True,
+    )
 
 
 def finished_segment(
