@@ -2,7 +2,7 @@
 
     supervisor   owns socket and PostgreSQL, starts, restarts, replaces and stops the others
     api-1 ...    workers: answer requests on the inherited socket (`worker.py`)
-    engine       seals the event log (its entry is a setting: `app.py` wires it)
+    engine       seals the event log (its entry is a setting: `app.py` names it)
 
 At the start the workers import what they need while PostgreSQL starts, or recovers; the engine begins once they take
 events. So the first event is acknowledged as soon as keys can be looked up.
