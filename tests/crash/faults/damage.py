@@ -65,11 +65,11 @@ def damaged(path: Path, random: Random, damage: Damage, others: list[Path]) -> I
             file.write(whole)
             file.truncate()
             file.flush()
-            os.fsync(
-                file.fileno()
-            )  # A power cut may come next, and what was put right was on the disk before.
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        os.chown(path, status.st_uid, status.st_gid)
+            # A power cut may come next, and what was put right was on the disk before.
+            os.fsync(file.fileno())
+            # By its descriptor: the engine may have made the file anew under another name, and remove this one now.
+            os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+            os.fchown(file.fileno(), status.st_uid, status.st_gid)
 
 
 def doctor_says(site: Site) -> tuple[int | None, str]:
