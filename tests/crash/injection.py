@@ -363,13 +363,17 @@ def _install_in_store(injector: Injector) -> None:
     """The same in the midst of writing a segment, a moment after it was begun. Imports the event store."""
     from farthing.events.store import duckdb
 
-    write_segment = duckdb.write_segment
+    def in_its_midst(write: Callable[..., Any], path_of: Callable[..., Path]) -> Callable[..., Any]:
+        def written(*given: Any, **named: Any) -> Any:
+            path = str(path_of(*given))
+            if injector.meet("copy", path) is not None:
+                threading.Timer(SEGMENT_DELAY_SECONDS, die).start()
+            injector.made(path)
+            injector.wrote(path)
+            return write(*given, **named)
 
-    def written(cursor: Any, path: Path, *rest: Any, **named: Any) -> Any:
-        if injector.meet("copy", str(path)) is not None:
-            threading.Timer(SEGMENT_DELAY_SECONDS, die).start()
-        injector.made(str(path))
-        injector.wrote(str(path))
-        return write_segment(cursor, path, *rest, **named)
+        return written
 
-    duckdb.write_segment = written
+    # What is sealed, and what is rewritten.
+    duckdb.write_table = in_its_midst(duckdb.write_table, lambda _table, path: path)
+    duckdb.write_segment = in_its_midst(duckdb.write_segment, lambda _cursor, path, *_: path)

@@ -22,7 +22,6 @@ from farthing.catalog.event_data import (
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.erasing.erased import RESERVED_SOURCE
-from farthing.events.ids.deduplicate import Outcome
 from farthing.events.sealing.typed_columns import (
     TypedColumns,
     number_column,
@@ -90,7 +89,7 @@ def decode(
                {_plain_sql(columns)},
                make_timestamp(coalesce(own_us, received_us)) AS time, own_us IS NOT NULL AS own_time,
                key, check_bits, content
-          FROM plain WHERE outcome = {Outcome.COUNTED:d}
+          FROM plain
         """
     )
     corrections = find_corrections(cursor)

@@ -165,60 +165,58 @@ def write_counted(
 
     plain: what is registered as such, see `load_lines`.
     """
-    whole = frozenset[str]()
-    if plain is not None and len(plain) == len(outcomes):
-        # All lines were read by compiled functions, and these know which numbers are whole.
-        whole = plain.whole_numbers()
-        if whole.issuperset(columns.numbers):
-            write_table(plain.segment(outcomes), path)
-            return finished_segment(cursor, path, dict(_types(columns, frozenset())))
     left_out = np.flatnonzero(outcomes != Outcome.COUNTED)
     if len(left_out):
-        # Rows that are marked as deleted, or by their outcome, cost nothing to skip; a join in the way of all others
-        # costs as much as half of the writing.
         cursor.register("left_out", pa.table({"row": left_out}))
         cursor.execute("DELETE FROM general WHERE row IN (SELECT row FROM left_out)")
         cursor.unregister("left_out")
-        if plain is not None:
-            cursor.register("plain", plain.with_outcomes(outcomes))
     cursor.execute(
         "CREATE OR REPLACE TEMP VIEW segment_rows AS "
-        "SELECT *, make_timestamp(received_us) AS received_at FROM decoded"
+        "SELECT *, make_timestamp(received_us) AS received_at FROM general"
     )
-    return write_segment(cursor, path, columns, whole, order="")
+    fractions = _with_fractions(cursor, columns.numbers)
+    if plain is not None:
+        fractions |= plain.with_fractions(outcomes)
+    general: pa.Table = cursor.sql(_segment_sql(columns, fractions)).to_arrow_table()
+    if plain is None:
+        write_table(general, path)
+    else:
+        rows = plain.segment(outcomes, fractions)
+        write_table(pa.concat_tables([rows, general.cast(rows.schema)]) if len(general) else rows, path)
+    return finished_segment(cursor, path, dict(_types(columns, fractions)))
 
 
 def write_segment(
     cursor: duckdb.DuckDBPyConnection,
     path: Path,
     columns: TypedColumns,
-    whole: Collection[str] = (),
     order: str = "ORDER BY type, subject, time",
 ) -> SegmentFile:
-    """Write `segment_rows` as a segment, durable and checksummed. whole: numbers that are known to have no fraction."""
-    fractions = _with_fractions(cursor, [number for number in columns.numbers if number not in whole])
+    """Write `segment_rows` as a segment, durable and checksummed."""
+    fractions = _with_fractions(cursor, columns.numbers)
+    make_directory(path.parent)
+    cursor.execute(
+        f"COPY ({_segment_sql(columns, fractions)} {order}) TO ? ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP_ROWS})",
+        [str(path)],
+    )
+    return finished_segment(cursor, path, dict(_types(columns, fractions)))
+
+
+def _segment_sql(columns: TypedColumns, fractions: Collection[str]) -> str:
+    """`segment_rows` as a segment has them. fractions: numbers of which some have one."""
     typed = ""
     for number in columns.numbers:
         name, quick = identifier(number_column(number)), identifier(whole_column(number))
         if number in fractions:
             quick = name
-        elif number not in whole:
+        else:
             # Narrowing 128-bit decimals takes far longer than reading the odd text again.
             spelt = f"TRY_CAST({identifier(spelling_column(number))} AS {WHOLE_NUMBER})"
             quick = f"coalesce({quick}, CASE WHEN {name} IS NOT NULL THEN {spelt} END)"
         typed += f", {quick} AS {name}"
     for text in columns.texts:
         typed += f", {identifier(text_column(text))}"
-    make_directory(path.parent)
-    cursor.execute(
-        f"""
-        COPY (SELECT source, id, type, subject, time, own_time, received_at, data{typed}
-                FROM segment_rows {order})
-          TO ? ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP_ROWS})
-        """,
-        [str(path)],
-    )
-    return finished_segment(cursor, path, dict(_types(columns, fractions)))
+    return f"SELECT source, id, type, subject, time, own_time, received_at, data{typed} FROM segment_rows"
 
 
 def _types(columns: TypedColumns, fractions: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -238,6 +236,5 @@ def _with_fractions(cursor: duckdb.DuckDBPyConnection, numbers: Sequence[str]) -
         f" AND regexp_matches({identifier(spelling_column(number))}, '[.eE]')), FALSE)"
         for number in numbers
     )
-    found = cursor.execute(f"SELECT {asked} FROM segment_rows").fetchone()
-    assert found is not None
+    (found,) = cursor.execute(f"SELECT {asked} FROM segment_rows").fetchall()
     return {number for number, has_fraction in zip(numbers, found, strict=True) if has_fraction}

@@ -1,5 +1,6 @@
 """Lines of the log as columns by compiled functions: what DuckDB would make of them, of those that are as usual."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,6 @@ class Wanted:
         return pa.schema(
             [
                 ("row", pa.int64()),
-                ("outcome", pa.uint8()),
                 ("received_us", pa.int64()),
                 ("own_us", pa.int64()),
                 *((name, pa.uint64()) for name in ("key", "check_bits", "content")),
@@ -124,7 +124,6 @@ class PlainLines:
         views = self._views(slice(rows))
         arrays = [
             pa.array(made.taken[:rows]),
-            pa.array(np.zeros(rows, dtype=np.uint8)),  # until it is known, they count
             pa.array(self._received_us),
             _array(pa.int64(), made.has_own[:rows], made.own_us),
             *(pa.array(column[:rows].view(np.uint64)) for column in made.hashes[:3]),
@@ -146,37 +145,36 @@ class PlainLines:
         made = self._columns
         hashes[:, made.taken[: self._rows]] = made.hashes[:3, : self._rows].view(np.uint64)
 
-    def with_outcomes(self, outcomes: Outcomes) -> pa.Table:
-        """The same, each row with what became of it. outcomes: of every line."""
-        plain = self.table()
-        chunks = [pa.array(outcomes[rows.to_numpy()]) for rows in plain.column("row").chunks]
-        return plain.set_column(1, plain.schema.field(1), pa.chunked_array(chunks, pa.uint8()))
-
-    def whole_numbers(self) -> frozenset[str]:
-        """Those of the numbers that all rows that have them have as whole numbers."""
-        made, rows = self._columns, self._rows
-        return frozenset(
+    def with_fractions(self, outcomes: Outcomes) -> set[str]:
+        """Those of the numbers that some rows that count have with a fraction. outcomes: of every line."""
+        made, rows = self._columns, self._counted(outcomes)
+        pairs = zip(made.is_whole, made.present[TEXTS:], strict=False)
+        return {
             path
-            for place, path in enumerate(self._wanted.columns.numbers)
-            if np.array_equal(made.is_whole[place, :rows], made.present[TEXTS + place, :rows])
-        )
+            for path, (whole, present) in zip(self._wanted.columns.numbers, pairs, strict=True)
+            if not np.array_equal(_taken(whole[: self._rows], rows), _taken(present[: self._rows], rows))
+        }
 
-    def segment(self, outcomes: Outcomes) -> pa.Table:
-        """The rows that count as a segment has them, all numbers whole. outcomes: of every line."""
+    def segment(self, outcomes: Outcomes, fractions: Collection[str]) -> pa.Table:
+        """The rows that count, as a segment has them. outcomes: of every line. fractions: numbers that are not all
+        whole."""
         made, columns = self._columns, self._wanted.columns
-        counted = outcomes[made.taken[: self._rows]] == Outcome.COUNTED
-        rows = slice(self._rows) if np.all(counted) else counted
+        rows = self._counted(outcomes)
         id_, source, type_, subject, data, *wanted = self._views(rows)
         has_own, received_us = _taken(made.has_own[: self._rows], rows), _taken(self._received_us, rows)
         time_us = np.where(has_own.view(np.bool_), _taken(made.own_us[: self._rows], rows), received_us)
         every = np.ones(len(time_us), dtype=np.uint8)
         numbers = [
-            _array(
+            _exact(spelt)
+            if path in fractions
+            else _array(
                 pa.decimal64(WHOLE_DIGITS),
                 _taken(present[: self._rows], rows),
                 _taken(whole[: self._rows], rows),
             )
-            for present, whole in zip(made.is_whole, made.wholes, strict=True)
+            for path, spelt, present, whole in zip(
+                columns.numbers, wanted, made.is_whole, made.wholes, strict=False
+            )
         ]
         arrays = {
             "source": source,
@@ -189,6 +187,10 @@ class PlainLines:
             "data": data,
         }
         return pa.table(arrays | dict(zip(columns.names(), [*numbers, *wanted[len(numbers) :]], strict=True)))
+
+    def _counted(self, outcomes: Outcomes) -> slice | npt.NDArray[np.bool_]:
+        counted = outcomes[self._columns.taken[: self._rows]] == Outcome.COUNTED
+        return slice(self._rows) if np.all(counted) else counted
 
     def _views(self, rows: slice | npt.NDArray[np.bool_]) -> list[pa.Array]:
         """Of these rows, the envelope and what is wanted as text."""
@@ -205,13 +207,18 @@ class PlainLines:
         ]
 
 
+def _exact(spelt: pa.Array) -> pa.Array:
+    """Numbers that may have a fraction, as they are spelt: at most 15 digits, 12 of them after the point."""
+    return spelt.cast(pa.string()).cast(pa.decimal128(*EXACT_DIGITS))
+
+
 def _taken(column: npt.NDArray[Any], rows: slice | npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     return column[rows]
 
 
 ROWS_AT_ONCE = 16_384
-WHOLE_DIGITS = 18
-"""Of a number of a segment where all are whole."""
+WHOLE_DIGITS, EXACT_DIGITS = 18, (38, 12)
+"""Of a number of a segment where all are whole, and where not (`meter_sql`)."""
 
 
 def _array(kind: pa.DataType, present: npt.NDArray[np.uint8], *buffers: object) -> pa.Array:
