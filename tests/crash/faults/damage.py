@@ -235,7 +235,7 @@ def of_waiting_log(damage: Damage, *, last_block: bool) -> Fault:
                 eventually(site.house.all_sealed, REFUSE_SECONDS)
                 _must_be_told(site, path, damage)
         finally:
-            if is_alive(engine):
+            with suppress(ProcessLookupError):  # It ends by itself where it finds the damage.
                 os.kill(engine, signal.SIGCONT)
         site.settle()
         return Hit(name, at)
