@@ -16,7 +16,6 @@ from random import Random
 from tests.crash import traffic
 from tests.crash.check import usage_is_right
 from tests.crash.faults.calls import killed
-from tests.crash.injection import is_alive
 from tests.crash.site import Broken, Fault, Hit, Site
 from tests.crash.waiting import eventually, until
 
