@@ -4,12 +4,14 @@ The file is put right afterwards. In between, no sum may be wrong: it is right o
 must say that something is off.
 """
 
+import fcntl
 import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from glob import glob
 from pathlib import Path
 from random import Random
 
@@ -109,16 +111,33 @@ def _in_force(site: Site, tenant: str) -> list[Path]:
 
 @contextmanager
 def _still(site: Site) -> Iterator[None]:
-    """The engine does nothing for a while: what it merges and rewrites would be another file."""
+    """The engine does nothing for a while: what it merges and rewrites would be another file.
+
+    It is not stopped while it removes files: whoever reads them (`farthing doctor`) would wait for it for ever.
+    """
     engines = site.house.of_role("engine")
-    for pid in engines:
-        os.kill(pid, signal.SIGSTOP)
+    with open(site.house.data / "removals.lock", "ab") as removals:
+        fcntl.flock(removals, fcntl.LOCK_SH)
+        for pid in engines:
+            os.kill(pid, signal.SIGSTOP)
+            until(lambda pid=pid: _is_stopped(pid), "the engine stands still")
     try:
         yield
     finally:
         for pid in engines:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether all of it has heard SIGSTOP, or it has ended."""
+    try:
+        states = [
+            Path(stat).read_text().rpartition(")")[2].split()[0] for stat in glob(f"/proc/{pid}/task/*/stat")
+        ]
+    except OSError:  # one of its threads ended
+        return False
+    return all(state in "TtZX" for state in states)
 
 
 def of_rewrite(damage: Damage) -> Fault:
