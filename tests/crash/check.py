@@ -14,6 +14,8 @@ from tests.crash.site import Broken, Site
 
 EVER = {"from": "1990-01-01T00:00:00Z", "to": "2190-01-01T00:00:00Z"}
 BILL_ATTEMPTS_MAX = 12
+BILL_COMMITS = 2
+"""Transactions of a billing run that write, at least: among these is the one that it is killed at."""
 
 
 def judge(site: Site) -> int:
@@ -90,7 +92,7 @@ def bill_month(site: Site, random: Random, *, kill: bool) -> int:
     for _ in range(BILL_ATTEMPTS_MAX):
         if kill and kills < 2:
             call = random.choice(("commit", "committed"))
-            arm(site.house.faults, "bill", Plan(next(site.plans), call, "", random.randint(1, 9), "kill"))
+            arm(site.house.faults, "bill", Plan(next(site.plans), call, "", random.randint(1, BILL_COMMITS), "kill"))
         command = site.house.command(*words, armed=kill)
         code = command.wait()
         disarm(site.house.faults, "bill")
