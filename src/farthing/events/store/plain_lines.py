@@ -208,7 +208,7 @@ class PlainLines:
 
 
 def _exact(spelt: pa.Array) -> pa.Array:
-    """Numbers that may have a fraction, as they are spelt: at most 15 digits, 12 of them after the point."""
+    """Numbers that may have a fraction, as they are spelt: at most 18 digits, 12 of them after the point."""
     return spelt.cast(pa.string()).cast(pa.decimal128(*EXACT_DIGITS))
 
 
