@@ -309,7 +309,11 @@ def open_sealing_store(settings: Settings, books: "Books") -> "EventStore":
     Pieces of the log are under way beside each other, so each of them needs one thread; and a thread of DuckDB that
     waits has glibc give back the memory that the next piece needs (`keep_freed_memory`).
     """
-    return open_store(settings, books, threads=1)
+    from farthing.events.segments.verified import VerifiedFiles
+
+    store = open_store(settings, books, threads=1)
+    store.verified = VerifiedFiles(settings.data_dir, settings.threads)
+    return store
 
 
 def open_store(settings: Settings, books: "Books", *, threads: int) -> "EventStore":

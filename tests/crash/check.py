@@ -92,7 +92,11 @@ def bill_month(site: Site, random: Random, *, kill: bool) -> int:
     for _ in range(BILL_ATTEMPTS_MAX):
         if kill and kills < 2:
             call = random.choice(("commit", "committed"))
-            arm(site.house.faults, "bill", Plan(next(site.plans), call, "", random.randint(1, BILL_COMMITS), "kill"))
+            arm(
+                site.house.faults,
+                "bill",
+                Plan(next(site.plans), call, "", random.randint(1, BILL_COMMITS), "kill"),
+            )
         command = site.house.command(*words, armed=kill)
         code = command.wait()
         disarm(site.house.faults, "bill")

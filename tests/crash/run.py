@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -83,8 +83,9 @@ def ground() -> Iterator[Ground]:
 
 def run(wanted: Wanted, results: Results, say: Say, on: Ground) -> None:
     """Run until it is enough; the first broken law ends it. `results` says what it came to."""
-    first = max(wanted.first_round, results.next_round())
-    planned = islice(rounds(wanted.seed, wanted.faults, wanted.kinds), first, None)
+    judged = {one.number for one in results.rounds}
+    drawn = islice(rounds(wanted.seed, wanted.faults, wanted.kinds), wanted.first_round, None)
+    planned = (round_ for round_ in drawn if round_.number not in judged)
     sites = _Sites(on, wanted, results, say, planned)
     others = [threading.Thread(target=sites.use_some, daemon=True) for _ in range(wanted.beside - 1)]
     for other in others:
@@ -173,7 +174,8 @@ class _Sites:
     def close(self) -> None:
         """No processes, no mounts, whoever may be at it."""
         for leaving in self._open:
-            leaving.close()
+            with suppress(OSError):  # The thread that uses it may be writing still.
+                leaving.close()
 
     @contextmanager
     def _opened(self, round_: Round) -> Iterator[Site]:

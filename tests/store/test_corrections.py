@@ -19,6 +19,7 @@ from farthing.db import Books
 from farthing.db.tenants import create_tenant
 from farthing.events.model import VOID_TYPE
 from farthing.events.resolve import open_events, resend_one
+from farthing.events.scanning.loading import load_scanning
 from farthing.events.sealing.sealer import rebuild_index
 from farthing.events.sealing.typed_columns import wanted_columns
 from farthing.events.segments.rewrite import rewrite
@@ -90,6 +91,39 @@ def test_a_correction_and_its_event_in_any_order(works: EventWorks, tenant_id: i
     works.take(tenant_id, [void("v2", "c"), call("c", 100)])  # in one batch
     works.take(tenant_id, [call("d", 100), call("d-2", 10, corrects="d"), void("v3", "d-2")])
     assert used(works, tenant_id) == 1
+
+
+def test_what_does_not_count_is_not_what_a_correction_takes_out(works: EventWorks, tenant_id: int) -> None:
+    """Repeats and conflicts beside a correction, in batches large enough to be read by compiled functions."""
+    assert load_scanning() is not None
+    define(works, tenant_id)
+
+    def others(name: str) -> list[dict[str, object]]:
+        return [call(f"{name}-{n}", 1) for n in range(40)]
+
+    alike = [call("a", 5), call("a", 5), call("a", 6, subject="another")]
+    assert works.take(tenant_id, [*others("first"), *alike, void("v", "a")]) == (42, 1, 1)
+    assert used(works, tenant_id) == 40
+
+    # Counted before: it is corrected as what it was, not as what its repeat says of itself.
+    assert works.take(tenant_id, call("b", 7, subject="acme")) == (1, 0, 0)
+    assert used(works, tenant_id) == 47
+    told = [*others("second"), call("b", 7, subject="another"), void("w", "b")]
+    assert works.take(tenant_id, told) == (41, 0, 1)
+    assert used(works, tenant_id) == 80
+
+    # Awaited, and it comes without what its meter needs: it is still awaited.
+    assert works.take(tenant_id, void("x", "c")) == (1, 0, 0)
+    useless = call("c", 9) | {"data": {"m": 9}}
+    assert works.take(tenant_id, [*others("third"), useless]) == (40, 0, 1)
+    with works.books.read_only(tenant_id) as conn:
+        voided = conn.execute(
+            "SELECT event_id, subject FROM voided_events WHERE tenant_id = %s ORDER BY event_id", [tenant_id]
+        ).fetchall()
+    assert [(row["event_id"], row["subject"]) for row in voided] == [
+        ("a", call("a", 5)["subject"]),
+        ("b", "acme"),
+    ]
 
 
 @pytest.mark.parametrize(

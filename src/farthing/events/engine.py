@@ -102,7 +102,7 @@ class _Engine:
                     elif report.accepted < SMALL_BATCH_EVENTS:
                         self.stop.wait(GATHER_SECONDS)
                     pause_seconds = IDLE_SECONDS
-                    self._clean_up(sealer, resting=report is None)
+                    self._clean_up(sealer, resting=report is None or report.accepted < SMALL_BATCH_EVENTS)
             except Exception as error:
                 report_trouble("sealing", error, self.clock())
                 if isinstance(error, Corrupt) or _is_of_the_disk(error):

@@ -116,12 +116,12 @@ def _still(site: Site) -> Iterator[None]:
     It is not stopped while it removes files: whoever reads them (`farthing doctor`) would wait for it for ever.
     """
     engines = site.house.of_role("engine")
-    with open(site.house.data / "removals.lock", "ab") as removals:
-        fcntl.flock(removals, fcntl.LOCK_SH)
-        for pid in engines:
-            os.kill(pid, signal.SIGSTOP)
-            until(lambda pid=pid: _is_stopped(pid), "the engine stands still")
     try:
+        with open(site.house.data / "removals.lock", "ab") as removals:
+            fcntl.flock(removals, fcntl.LOCK_SH)
+            for pid in engines:
+                os.kill(pid, signal.SIGSTOP)
+                until(lambda pid=pid: _is_stopped(pid), "the engine stands still")
         yield
     finally:
         for pid in engines:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 
 from farthing.db import Books
 from farthing.events.correcting.rules import Correcting, Identity
@@ -71,13 +73,16 @@ class KnownCorrections:
         return set(known).difference(unreadable, ((one.source, one.event_id) for one in found))
 
     def effect_of(
-        self, cursor: duckdb.DuckDBPyConnection, standing: Sequence[Correcting]
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        standing: Sequence[Correcting],
+        outcomes: npt.NDArray[np.uint8],
     ) -> CorrectionEffect:
-        """What a batch brings about, whose counted events stand in `decoded`."""
+        """What a batch brings about, whose events stand in `decoded`. outcomes: of every event."""
         targets = [one.target for one in standing if one.target is not None]
         if not targets and not self._awaited:
             return NO_EFFECT
-        voided = correcting.rows_among(cursor, [*targets, *self._awaited])
+        voided = correcting.counted_among(cursor, [*targets, *self._awaited], outcomes)
         missing = set(targets).difference((one.source, one.event_id) for one in voided)
         earlier, unreadable = self._earlier(sorted(missing))
         voided += earlier

@@ -1,8 +1,8 @@
 """Memory that sealing lets go stays with its process until sealing rests.
 
 A piece of the log takes some hundred megabytes for a second. glibc gives most of that back to the system at once, which
-then clears every page again for the piece behind it: a fifth of the processor time of sealing. Elsewhere than on glibc
-nothing is done here.
+then clears every page again for the piece behind it: a quarter of the processor time of sealing. Without glibc, nothing
+is done here.
 """
 
 import ctypes

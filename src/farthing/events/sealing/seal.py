@@ -176,7 +176,7 @@ def seal_blocks(
             segment = columns.write_counted(decoded.cursor, path, decoded.wanted, outcomes, decoded.plain)
             entries = _counted_identities(decoded, outcomes)
             segment = replace(segment, id_filter=id_filter(entries.keys, entries.checks))
-            effect = known.effect_of(decoded.cursor, standing)
+            effect = known.effect_of(decoded.cursor, standing, outcomes)
             run, opened = _write_run(store.data_dir, tenant_id, seal_id, entries)
     return SealedBatch(
         tenant_id=tenant_id,

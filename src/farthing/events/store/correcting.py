@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from farthing.events.correcting.rules import Correcting, Identity
+from farthing.events.ids.deduplicate import Outcome
 from farthing.events.model import VOID_TYPE
 from farthing.events.store.corrections import VoidedEvent
 from farthing.kernel.instant import from_unix_microseconds
@@ -82,8 +85,10 @@ def add_faults(cursor: duckdb.DuckDBPyConnection, refused: Mapping[int, str]) ->
     cursor.unregister("refused")
 
 
-def rows_among(cursor: duckdb.DuckDBPyConnection, targets: Sequence[Identity]) -> list[VoidedEvent]:
-    """The events of the decoded batch, from which all but the counted ones were taken, with these identities."""
+def counted_among(
+    cursor: duckdb.DuckDBPyConnection, targets: Sequence[Identity], outcomes: npt.NDArray[np.uint8]
+) -> list[VoidedEvent]:
+    """The events of the decoded batch that count, with these identities. outcomes: of every event."""
     cursor.register(
         "targets",
         pa.table(
@@ -94,7 +99,8 @@ def rows_among(cursor: duckdb.DuckDBPyConnection, targets: Sequence[Identity]) -
         ),
     )
     found = cursor.execute(
-        "SELECT source, id, type, subject, epoch_us(time), received_us FROM decoded JOIN targets USING (source, id)"
+        "SELECT row, source, id, type, subject, epoch_us(time), received_us"
+        " FROM decoded JOIN targets USING (source, id)"
     ).fetchall()
     cursor.unregister("targets")
     return [
@@ -106,5 +112,6 @@ def rows_among(cursor: duckdb.DuckDBPyConnection, targets: Sequence[Identity]) -
             from_unix_microseconds(time_us),
             from_unix_microseconds(received_us),
         )
-        for source, event_id, event_type, subject, time_us, received_us in found
+        for row, source, event_id, event_type, subject, time_us, received_us in found
+        if outcomes[row] == Outcome.COUNTED
     ]

@@ -161,7 +161,7 @@ def write_counted(
     outcomes: npt.NDArray[np.uint8],
     plain: PlainLines | None,
 ) -> SegmentFile:
-    """Write the counted rows of the decoded batch as a segment. The others are taken out of it.
+    """Write the counted rows of the decoded batch as a segment.
 
     plain: what is registered as such, see `load_lines`.
     """

@@ -48,7 +48,7 @@ class SegmentFile:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write the rows of a segment as they are, as `PARQUET` says; DuckDB takes a third longer for what is a table.
+    """Write the rows of a segment as they are, for readers as `PARQUET` does; DuckDB takes longer for what is a table.
 
     Raises OSError, in whose `errno` is what the disk said.
     """
