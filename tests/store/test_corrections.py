@@ -121,7 +121,7 @@ def test_what_does_not_count_is_not_what_a_correction_takes_out(works: EventWork
             "SELECT event_id, subject FROM voided_events WHERE tenant_id = %s ORDER BY event_id", [tenant_id]
         ).fetchall()
     assert [(row["event_id"], row["subject"]) for row in voided] == [
-        ("a", call("a", 5)["subject"]),
+        ("a", call("a", 5).get("subject")),
         ("b", "acme"),
     ]
 
