@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 
 import duckdb
 import numpy as np
@@ -15,7 +14,7 @@ from farthing.catalog.meter import parse_meter
 from farthing.events.intake.formats import _parse_lines
 from farthing.events.intake.scanned import scanned_lines
 from farthing.events.model import DATA_DEPTH_MAX, EVENT_BYTES_MAX
-from farthing.events.scanning.loading import Scanning, load_scanning
+from farthing.events.scanning.loading import Scanning
 from farthing.events.sealing.typed_columns import wanted_columns
 from farthing.events.store.decoding import decode
 from farthing.events.store.duckdb import EventStore, Lateness
@@ -37,20 +36,6 @@ METERS = [
 ]
 WANTED = wanted_columns(METERS)
 RECEIVED_US = 1_717_200_000_000_000
-
-
-@pytest.fixture(scope="module")
-def scanning() -> Scanning:
-    loaded = load_scanning()
-    assert loaded is not None
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
-    made = EventStore(tmp_path_factory.mktemp("store"), threads=1, memory_limit="1GB")
-    yield made
-    made.close()
 
 
 # -------------------------------------------------------------------------------------------------

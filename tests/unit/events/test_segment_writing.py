@@ -3,7 +3,7 @@ way; only those that count are in it."""
 
 import errno
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from farthing.catalog.meter import parse_meter
 from farthing.events.ids.deduplicate import Outcome
 from farthing.events.intake.formats import _parse_lines
-from farthing.events.scanning.loading import Scanning, load_scanning
+from farthing.events.scanning.loading import Scanning
 from farthing.events.sealing.typed_columns import wanted_columns
 from farthing.events.store.decoding import decode
 from farthing.events.store.duckdb import EventStore, Lateness, write_counted
@@ -54,20 +54,6 @@ TYPES = {
 }
 
 Written = tuple[list[tuple[Any, ...]], dict[str, str], SegmentFile]
-
-
-@pytest.fixture(scope="module")
-def scanning() -> Scanning:
-    loaded = load_scanning()
-    assert loaded is not None
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
-    made = EventStore(tmp_path_factory.mktemp("store"), threads=1, memory_limit="1GB")
-    yield made
-    made.close()
 
 
 def written(
