@@ -231,15 +231,15 @@ def _restarts(bench: Bench, server: int, port: int, wanted: int) -> tuple[Answer
 
 
 def _processes(server: int) -> list[int]:
-    """The supervisor's own processes."""
-    return [pid for pid in tree(server) if b"farthing.api.process" in _command(pid)]
+    """The workers and the engine."""
+    return [pid for pid in tree(server) if _name(pid).startswith("farthing-")]
 
 
-def _command(pid: int) -> bytes:
+def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/comm").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return b""
+        return ""
 
 
 def _gap(server: int, port: int) -> float:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from farthing.events.log.files import list_log_files, read_blocks
@@ -64,13 +64,21 @@ class Server:
         return self.process.wait(PATIENCE_SECONDS)
 
     def workers(self) -> list[int]:
-        """The processes that the supervisor keeps."""
+        """The workers that the supervisor keeps."""
+        return [pid for pid, name in self._children().items() if name.startswith("farthing-api-")]
+
+    def template(self) -> int:
+        """The process that the others are forks of."""
+        (pid,) = (pid for pid, name in self._children().items() if name.startswith("python"))
+        return pid
+
+    def _children(self) -> dict[int, str]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [
-            int(child)
-            for child in children
-            if b"farthing.api.process" in Path(f"/proc/{child}/cmdline").read_bytes()
-        ]
+        found = {}
+        for child in children:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found[int(child)] = Path(f"/proc/{child}/comm").read_text().strip()
+        return found
 
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)

@@ -89,7 +89,7 @@ def test_a_disk_that_never_syncs_ends_the_server_with_a_message(home: tuple[Path
     with serving(home, before) as server:
         (worker,) = server.workers()
         assert server.process.stderr is not None
-        with syncs_fail(server.process.pid):
+        with syncs_fail(server.template()):
             os.kill(worker, signal.SIGKILL)
             said = next(line for line in server.process.stderr if "the server stops" in line)
         # PostgreSQL, which must be stopped first, may sync again.

@@ -159,7 +159,7 @@ class House:
     # Its processes
 
     def server_processes(self) -> dict[int, str]:
-        """The supervisor's children by what they hold: worker, engine, or starting."""
+        """The supervisor's children by what they hold: worker, engine, or starting; and the template."""
         if self.supervisor_ended():
             return {}
         assert self.supervisor is not None
@@ -175,6 +175,8 @@ class House:
         return found
 
     def _role(self, pid: int) -> str:
+        if not Path(f"/proc/{pid}/comm").read_text().startswith("farthing-"):
+            return "template"
         role = "starting"
         for descriptor in os.listdir(f"/proc/{pid}/fd"):
             with suppress(OSError):
@@ -276,7 +278,7 @@ class House:
 
     def complete(self) -> bool:
         """Whether every place in the server is taken by a process that works."""
-        roles = sorted(self.server_processes().values())
+        roles = sorted(role for role in self.server_processes().values() if role != "template")
         return roles == ["engine", *["worker"] * WORKERS]
 
 

@@ -2,23 +2,20 @@
 
 It is the program as it is: sizes and pauses that only say when something happens are set small, so that
 what happens in a day of heavy traffic happens within a second, and what it asks of the system goes past
-an injector. The processes of a server are forks of their supervisor, where `farthing serve` starts them
-anew; what they are told, and what they do, is the same.
+an injector. The template of a server's processes is a fork of their supervisor, where `farthing serve` starts it
+as a program of its own; what it is told, and what it does, is the same.
 """
 
-import asyncio
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.crash import canaries
 from tests.crash.injection import Injector, install
-
-_SERVER_PROCESS = ("-m", "farthing.api.process")
 
 
 def become(words: Sequence[str], armed: Path | None, canary: str | None) -> None:
@@ -30,7 +27,7 @@ def become(words: Sequence[str], armed: Path | None, canary: str | None) -> None
         install(injector)
         _make_small()
         canaries.install(canary)
-        _fork_server_processes(injector)
+        _fork_template(injector)
     farthing(words)
 
 
@@ -50,35 +47,36 @@ def ending(be: Callable[[], object]) -> None:
         os._exit(code)
 
 
-def _fork_server_processes(injector: Injector) -> None:
-    """What the supervisor starts as `python -m farthing.api.process` is a fork of it, and is not executed."""
-    from farthing.api import process
+def _fork_template(injector: Injector) -> None:
+    """What the supervisor starts as `python -m farthing.api.template` is a fork of it, and is not executed."""
+    from farthing.api import process, template
 
-    start, read_orders = asyncio.create_subprocess_exec, process.read_orders
+    read_orders = template.read_orders
 
-    def read_and_take_role(line: bytes) -> process.Orders:
-        orders = read_orders(line)
+    def read_and_take_role(request: bytes) -> process.Orders:
+        orders = read_orders(request)
         injector.begin_as("engine" if orders.name == "engine" else "worker")
         return orders
 
-    async def start_here(program: str, *words: Any, **named: Any) -> asyncio.subprocess.Process:
-        if words == _SERVER_PROCESS:
-            named["preexec_fn"] = lambda: _be_server_process(process.main, named["pass_fds"])
-        return await start(program, *words, **named)
+    def start_here(channel: socket.socket) -> int:
+        pid = os.fork()
+        if not pid:
+            injector.begin_as("template")
+            os.dup2(channel.fileno(), 0)
+            _be_template(template.main)
+        return pid
 
-    process.read_orders = read_and_take_role
-    asyncio.create_subprocess_exec = start_here  # type: ignore[assignment]
+    template.read_orders = read_and_take_role
+    template.start_program = start_here
 
 
-def _be_server_process(be: Callable[[], None], kept: Sequence[int]) -> None:
-    """In the child, where its pipes are in place and the program would be executed."""
+def _be_template(be: Callable[[], None]) -> None:
+    """In the child, where the program would be executed."""
+    os.setsid()
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    first = 3
-    for descriptor in [*sorted(kept), os.sysconf("SC_OPEN_MAX")]:
-        os.closerange(first, descriptor)
-        first = descriptor + 1
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     ending(be)
 
 

@@ -1,11 +1,13 @@
 """The server: one supervisor that owns the listening socket, and the processes that it keeps alive.
 
     supervisor   owns socket and PostgreSQL, starts, restarts, replaces and stops the others
+    template     has imported what the others need; each of them is a fork of it (`template.py`)
     api-1 ...    workers: answer requests on the inherited socket (`worker.py`)
     engine       seals the event log (its entry is a setting: `app.py` names it)
 
-At the start the workers import what they need while PostgreSQL starts, or recovers; the engine begins once they take
-events. So the first event is acknowledged as soon as keys can be looked up.
+At the start the template imports what taking events needs while PostgreSQL starts, or recovers; the first worker is
+forked as soon as both have. So the first event is acknowledged as soon as keys can be looked up. Then the template
+imports all else, and the other processes are forked when it has: as are all that take the place of one that died.
 
 Because the socket stays open in the supervisor, a connection that arrives while a worker is being
 replaced waits in the queue instead of being refused.
@@ -18,28 +20,21 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from farthing.api.process import BEGIN, LISTENING, READY, Orders, ServerSettings, write_orders
+from farthing.api.process import ServerSettings
+from farthing.api.processes import STEADY_SECONDS, Child, Processes
 from farthing.kernel.errors import Unavailable
 
-READY_SECONDS_MAX = 60.0
-"""How long a process may take to be ready to work."""
-STEADY_SECONDS = 10.0
-"""A process that lived this long is replaced at once when it dies; a younger one after a pause."""
 FAILURES_IN_A_ROW_MAX = 10
 """Once the processes of every worker ended so many times without one that was steady, the server gives up."""
 PAUSE_SECONDS_MIN = 0.1
 PAUSE_SECONDS_MAX = 5.0
-KILL_AFTER_SECONDS = 5.0
-"""Past the drain time, a process that still lives is killed."""
 ADDRESS_SECONDS_MAX = 3.0
 """How long to wait for the address: workers of a server that was killed let it go within a moment."""
 ADDRESS_POLL_SECONDS = 0.1
@@ -60,7 +55,7 @@ def serve(settings: ServerSettings, announce: Announce) -> int:
     with _listen(settings) as listener, contextlib.ExitStack() as leaving:
 
         def open_first() -> str | None:
-            # Imported while the workers import theirs: they are on their way by then.
+            # Imported while the template imports, which is on its way by then.
             from farthing.api.keys import create_first_key
             from farthing.db import open_books
             from farthing.db.secret import load_secret
@@ -102,43 +97,34 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 @dataclass(slots=True, eq=False)
-class _Child:
-    """One process of ours. `leaving` once it was told to go."""
-
-    name: str
-    process: asyncio.subprocess.Process
-    born: float
-    leaving: bool = False
-
-
-@dataclass(slots=True, eq=False)
 class _Slot:
     """A place that is always taken: a name, what runs there, and who does so now."""
 
     name: str
     entry: str
     listens: bool
-    child: _Child | None = None
+    child: Child | None = None
     pause_seconds: float = 0.0
     failures: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing runs here."""
+        return self.child is None or self.child.ended.done()
 
 
 class _Supervisor:
     """Keeps one process in every slot until told to stop."""
 
     def __init__(self, settings: ServerSettings, listener: socket.socket, announce: Announce) -> None:
-        self._settings = settings
         self._listener = listener
         self._announce = announce
+        self._processes = Processes(settings, listener)
         self._workers = [
             _Slot(f"api-{n}", WORKER_ENTRY, listens=True) for n in range(1, settings.workers + 1)
         ]
         self._engines = [_Slot("engine", settings.engine, listens=False)] if settings.engine else []
-        self._children: set[_Child] = set()
-        self._begun: dict[str, _Child] = {}  # by slot: processes that wait for the books to be open
-        self._heard: set[str] = set()
-        self._listening = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._stops_heard = 0
@@ -151,18 +137,14 @@ class _Supervisor:
         """
         loop = asyncio.get_running_loop()
         try:
-            for slot in self._workers:
-                self._begun[slot.name] = await self._begin(slot, at_once=True)
+            self._processes.begin()
             # Nothing else is to be done meanwhile, and Ctrl-C ends it as it would end any other wait.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             first_key = open_first()
-        except BaseException:
-            await self._dismiss([*self._children])
-            raise
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._hear_stop)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._replace_all()))
-        try:
+            self._processes.adopt()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._hear_stop)
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._replace_all()))
             started = await self._start(first_key)
             if self._stop.is_set():
                 return 0
@@ -174,11 +156,12 @@ class _Supervisor:
         finally:
             self._stop.set()
             self._listener.close()
-            await self._dismiss([slot.child for slot in self._workers])
-            await self._dismiss([slot.child for slot in self._engines])
-            await self._dismiss([*self._children])
-            for task in self._tasks:
+            await self._processes.dismiss([slot.child for slot in self._workers])
+            await self._processes.dismiss([slot.child for slot in self._engines])
+            for task in (tasks := [*self._tasks]):
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._processes.close()
 
     def _failed(self, slot: _Slot) -> None:
         """Count a process that was not steady. Where no worker is, what new ones do not mend is for people."""
@@ -194,20 +177,38 @@ class _Supervisor:
             self._stop.set()
 
     async def _start(self, first_key: str | None) -> bool:
-        """Put a process in every slot, and say so once the workers listen. False where they do not."""
-        workers = asyncio.gather(*(self._fill_first(slot) for slot in self._workers))
-        listening = asyncio.ensure_future(self._listening.wait())
-        await asyncio.wait((workers, listening), return_when=asyncio.FIRST_COMPLETED)
-        listening.cancel()
-        if not self._listening.is_set():
-            return all(await workers)
-        self._say_hello(first_key)
-        engines = asyncio.gather(*(self._fill_first(slot) for slot in self._engines))
-        started = zip((*self._workers, *self._engines), (*await workers, *await engines), strict=True)
-        for slot, is_ready in started:
-            if not is_ready:  # Clients have been told that the server listens: another one takes its place.
-                self._spawn(self._refill_in_turn(slot))
+        """Put a process in every slot, and say so once the first worker listens. False where it does not."""
+        first, *others = *self._workers, *self._engines
+        if not await self._begin_first(first, first_key):
+            return False
+        for slot in others:  # Clients have been told that the server listens: each is tried until it stands.
+            self._spawn(self._refill_in_turn(slot))
         return True
+
+    async def _begin_first(self, slot: _Slot, first_key: str | None) -> bool:
+        """Put the worker into its slot that takes events while all else is still being imported."""
+        async with slot.turn:
+            child = await self._processes.make(slot.name, slot.entry, listens=True, early=True)
+            if child is None:
+                return False
+            ready = asyncio.ensure_future(child.is_ready())
+            listening = asyncio.ensure_future(child.is_listening.wait())
+            await asyncio.wait((ready, listening), return_when=asyncio.FIRST_COMPLETED)
+            listening.cancel()
+            if not child.is_listening.is_set() or self._stop.is_set():
+                ready.cancel()
+                await self._processes.dismiss([child])
+                return False
+            slot.child = child
+            self._spawn(self._watch(slot, child))
+        self._spawn(self._dismiss_unless(ready, child))
+        self._say_hello(first_key)
+        return True
+
+    async def _dismiss_unless(self, ready: asyncio.Future[bool], child: Child) -> None:
+        """A process that has listened and does not become ready ends, and is replaced like any other."""
+        if not await ready:
+            child.signal(signal.SIGKILL)
 
     def _say_hello(self, first_key: str | None) -> None:
         host, port = self._listener.getsockname()[:2]
@@ -220,8 +221,7 @@ class _Supervisor:
         self._stop.set()
         self._stops_heard += 1
         if self._stops_heard > 1:
-            for child in self._children:
-                _signal(child, signal.SIGKILL)
+            self._processes.kill_all()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -230,75 +230,28 @@ class _Supervisor:
 
     async def _fill(self, slot: _Slot, *, at_once: bool = True) -> bool:
         """Put a new, ready process into a slot. False where it did not become ready."""
-        child = await self._launch(slot, at_once)
+        # Where no worker is left, whoever sends events should not wait for what only others need.
+        early = at_once and slot.listens and all(worker.is_empty for worker in self._workers)
+        child = await self._processes.make(
+            slot.name, slot.entry, listens=slot.listens, at_once=at_once, early=early
+        )
         if child is None:
+            return False
+        if not await child.is_ready() or self._stop.is_set():
+            await self._processes.dismiss([child])
             return False
         slot.child = child
         self._spawn(self._watch(slot, child))
         return True
 
-    async def _begin(self, slot: _Slot, at_once: bool) -> _Child:
-        """Start a process: it imports what its orders name, and then waits to be told that the books are open."""
-        descriptor = self._listener.fileno() if slot.listens else None
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "farthing.api.process"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=() if descriptor is None else (descriptor,),
-            # Ctrl-C in a terminal is for the supervisor, which then stops the others in order.
-            start_new_session=True,
-        )
-        child = _Child(slot.name, process, asyncio.get_running_loop().time())
-        self._children.add(child)
-        assert process.stdin is not None
-        orders = Orders(
-            entry=slot.entry,
-            name=slot.name,
-            settings=self._settings,
-            listener=descriptor,
-            at_once=at_once,
-        )
-        with contextlib.suppress(ConnectionError):  # It died; whoever waits for it to be ready sees that.
-            process.stdin.write(write_orders(orders))
-            await process.stdin.drain()
-        return child
-
-    async def _launch(self, slot: _Slot, at_once: bool) -> _Child | None:
-        child = self._begun.pop(slot.name, None) or await self._begin(slot, at_once)
-        assert child.process.stdin is not None
-        try:
-            child.process.stdin.write(BEGIN)
-            await child.process.stdin.drain()
-            ready = await asyncio.wait_for(self._becomes_ready(child), READY_SECONDS_MAX)
-            if ready and not self._stop.is_set():
-                return child
-        except TimeoutError:
-            _log.error("%s (process %d) is not ready; it stands here:", child.name, child.process.pid)
-            _signal(child, signal.SIGUSR1)
-        except ConnectionError:
-            pass  # It died before it had read its orders; its own log says why.
-        await self._dismiss([child])
-        return None
-
-    async def _becomes_ready(self, child: _Child) -> bool:
-        assert child.process.stdout is not None
-        while (said := await child.process.stdout.readline()) == LISTENING:
-            self._heard.add(child.name)
-            if len(self._heard) == len(self._workers):
-                self._listening.set()
-        return said == READY
-
-    async def _watch(self, slot: _Slot, child: _Child) -> None:
+    async def _watch(self, slot: _Slot, child: Child) -> None:
         """Wait for a process to end; unless it was told to, put another in its place."""
-        status = await child.process.wait()
-        self._children.discard(child)
-        lived = asyncio.get_running_loop().time() - child.born
+        status = await asyncio.shield(child.ended)
         if child.leaving or self._stop.is_set():
             return
-        _log.error(
-            "%s (process %d) ended with status %d; starting another", child.name, child.process.pid, status
-        )
-        if lived >= STEADY_SECONDS:
+        self._processes.forget(child)
+        _log.error("%s (process %d) ended with status %d; starting another", child.name, child.pid, status)
+        if asyncio.get_running_loop().time() - child.born >= STEADY_SECONDS:
             slot.pause_seconds, slot.failures = 0.0, 0
         else:
             slot.pause_seconds = _longer(slot.pause_seconds)
@@ -307,10 +260,6 @@ class _Supervisor:
         async with slot.turn:
             if slot.child is child:  # It may have died while its successor was already on the way.
                 await self._refill(slot)
-
-    async def _fill_first(self, slot: _Slot) -> bool:
-        async with slot.turn:
-            return await self._fill(slot)
 
     async def _refill_in_turn(self, slot: _Slot) -> None:
         async with slot.turn:
@@ -327,41 +276,21 @@ class _Supervisor:
 
     async def _replace_all(self) -> None:
         """SIGHUP: new processes for old. A worker goes when its successor is ready; the engine goes first."""
+        if not await self._processes.renew():
+            return
         for slot in self._workers:
             async with slot.turn:
                 old = slot.child
                 if self._stop.is_set() or not await self._fill(slot, at_once=False):
                     _log.error("%s was not replaced: the new process did not become ready", slot.name)
                     return
-                await self._dismiss([old])
+                await self._processes.dismiss([old])
         for slot in self._engines:
             async with slot.turn:
-                await self._dismiss([slot.child])
+                await self._processes.dismiss([slot.child])
                 await self._refill(slot)
         _log.warning("all processes were replaced")
-
-    async def _dismiss(self, children: list[_Child | None]) -> None:
-        """Tell processes to stop, and see to it that they do."""
-        leaving = [child for child in children if child is not None]
-        for child in leaving:
-            child.leaving = True
-            _signal(child, signal.SIGTERM)
-        ends = [asyncio.ensure_future(child.process.wait()) for child in leaving]
-        if not ends:
-            return
-        _, late = await asyncio.wait(ends, timeout=self._settings.drain_seconds + KILL_AFTER_SECONDS)
-        for child in leaving:
-            if child.process.returncode is None:
-                _log.error("%s (process %d) did not stop and was killed", child.name, child.process.pid)
-                _signal(child, signal.SIGKILL)
-        await asyncio.gather(*late)
-        self._children.difference_update(leaving)
 
 
 def _longer(pause_seconds: float) -> float:
     return min(max(2 * pause_seconds, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX)
-
-
-def _signal(child: _Child, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child.process.pid, number)

@@ -75,7 +75,6 @@ def run(orders: Orders, ready: Ready) -> int:
         )
         server = _Server(config, orders, ready, door, front, draining)
         server.run(sockets=[socket.socket(fileno=orders.listener)])
-        gc.unfreeze()
     return 1 if door.failure or server.is_incomplete else 0
 
 

@@ -109,6 +109,7 @@ def _gone(site: Site, pid: int, fault: str) -> None:
 FAULTS = (
     at_any_moment("worker", "worker"),
     at_any_moment("engine", "engine"),
+    at_any_moment("template", "worker"),
     while_starting(),
     at_call("worker", "write", "kill", path=".log"),
     at_call("worker", "write", "torn", path=".log"),

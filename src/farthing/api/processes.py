@@ -1,0 +1,258 @@
+"""The processes that the supervisor keeps: how they are made, how it hears of them, how they end.
+
+Which there should be, `server.py` says.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from farthing.api.process import LISTENING, READY, Orders, ServerSettings
+from farthing.api.template import FORKS, Template, TemplateLost, adopt_forks
+
+READY_SECONDS_MAX = 60.0
+"""How long a process may take to be ready to work."""
+KILL_AFTER_SECONDS = 5.0
+"""Past the drain time, a process that still lives is killed."""
+STEADY_SECONDS = 10.0
+"""What lived this long is replaced at once when it dies."""
+
+_log = logging.getLogger("farthing.server")
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """One process of ours. `leaving` once it was told to go."""
+
+    name: str
+    pid: int
+    heard: asyncio.StreamReader
+    channel: asyncio.StreamWriter
+    born: float
+    ended: asyncio.Future[int]
+    """Its exit code, or the number of the signal that ended it below zero."""
+    is_listening: asyncio.Event
+    leaving: bool = False
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it is still there."""
+        if not self.ended.done():
+            _signal(self.pid, number)
+
+    async def is_ready(self) -> bool:
+        """Wait until it says that it can do all of its work. False where it ends before, or takes too long."""
+        try:
+            return await asyncio.wait_for(self._says_ready(), READY_SECONDS_MAX)
+        except TimeoutError:
+            _log.error("%s (process %d) is not ready; it stands here:", self.name, self.pid)
+            self.signal(signal.SIGUSR1)
+            return False
+
+    async def _says_ready(self) -> bool:
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            while (said := await self.heard.readline()) == LISTENING:
+                self.is_listening.set()
+        return said == READY
+
+
+class Processes:
+    """All processes but PostgreSQL's. To be made, and used, in one event loop."""
+
+    def __init__(self, settings: ServerSettings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._children: set[Child] = set()
+        self._template: Template | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._awaited: dict[int, asyncio.Future[int]] = {}
+        self._ended_unknown: dict[int, int] = {}
+        self._in_the_making = 0
+        self._closing = False
+
+    def begin(self) -> None:
+        """Start a template: it imports while other things are done."""
+        self._template = Template.begin()
+
+    def adopt(self) -> None:
+        """From now on processes can be made. What the books start belongs to nobody; so they must be open before."""
+        adopt_forks()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+        self._reap()  # The template may have ended before.
+
+    async def make(
+        self, name: str, entry: str, *, listens: bool, at_once: bool = True, early: bool = False
+    ) -> Child | None:
+        """Make a process. None where that fails.
+
+        at_once: see `Orders`. early: as soon as the template has imported what taking events needs.
+        """
+        ours, theirs = socket.socketpair()
+        orders = Orders(
+            entry=entry,
+            name=name,
+            settings=self._settings,
+            listener=self._listener.fileno() if listens else None,
+            at_once=at_once,
+        )
+        self._in_the_making += 1
+        try:
+            with theirs:
+                pid = await self._fork(orders, theirs, early)
+            ended = self._end_of(pid)
+        except TemplateLost as lost:
+            if not self._closing:
+                _log.error("%s was not started: %s", name, lost)
+            ours.close()
+            return None
+        except BaseException:
+            ours.close()  # Whatever was made sees that, and ends.
+            raise
+        finally:
+            self._in_the_making -= 1
+            if not self._in_the_making:
+                self._ended_unknown.clear()
+        heard, channel = await asyncio.open_connection(sock=ours)
+        born = asyncio.get_running_loop().time()
+        child = Child(name, pid, heard, channel, born, ended, asyncio.Event())
+        self._children.add(child)
+        return child
+
+    async def renew(self) -> bool:
+        """Put a new template in the place of the one that is there: of the program as it is now. False where it fails,
+        and the old one stays."""
+        template = Template.begin()
+        try:
+            await template.complete(self._settings.engine, READY_SECONDS_MAX)
+        except TemplateLost as lost:
+            _log.error("nothing was replaced: %s", lost)
+            template.close()
+            return False
+        old, self._template = self._template, template
+        if old is not None:
+            old.close()
+        return True
+
+    async def dismiss(self, children: Sequence[Child | None] | None = None) -> None:
+        """Tell processes to stop, all that there are where none are named, and see to it that they do."""
+        leaving = [child for child in (self._children if children is None else children) if child is not None]
+        for child in leaving:
+            child.leaving = True
+            child.signal(signal.SIGTERM)
+        if not leaving:
+            return
+        ends = [child.ended for child in leaving]
+        _, late = await asyncio.wait(ends, timeout=self._settings.drain_seconds + KILL_AFTER_SECONDS)
+        for child in leaving:
+            if not child.ended.done():
+                _log.error("%s (process %d) did not stop and was killed", child.name, child.pid)
+                child.signal(signal.SIGKILL)
+        if late:
+            await asyncio.wait(late)
+        for child in leaving:
+            self.forget(child)
+
+    def kill_all(self) -> None:
+        """Stop at once, whatever is under way."""
+        for child in self._children:
+            child.signal(signal.SIGKILL)
+
+    def forget(self, child: Child) -> None:
+        """It has ended."""
+        self._children.discard(child)
+        child.channel.close()
+
+    async def close(self) -> None:
+        """Stop whatever is still there."""
+        self._closing = True
+        await self.dismiss()
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if (template := self._template) is not None:
+            self._let_go(template)
+            _signal(template.pid, signal.SIGKILL)  # It may be importing, and has nothing to lose.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(template.pid, 0)
+
+    # ---- The template
+
+    async def _fork(self, orders: Orders, channel: socket.socket, early: bool) -> int:
+        template = await self._usable_template(early)
+        if not FORKS:  # It is the template itself that becomes a process.
+            self._template = None
+        try:
+            return await template.fork(orders, channel, self._listener, READY_SECONDS_MAX)
+        except TemplateLost:
+            self._let_go(template)
+            raise
+        finally:
+            if not FORKS:
+                template.close()
+
+    async def _usable_template(self, early: bool) -> Template:
+        template = self._template
+        if template is None:
+            template = self._template = Template.begin()
+        if not early:
+            try:
+                await template.complete(self._settings.engine, READY_SECONDS_MAX)
+            except TemplateLost:
+                self._let_go(template)
+                raise
+        return template
+
+    def _let_go(self, template: Template) -> None:
+        template.close()
+        if self._template is template:
+            self._template = None
+
+    async def _renew_lost(self) -> None:
+        with contextlib.suppress(TemplateLost):
+            await self._usable_template(early=False)
+
+    # ---- Who has ended
+
+    def _end_of(self, pid: int) -> asyncio.Future[int]:
+        """How a process ends, which is heard of here only."""
+        ended = self._awaited.get(pid)
+        if ended is None:
+            ended = self._awaited[pid] = asyncio.get_running_loop().create_future()
+            if pid in self._ended_unknown:  # before its number was known
+                ended.set_result(self._ended_unknown.pop(pid))
+                del self._awaited[pid]
+        return ended
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                self._has_ended(pid, os.waitstatus_to_exitcode(status))
+
+    def _has_ended(self, pid: int, code: int) -> None:
+        template = self._template
+        if (ended := self._awaited.pop(pid, None)) is not None:
+            ended.set_result(code)
+        elif self._in_the_making:
+            # Its number may be still on its way to us. Else it is one that one of ours has left behind.
+            self._ended_unknown[pid] = code
+        if template is not None and pid == template.pid and not self._closing:
+            self._template_ended(template, code)
+
+    def _template_ended(self, template: Template, code: int) -> None:
+        _log.error("the template (process %d) ended with status %d", template.pid, code)
+        was_steady = asyncio.get_running_loop().time() - template.born >= STEADY_SECONDS
+        self._let_go(template)
+        if was_steady:  # The next process that is needed should not have to wait for another one.
+            self._renewing = asyncio.ensure_future(self._renew_lost())
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

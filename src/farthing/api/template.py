@@ -1,0 +1,206 @@
+"""The template: a process that has imported what the server's processes need, so that each of them is a fork of it.
+
+    supervisor   -- orders, channel, listening socket -->   template   -- fork -->   api-1, api-2, engine
+
+Importing takes a worker seconds, and a fork milliseconds. The template does nothing else: it has no connection, no
+log, no database and no thread of ours, so nothing of it can be broken by a fork. Its forks are children of the
+supervisor, not of the template (`adopt_forks`): they live on when the template does not, and the supervisor sees how
+they end.
+
+Where processes cannot be forked so, a template becomes what it was asked for, and the next one is another template.
+"""
+
+import asyncio
+import ctypes
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
+
+import msgspec
+
+from farthing.api.process import Orders, be
+
+IMPORTED_FIRST = "farthing.api.worker"
+"""What taking events needs."""
+IMPORTED_BEHIND = (
+    "farthing.events.store.duckdb",
+    "fastapi",
+    "farthing.wallets.holds.desk",
+    "farthing.payments.gateways.setup",
+    "farthing.api.documents.invoice",
+    "farthing.api.documents.subscription",
+    "farthing.api.asgi",
+)
+"""What answering everything else needs, step by step: between two of them a worker may be wanted that takes events."""
+PROGRAM = (sys.executable, "-m", "farthing.api.template")
+FORKS = sys.platform == "linux"
+"""Whether processes are forks of one template. Elsewhere nobody adopts forks, and some libraries do not survive one."""
+DONE = b"done"
+_REQUEST_BYTES_MAX = 65_536
+_REPLY_BYTES_MAX = 64
+_DESCRIPTORS_MAX = 2
+_SET_NAME, _SET_CHILD_SUBREAPER = 15, 36
+"""Numbers of `prctl` (linux/prctl.h)."""
+
+
+class TemplateLost(Exception):
+    """The template ended, or does not answer."""
+
+
+@dataclass(slots=True, eq=False)
+class Template:
+    """A template, seen from the supervisor."""
+
+    pid: int
+    born: float
+    """When it was started, by the clock of the event loop."""
+    _channel: socket.socket
+    is_complete: bool = False
+    """Whether it has imported everything."""
+    _completing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @classmethod
+    def begin(cls) -> "Template":
+        """Start one. It imports what taking events needs, and then waits for what it is asked."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            pid = start_program(theirs)
+        ours.setblocking(False)
+        return cls(pid, asyncio.get_running_loop().time(), ours)
+
+    async def complete(self, engine: str | None, seconds_max: float) -> None:
+        """Have it import everything. Raises TemplateLost."""
+        modules = [*IMPORTED_BEHIND, *([] if engine is None else [engine.partition(":")[0]])]
+        async with self._completing:
+            for module in modules if not self.is_complete else ():
+                await self._ask(module.encode(), [], seconds_max)
+            self.is_complete = True
+
+    async def fork(
+        self, orders: Orders, channel: socket.socket, listener: socket.socket, seconds_max: float
+    ) -> int:
+        """Have it make a process, and say its number. Raises TemplateLost.
+
+        channel: the process's end of it. Both sockets stay the caller's.
+        """
+        descriptors = [channel.fileno(), *([] if orders.listener is None else [listener.fileno()])]
+        return int(await self._ask(msgspec.json.encode(orders, enc_hook=str), descriptors, seconds_max))
+
+    def close(self) -> None:
+        """Let it end."""
+        self._channel.close()
+
+    async def _ask(self, request: bytes, descriptors: Sequence[int], seconds_max: float) -> bytes:
+        async with self._turn:
+            reply = b""
+            with suppress(OSError, TimeoutError):
+                socket.send_fds(self._channel, [request], descriptors)
+                loop = asyncio.get_running_loop()
+                reply = await asyncio.wait_for(loop.sock_recv(self._channel, _REPLY_BYTES_MAX), seconds_max)
+            if not reply:
+                # What it would answer later is the answer to nothing.
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+                raise TemplateLost(f"the template (process {self.pid}) does not answer")
+            return reply
+
+
+def start_program(channel: socket.socket) -> int:
+    """Start a template with this channel, and say its number. Ctrl-C in a terminal is not for it."""
+    actions = [(os.POSIX_SPAWN_DUP2, channel.fileno(), 0)]
+    return os.posix_spawn(sys.executable, PROGRAM, os.environ, file_actions=actions, setsid=True)
+
+
+def adopt_forks() -> None:
+    """What forks of this process's children leave behind when these end becomes its own child."""
+    if FORKS:
+        _prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
+
+
+def main() -> NoReturn:
+    """Import, then fork for whatever is asked, until the supervisor is gone."""
+    gc.disable()  # What is made here stays.
+    supervisor = _own_input()
+    importlib.import_module(IMPORTED_FIRST)
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(supervisor, _REQUEST_BYTES_MAX, _DESCRIPTORS_MAX)
+        if not request:
+            os._exit(0)  # There is nothing to clean up, and some libraries complain of what was not.
+        if not descriptors:
+            importlib.import_module(request.decode())
+            gc.freeze()
+            supervisor.sendall(DONE)
+            continue
+        if not FORKS:
+            supervisor.sendall(str(os.getpid()).encode())
+        if not FORKS or _is_fork(supervisor):
+            supervisor.close()
+            _become(read_orders(request), descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def read_orders(request: bytes) -> Orders:
+    """What the supervisor wants a process to do."""
+    return msgspec.json.decode(request, type=Orders, dec_hook=lambda kind, raw: kind(raw))
+
+
+def _own_input() -> socket.socket:
+    """The socket that is standard input. Nothing else is to be read from there, neither by what forks start."""
+    supervisor = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return supervisor
+
+
+def _is_fork(supervisor: socket.socket) -> bool:
+    """Fork: True in the new process, which is nobody's child but whose who adopts it; False here.
+
+    The process between the two tells its number, so that none lives that nobody knows.
+    """
+    between = os.fork()
+    if between:
+        _, status = os.waitpid(between, 0)
+        if status:
+            sys.exit(1)
+        return False
+    try:
+        made = os.fork()
+        if not made:
+            return True
+        supervisor.sendall(str(made).encode())
+    except BaseException:  # noqa: BLE001 - nothing of the template is to be ended by its copy
+        os._exit(1)
+    os._exit(0)
+
+
+def _become(orders: Orders, descriptors: Sequence[int]) -> NoReturn:
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    channel, *listener = descriptors
+    if FORKS:
+        os.setsid()
+        _prctl(_SET_NAME, ctypes.c_char_p(f"farthing-{orders.name}".encode()))
+    # Whatever is printed goes to the log.
+    os.dup2(2, 1)
+    if listener:
+        orders = replace(orders, listener=listener[0])
+    be(orders, socket.socket(fileno=channel))
+
+
+def _prctl(option: int, value: object) -> None:
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main()
