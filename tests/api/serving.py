@@ -67,10 +67,9 @@ class Server:
         """The workers that the supervisor keeps."""
         return [pid for pid, name in self._children().items() if name.startswith("farthing-api-")]
 
-    def template(self) -> int:
-        """The process that the others are forks of."""
-        (pid,) = (pid for pid, name in self._children().items() if name.startswith("python"))
-        return pid
+    def templates(self) -> list[int]:
+        """The process that the others are forks of; two, while one takes the place of the other."""
+        return [pid for pid, name in self._children().items() if name.startswith("python")]
 
     def _children(self) -> dict[int, str]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()

@@ -87,9 +87,9 @@ def test_a_failed_sync_acknowledges_nothing_more_and_the_worker_is_replaced(home
 def test_a_disk_that_never_syncs_ends_the_server_with_a_message(home: tuple[Path, str]) -> None:
     before = "from farthing.api import server; server.FAILURES_IN_A_ROW_MAX = 3"
     with serving(home, before) as server:
-        (worker,) = server.workers()
+        (worker,), (template,) = server.workers(), server.templates()
         assert server.process.stderr is not None
-        with syncs_fail(server.template()):
+        with syncs_fail(template):
             os.kill(worker, signal.SIGKILL)
             said = next(line for line in server.process.stderr if "the server stops" in line)
         # PostgreSQL, which must be stopped first, may sync again.

@@ -58,7 +58,8 @@ def _fork_template(injector: Injector) -> None:
         injector.begin_as("engine" if orders.name == "engine" else "worker")
         return orders
 
-    def start_here(channel: socket.socket) -> int:
+    def start_here(channel: socket.socket, words: Sequence[str]) -> int:
+        assert not words
         pid = os.fork()
         if not pid:
             injector.begin_as("template")

@@ -9,16 +9,19 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farthing.api.process import LISTENING, READY, Orders, ServerSettings
-from farthing.api.template import FORKS, Template, TemplateLost, adopt_forks
+from farthing.api.template import Template, TemplateLost, adopt_forks
 
 READY_SECONDS_MAX = 60.0
 """How long a process may take to be ready to work."""
 KILL_AFTER_SECONDS = 5.0
 """Past the drain time, a process that still lives is killed."""
+FORKS = sys.platform == "linux"
+"""Whether processes are forks of one template. Elsewhere nobody adopts forks, and some libraries do not survive one."""
 STEADY_SECONDS = 10.0
 """What lived this long is replaced at once when it dies."""
 
@@ -77,7 +80,7 @@ class Processes:
 
     def begin(self) -> None:
         """Start a template: it imports while other things are done."""
-        self._template = Template.begin()
+        self._template = Template.begin(forks=FORKS)
 
     def adopt(self) -> None:
         """From now on processes can be made. What the books start belongs to nobody; so they must be open before."""
@@ -126,7 +129,9 @@ class Processes:
     async def renew(self) -> bool:
         """Put a new template in the place of the one that is there: of the program as it is now. False where it fails,
         and the old one stays."""
-        template = Template.begin()
+        if not FORKS:
+            return True  # Each process is of a template of its own.
+        template = Template.begin(forks=FORKS)
         try:
             await template.complete(self._settings.engine, READY_SECONDS_MAX)
         except TemplateLost as lost:
@@ -197,7 +202,7 @@ class Processes:
     async def _usable_template(self, early: bool) -> Template:
         template = self._template
         if template is None:
-            template = self._template = Template.begin()
+            template = self._template = Template.begin(forks=FORKS)
         if not early:
             try:
                 await template.complete(self._settings.engine, READY_SECONDS_MAX)
@@ -211,7 +216,8 @@ class Processes:
         if self._template is template:
             self._template = None
 
-    async def _renew_lost(self) -> None:
+    async def _renew_lost(self, pause_seconds: float) -> None:
+        await asyncio.sleep(pause_seconds)
         with contextlib.suppress(TemplateLost):
             await self._usable_template(early=False)
 
@@ -247,10 +253,10 @@ class Processes:
 
     def _template_ended(self, template: Template, code: int) -> None:
         _log.error("the template (process %d) ended with status %d", template.pid, code)
-        was_steady = asyncio.get_running_loop().time() - template.born >= STEADY_SECONDS
+        lived = asyncio.get_running_loop().time() - template.born
         self._let_go(template)
-        if was_steady:  # The next process that is needed should not have to wait for another one.
-            self._renewing = asyncio.ensure_future(self._renew_lost())
+        # The next process that is needed should not have to wait for another one.
+        self._renewing = asyncio.ensure_future(self._renew_lost(max(STEADY_SECONDS - lived, 0.0)))
 
 
 def _signal(pid: int, number: int) -> None:

@@ -7,7 +7,7 @@ log, no database and no thread of ours, so nothing of it can be broken by a fork
 supervisor, not of the template (`adopt_forks`): they live on when the template does not, and the supervisor sees how
 they end.
 
-Where processes cannot be forked so, a template becomes what it was asked for, and the next one is another template.
+Where processes cannot be forked so, a template becomes what it is asked for, and the next one is another template.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ IMPORTED_BEHIND = (
 )
 """What answering everything else needs, step by step: between two of them a worker may be wanted that takes events."""
 PROGRAM = (sys.executable, "-m", "farthing.api.template")
-FORKS = sys.platform == "linux"
-"""Whether processes are forks of one template. Elsewhere nobody adopts forks, and some libraries do not survive one."""
+ONCE = "once"
+"""The argument of a template that is to become what it is asked for."""
 DONE = b"done"
 _REQUEST_BYTES_MAX = 65_536
 _REPLY_BYTES_MAX = 64
@@ -68,11 +68,14 @@ class Template:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
-    def begin(cls) -> "Template":
-        """Start one. It imports what taking events needs, and then waits for what it is asked."""
+    def begin(cls, *, forks: bool) -> "Template":
+        """Start one. It imports what taking events needs, and then waits for what it is asked.
+
+        forks: whether it makes processes, or becomes one.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
-            pid = start_program(theirs)
+            pid = start_program(theirs, () if forks else (ONCE,))
         ours.setblocking(False)
         return cls(pid, asyncio.get_running_loop().time(), ours)
 
@@ -113,21 +116,21 @@ class Template:
             return reply
 
 
-def start_program(channel: socket.socket) -> int:
+def start_program(channel: socket.socket, words: Sequence[str]) -> int:
     """Start a template with this channel, and say its number. Ctrl-C in a terminal is not for it."""
     actions = [(os.POSIX_SPAWN_DUP2, channel.fileno(), 0)]
-    return os.posix_spawn(sys.executable, PROGRAM, os.environ, file_actions=actions, setsid=True)
+    return os.posix_spawn(sys.executable, [*PROGRAM, *words], os.environ, file_actions=actions, setpgroup=0)
 
 
 def adopt_forks() -> None:
-    """What forks of this process's children leave behind when these end becomes its own child."""
-    if FORKS:
-        _prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
+    """What children of this process's children become when these end: its own children. Linux only."""
+    _prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
 
 
 def main() -> NoReturn:
     """Import, then fork for whatever is asked, until the supervisor is gone."""
     gc.disable()  # What is made here stays.
+    once = ONCE in sys.argv[1:]
     supervisor = _own_input()
     importlib.import_module(IMPORTED_FIRST)
     while True:
@@ -139,9 +142,9 @@ def main() -> NoReturn:
             gc.freeze()
             supervisor.sendall(DONE)
             continue
-        if not FORKS:
+        if once:
             supervisor.sendall(str(os.getpid()).encode())
-        if not FORKS or _is_fork(supervisor):
+        if once or _is_fork(supervisor):
             supervisor.close()
             _become(read_orders(request), descriptors)
         for descriptor in descriptors:
@@ -187,9 +190,9 @@ def _become(orders: Orders, descriptors: Sequence[int]) -> NoReturn:
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     channel, *listener = descriptors
-    if FORKS:
+    with suppress(PermissionError):  # What leads a group already.
         os.setsid()
-        _prctl(_SET_NAME, ctypes.c_char_p(f"farthing-{orders.name}".encode()))
+    _prctl(_SET_NAME, ctypes.c_char_p(f"farthing-{orders.name}".encode()))
     # Whatever is printed goes to the log.
     os.dup2(2, 1)
     if listener:

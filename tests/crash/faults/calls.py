@@ -30,6 +30,15 @@ def at_any_moment(role: str, lane: str) -> Fault:
     return Fault(f"kill {role}", lane, strike)
 
 
+def kill_template(site: Site, random: Random) -> Hit | None:
+    """SIGKILL to the process that the others are forks of. One that dies young is missing for a while: no hit then."""
+    found = site.house.of_role("template")
+    if not found:
+        return None
+    time.sleep(random.random() * KILL_WITHIN_SECONDS)
+    return killed(found[0], "kill template")
+
+
 def while_starting() -> Fault:
     """SIGKILL to the process that is to replace one that was killed, before it is ready."""
 
@@ -109,7 +118,7 @@ def _gone(site: Site, pid: int, fault: str) -> None:
 FAULTS = (
     at_any_moment("worker", "worker"),
     at_any_moment("engine", "engine"),
-    at_any_moment("template", "worker"),
+    Fault("kill template", "worker", kill_template),
     while_starting(),
     at_call("worker", "write", "kill", path=".log"),
     at_call("worker", "write", "torn", path=".log"),
