@@ -232,7 +232,7 @@ def _restarts(bench: Bench, server: int, port: int, wanted: int) -> tuple[Answer
 
 def _processes(server: int) -> list[int]:
     """The workers and the engine."""
-    return [pid for pid in tree(server) if _name(pid).startswith("farthing-")]
+    return [pid for pid in tree(server) if _name(pid).startswith(("farthing-api-", "farthing-engine"))]
 
 
 def _name(pid: int) -> str:

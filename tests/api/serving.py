@@ -69,7 +69,7 @@ class Server:
 
     def templates(self) -> list[int]:
         """The process that the others are forks of; two, while one takes the place of the other."""
-        return [pid for pid, name in self._children().items() if name.startswith("python")]
+        return [pid for pid, name in self._children().items() if name == "farthing-forks"]
 
     def _children(self) -> dict[int, str]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()

@@ -175,7 +175,7 @@ class House:
         return found
 
     def _role(self, pid: int) -> str:
-        if not Path(f"/proc/{pid}/comm").read_text().startswith("farthing-"):
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "farthing-forks":
             return "template"
         role = "starting"
         for descriptor in os.listdir(f"/proc/{pid}/fd"):

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tests.crash import canaries
 from tests.crash.injection import Injector, install
@@ -51,7 +52,11 @@ def _fork_template(injector: Injector) -> None:
     """What the supervisor starts as `python -m farthing.api.template` is a fork of it, and is not executed."""
     from farthing.api import process, template
 
-    read_orders = template.read_orders
+    main, read_orders = template.main, template.read_orders
+
+    def main_here() -> NoReturn:
+        injector.begin_as("template")
+        main()
 
     def read_and_take_role(request: bytes) -> process.Orders:
         orders = read_orders(request)
@@ -62,12 +67,11 @@ def _fork_template(injector: Injector) -> None:
         assert not words
         pid = os.fork()
         if not pid:
-            injector.begin_as("template")
             os.dup2(channel.fileno(), 0)
-            _be_template(template.main)
+            _be_template(main_here)
         return pid
 
-    template.read_orders = read_and_take_role
+    template.main, template.read_orders = main_here, read_and_take_role
     template.start_program = start_here
 
 

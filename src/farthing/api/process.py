@@ -24,6 +24,8 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LISTENING = b"listening\n"
 READY = b"ready\n"
 
+_log = logging.getLogger("farthing.server")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
@@ -82,11 +84,19 @@ def be(orders: Orders, channel: socket.socket) -> NoReturn:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     logging.basicConfig(level=orders.settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
     module, _, function = orders.entry.partition(":")
-    run: Entry = getattr(importlib.import_module(module), function)
     threading.Thread(target=_stop_when_alone, args=[channel], name="supervisor-watch", daemon=True).start()
-    code = run(orders, Ready(channel))
-    gc.unfreeze()  # Whatever was made is let go in order.
-    sys.exit(code)
+    code = 1
+    try:
+        run: Entry = getattr(importlib.import_module(module), function)
+        code = run(orders, Ready(channel))
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the log has it, and the supervisor sees the code
+        _log.exception("%s failed", orders.name)
+    finally:
+        # What this process is a fork of must not go on in it, and has nothing here to clean up.
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _stop_when_alone(channel: socket.socket) -> None:

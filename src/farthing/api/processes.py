@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,11 @@ STEADY_SECONDS = 10.0
 """What lived this long is replaced at once when it dies."""
 
 _log = logging.getLogger("farthing.server")
+
+
+def begin_template(listener: socket.socket) -> Template:
+    """The first template. To be called before there are threads, an event loop, or connections."""
+    return Template.begin_here(without=listener) if FORKS else Template.begin(forks=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -67,20 +73,17 @@ class Child:
 class Processes:
     """All processes but PostgreSQL's. To be made, and used, in one event loop."""
 
-    def __init__(self, settings: ServerSettings, listener: socket.socket) -> None:
+    def __init__(self, settings: ServerSettings, listener: socket.socket, template: Template) -> None:
+        """template: the first one, which imports while other things are done."""
         self._settings = settings
         self._listener = listener
         self._children: set[Child] = set()
-        self._template: Template | None = None
+        self._template: Template | None = template
         self._renewing: asyncio.Task[None] | None = None
         self._awaited: dict[int, asyncio.Future[int]] = {}
         self._ended_unknown: dict[int, int] = {}
         self._in_the_making = 0
         self._closing = False
-
-    def begin(self) -> None:
-        """Start a template: it imports while other things are done."""
-        self._template = Template.begin(forks=FORKS)
 
     def adopt(self) -> None:
         """From now on processes can be made. What the books start belongs to nobody; so they must be open before."""
@@ -253,7 +256,7 @@ class Processes:
 
     def _template_ended(self, template: Template, code: int) -> None:
         _log.error("the template (process %d) ended with status %d", template.pid, code)
-        lived = asyncio.get_running_loop().time() - template.born
+        lived = time.monotonic() - template.born
         self._let_go(template)
         # The next process that is needed should not have to wait for another one.
         self._renewing = asyncio.ensure_future(self._renew_lost(max(STEADY_SECONDS - lived, 0.0)))

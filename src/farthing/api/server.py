@@ -28,7 +28,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from farthing.api.process import ServerSettings
-from farthing.api.processes import STEADY_SECONDS, Child, Processes
+from farthing.api.processes import STEADY_SECONDS, Child, Processes, begin_template
+from farthing.api.template import Template
 from farthing.kernel.errors import Unavailable
 
 FAILURES_IN_A_ROW_MAX = 10
@@ -65,7 +66,8 @@ def serve(settings: ServerSettings, announce: Announce) -> int:
             books = leaving.enter_context(open_books(settings.data_dir, settings.database_url, now=now))
             return create_first_key(books, load_secret(settings.data_dir), DEFAULT_TENANT_ID, now)
 
-        return asyncio.run(_Supervisor(settings, listener, announce).run(open_first))
+        template = begin_template(listener)
+        return asyncio.run(_Supervisor(settings, listener, template, announce).run(open_first))
 
 
 def _listen(settings: ServerSettings) -> socket.socket:
@@ -117,10 +119,12 @@ class _Slot:
 class _Supervisor:
     """Keeps one process in every slot until told to stop."""
 
-    def __init__(self, settings: ServerSettings, listener: socket.socket, announce: Announce) -> None:
+    def __init__(
+        self, settings: ServerSettings, listener: socket.socket, template: Template, announce: Announce
+    ) -> None:
         self._listener = listener
         self._announce = announce
-        self._processes = Processes(settings, listener)
+        self._processes = Processes(settings, listener, template)
         self._workers = [
             _Slot(f"api-{n}", WORKER_ENTRY, listens=True) for n in range(1, settings.workers + 1)
         ]
@@ -137,7 +141,6 @@ class _Supervisor:
         """
         loop = asyncio.get_running_loop()
         try:
-            self._processes.begin()
             # Nothing else is to be done meanwhile, and Ctrl-C ends it as it would end any other wait.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             first_key = open_first()

@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,7 @@ IMPORTED_BEHIND = (
 )
 """What answering everything else needs, step by step: between two of them a worker may be wanted that takes events."""
 PROGRAM = (sys.executable, "-m", "farthing.api.template")
+NAME = b"farthing-forks"
 ONCE = "once"
 """The argument of a template that is to become what it is asked for."""
 DONE = b"done"
@@ -60,7 +62,7 @@ class Template:
 
     pid: int
     born: float
-    """When it was started, by the clock of the event loop."""
+    """When it was started, by the clock that only goes forward."""
     _channel: socket.socket
     is_complete: bool = False
     """Whether it has imported everything."""
@@ -69,15 +71,41 @@ class Template:
 
     @classmethod
     def begin(cls, *, forks: bool) -> "Template":
-        """Start one. It imports what taking events needs, and then waits for what it is asked.
+        """Start one, of the program as it is now. It imports what taking events needs, and then waits for what it is
+        asked.
 
         forks: whether it makes processes, or becomes one.
         """
         ours, theirs = socket.socketpair()
         with theirs:
             pid = start_program(theirs, () if forks else (ONCE,))
-        ours.setblocking(False)
-        return cls(pid, asyncio.get_running_loop().time(), ours)
+        return cls._of(pid, ours)
+
+    @classmethod
+    def begin_here(cls, without: socket.socket) -> "Template":
+        """Make one that is a fork of this process, so that it need not import what this one has.
+
+        For a process that has no threads, no event loop and no connections. without: what is not for the template.
+        """
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        if not (pid := os.fork()):
+            try:
+                ours.close()
+                without.close()
+                os.dup2(theirs.fileno(), 0)
+                theirs.close()
+                os.setpgid(0, 0)
+                main()
+            finally:
+                os._exit(1)  # Nothing of this process's may go on there.
+        theirs.close()
+        return cls._of(pid, ours)
+
+    @classmethod
+    def _of(cls, pid: int, channel: socket.socket) -> "Template":
+        channel.setblocking(False)
+        return cls(pid, time.monotonic(), channel)
 
     async def complete(self, engine: str | None, seconds_max: float) -> None:
         """Have it import everything. Raises TemplateLost."""
@@ -127,10 +155,11 @@ def adopt_forks() -> None:
     _prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
 
 
-def main() -> NoReturn:
-    """Import, then fork for whatever is asked, until the supervisor is gone."""
+def main(*, once: bool = False) -> NoReturn:
+    """Import, then fork for whatever is asked, until the supervisor is gone. once: do not fork, but become that."""
     gc.disable()  # What is made here stays.
-    once = ONCE in sys.argv[1:]
+    _prctl(_SET_NAME, ctypes.c_char_p(NAME))
+    os.dup2(2, 1)  # Whatever is printed goes to the log.
     supervisor = _own_input()
     importlib.import_module(IMPORTED_FIRST)
     while True:
@@ -174,7 +203,7 @@ def _is_fork(supervisor: socket.socket) -> bool:
     if between:
         _, status = os.waitpid(between, 0)
         if status:
-            sys.exit(1)
+            os._exit(1)
         return False
     try:
         made = os.fork()
@@ -193,8 +222,6 @@ def _become(orders: Orders, descriptors: Sequence[int]) -> NoReturn:
     with suppress(PermissionError):  # What leads a group already.
         os.setsid()
     _prctl(_SET_NAME, ctypes.c_char_p(f"farthing-{orders.name}".encode()))
-    # Whatever is printed goes to the log.
-    os.dup2(2, 1)
     if listener:
         orders = replace(orders, listener=listener[0])
     be(orders, socket.socket(fileno=channel))
@@ -206,4 +233,4 @@ def _prctl(option: int, value: object) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(once=ONCE in sys.argv[1:])
