@@ -309,20 +309,23 @@ def open_sealing_store(settings: Settings, books: "Books") -> "EventStore":
     Pieces of the log are under way beside each other, so each of them needs one thread; and a thread of DuckDB that
     waits has glibc give back the memory that the next piece needs (`keep_freed_memory`).
     """
-    from farthing.events.segments.verified import VerifiedFiles
-
-    store = open_store(settings, books, threads=1)
-    store.verified = VerifiedFiles(settings.data_dir, settings.threads)
-    return store
+    return open_store(settings, books, threads=1, verifying_threads=settings.threads)
 
 
-def open_store(settings: Settings, books: "Books", *, threads: int) -> "EventStore":
+def open_store(
+    settings: Settings, books: "Books", *, threads: int, verifying_threads: int | None = None
+) -> "EventStore":
     """The event store of the data directory; whoever seals with it draws from wallets."""
     from farthing.events.store.duckdb import EventStore
     from farthing.wallets.holds.counting import settled_charges
     from farthing.wallets.sealing import WalletDraws
 
-    store = EventStore(settings.data_dir, threads=threads, memory_limit=settings.memory_limit)
+    store = EventStore(
+        settings.data_dir,
+        threads=threads,
+        memory_limit=settings.memory_limit,
+        verifying_threads=verifying_threads,
+    )
     store.beside_sealing = WalletDraws(books, store, settled_charges)
     return store
 

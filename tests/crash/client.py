@@ -53,6 +53,8 @@ class _Shared:
     change: threading.Condition = field(default_factory=threading.Condition)
     sent: dict[str, deque[str]] = field(default_factory=dict)
     doubtful: dict[str, deque[str]] = field(default_factory=dict)
+    corrected: set[tuple[str, str, str]] = field(default_factory=set)
+    """Tenant, source and id of events that a correction was made of: one of each."""
 
 
 class _Client:
@@ -115,6 +117,8 @@ class _Client:
                 source = random.choice(list(sent))
                 if source.startswith('{"id"') and '"tokens"' in source:
                     lines.append(traffic.conflicting(random, source))
+            if random.random() < 0.15 and sent:
+                lines += self._corrections(tenant, random.choice(list(sent)))
         for _ in range(random.randint(0 if lines else 1, EVENTS_MAX)):
             self._events += 1
             event_id = f"{self._name}-{self._events}"
@@ -124,6 +128,19 @@ class _Client:
             lines.append(traffic.broken_line(random))
         random.shuffle(lines)
         return lines
+
+    def _corrections(self, tenant: str, line: str) -> list[str]:
+        """A correction of the event in a line, if there is one and it has none."""
+        if not line.startswith('{"id"') or not line.endswith("}") or '"corrects"' in line:
+            return []
+        event = json.loads(line)
+        known = (tenant, event["source"], event["id"])
+        if known in self._shared.corrected:
+            return []
+        self._shared.corrected.add(known)
+        self._events += 1
+        event_id = f"{self._name}-{self._events}"
+        return [traffic.correcting(self._random, event_id, self._shared.month, line).line()]
 
     def _exchange(self, tenant: str, lines: Sequence[str]) -> tuple[int, list[int], str | None]:
         """Status, places of refused events, and the code of a problem. A lost connection is no answer."""

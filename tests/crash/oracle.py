@@ -33,6 +33,8 @@ class Facts:
     time: datetime | None
     data: dict[str, Any]
     fault: str | None
+    corrects: Identity | None = None
+    """The event that it takes away or takes the place of."""
 
 
 @lru_cache(maxsize=400_000)
@@ -51,7 +53,10 @@ def facts_of(line: str) -> Facts | None:
         fault = "too_early"
     elif event["type"] == traffic.METERED and "tokens" not in event["data"]:
         fault = "missing_value"
-    return Facts(identity, event["type"], event.get("subject"), time, event["data"], fault)
+    corrects = None
+    if "corrects" in event:
+        corrects = (event.get("correctssource", event["source"]), event["corrects"])
+    return Facts(identity, event["type"], event.get("subject"), time, event["data"], fault, corrects)
 
 
 @dataclass(slots=True)
@@ -265,10 +270,14 @@ def _within(verdict: Verdict, what: str, found: int, deliveries: Deliveries, don
 def expected_usage(
     counted: Mapping[Identity, Facts], start: datetime | None = None, end: datetime | None = None
 ) -> dict[tuple[str | None, str], tuple[int, Decimal]]:
-    """(calls, tokens) by customer and model of the counted events, of all or of those in [start, end)."""
+    """(calls, tokens) by customer and model of the counted events, of all or of those in [start, end).
+
+    What a counted event corrects is used no more; clients correct an event once.
+    """
     sums: dict[tuple[str | None, str], tuple[int, Decimal]] = {}
+    corrected = {facts.corrects for facts in counted.values()}
     for facts in counted.values():
-        if facts.type != traffic.METERED:
+        if facts.type != traffic.METERED or facts.identity in corrected:
             continue
         if start is not None and end is not None and not (facts.time and start <= facts.time < end):
             continue

@@ -56,6 +56,20 @@ def test_an_acknowledged_event_that_is_counted_once_is_well() -> None:
     assert expected_usage(verdict.counted) == {("acme", "small"): (1, Decimal("7.5"))}
 
 
+def test_what_is_corrected_is_used_no_more_and_what_takes_its_place_is() -> None:
+    void = replace(CALL, id="v", source="batch", type=traffic.VOID, tokens=None, corrects=("gateway", "a"))
+    void_row = replace(ROW, id="v", source="batch", type=traffic.VOID, data='{"model":"small"}', tokens=None)
+    verdict = judged(oracle(([CALL.line(), void.line()], 202)), held([ROW, void_row]))
+    assert verdict
+    assert expected_usage(verdict.counted) == {}
+    lost = judged(oracle(([CALL.line(), void.line()], 202)), held([ROW]))
+    assert lost.lost
+    instead = replace(CALL, id="b", tokens="3", corrects=("gateway", "a"))
+    instead_row = replace(ROW, id="b", data='{"tokens":3,"model":"small"}', tokens=Decimal(3))
+    verdict = judged(oracle(([CALL.line(), instead.line()], 202)), held([ROW, instead_row]))
+    assert expected_usage(verdict.counted) == {("acme", "small"): (1, Decimal(3))}
+
+
 def test_a_repeat_may_be_a_duplicate_or_not_have_arrived() -> None:
     twice = oracle(([CALL.line()], 202), ([CALL.line()], 0))
     assert judged(twice, held([ROW]))

@@ -3,6 +3,7 @@
     new       a call with its tokens: most of them
     again     the same line as before, after a time-out or just so
     conflict  an id that was sent before, with other tokens
+    corrects  takes an event away that was sent before, or takes its place
     faulty    too old, too far ahead, or without tokens: accepted, and quarantined
     broken    no event at all: refused (by HTTP) or quarantined (from a file)
 
@@ -10,7 +11,7 @@ Months follow one another as months of 2020 and later, so that they can be bille
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -25,6 +26,7 @@ SOURCES = ("gateway", "batch")
 FIRST_YEAR = 2020
 METERED = "api.call"
 UNMETERED = "api.ping"
+VOID = "farthing.void"
 
 CATALOG = """
 meters:
@@ -63,6 +65,8 @@ class Call:
     time: str | None
     tokens: str | None
     model: str
+    corrects: tuple[str, str] | None = None
+    """Source and id of the event that it corrects."""
 
     def line(self) -> str:
         """As it is sent. Tokens keep the spelling that they were drawn with."""
@@ -72,6 +76,11 @@ class Call:
         )
         if self.time is not None:
             parts.append(f'"time":"{self.time}"')
+        if self.corrects is not None:
+            source, event_id = self.corrects
+            parts.append(f'"corrects":{json.dumps(event_id)}')
+            if source != self.source:
+                parts.append(f'"correctssource":{json.dumps(source)}')
         tokens = "" if self.tokens is None else f'"tokens":{self.tokens},'
         parts.append(f'"data":{{{tokens}"model":"{self.model}"}}')
         return "{" + ",".join(parts) + "}"
@@ -99,6 +108,15 @@ def faulty_call(random: Random, event_id: str, month: int) -> Call:
         [("1970-01-01T00:00:00Z", call.tokens), ("2199-01-01T00:00:00Z", call.tokens), (call.time, None)]
     )
     return Call(call.source, call.id, METERED, call.subject, time, tokens, call.model)
+
+
+def correcting(random: Random, event_id: str, month: int, line: str) -> Call:
+    """A void of the event in another line, or what takes its place."""
+    event = json.loads(line)
+    call = replace(new_call(random, event_id, month), corrects=(event["source"], event["id"]))
+    if random.random() < 0.5:
+        return replace(call, type=VOID, tokens=None)
+    return replace(call, type=METERED)
 
 
 def conflicting(random: Random, line: str) -> str:

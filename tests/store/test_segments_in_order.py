@@ -1,6 +1,7 @@
 """Segments are put in order beside everything else: questions are answered the same before, during and after."""
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from random import Random
@@ -11,7 +12,9 @@ from event_works import EventWorks, event, open_event_works
 from farthing.catalog.service import put_meter
 from farthing.customers.apply import apply
 from farthing.db import Books
+from farthing.events.engine import _Engine
 from farthing.events.ids.run_merging import RunMerge
+from farthing.events.pace import BEHIND_EVENTS
 from farthing.events.sealing import sealer
 from farthing.events.segments import compaction
 from farthing.events.segments.rewrite import compact, merge
@@ -246,3 +249,26 @@ def test_a_merge_that_fails_is_told_and_the_runs_stand(
     works.seal()
     assert works.tally(tenant_id)["duplicate"] == 1
     works.check(tenant_id)
+
+
+def test_segments_are_put_together_once_sealing_is_not_behind_any_more(
+    works: EventWorks, tenant_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "SMALL_SEGMENTS_MAX", 1)
+    for number in range(3):
+        works.take(tenant_id, [event(str(number), {"n": 1})])
+    engine = _Engine(
+        works.books,
+        works.store,
+        works.lateness,
+        threading.Event(),
+        lambda: works.now,
+        lambda: [tenant_id],
+        86_400,
+    )
+    engine.pace.note(BEHIND_EVENTS, time.monotonic())
+    engine._compact(works.store, tenant_id)
+    assert len(works.segments(tenant_id)) == 3
+    engine.pace.note(BEHIND_EVENTS - 1, time.monotonic())
+    engine._compact(works.store, tenant_id)
+    assert len(works.segments(tenant_id)) == 1

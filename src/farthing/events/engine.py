@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from farthing.db import Books
 from farthing.events.horizon import REMEMBERED_SECONDS, check_horizon
 from farthing.events.log.files import FULL_DISK, list_log_files, read_blocks
+from farthing.events.pace import Pace
 from farthing.events.sealing.memory import give_back_freed_memory
 from farthing.events.sealing.sealer import Sealer, only_sealer, seal_here, sweep
 from farthing.events.segments.rewrite import back_fill, compact
@@ -30,10 +31,6 @@ GATHER_SECONDS = 0.4
 UPKEEP_SECONDS = 10
 """How often typed columns are filled in and small segments put together."""
 UPKEEP_MEMORY = "1GB"
-BEHIND_EVENTS = 150_000
-"""Sealing that finds so much at once is behind. Segments are put together once it is not: it needs the processors."""
-BEHIND_SECONDS_MAX = 300.0
-"""How long that is put off at most."""
 CLEANING_SECONDS = 60
 """How often files that nobody needs are removed."""
 DEBRIS_KEPT_SECONDS = 3600
@@ -89,7 +86,7 @@ class _Engine:
     tenant_ids: Callable[[], Sequence[int]]
     keep_log_seconds: int
     disk_failure: Exception | None = None
-    behind_since: float | None = None
+    pace: Pace = field(default_factory=Pace)
     _cleaning_due: datetime | None = None
 
     def work(self) -> None:
@@ -102,7 +99,7 @@ class _Engine:
             try:
                 while not self.stop.is_set():
                     report = sealer.seal_next(self.clock())
-                    self._note_pace(0 if report is None else report.accepted)
+                    self.pace.note(0 if report is None else report.accepted, time.monotonic())
                     if report is None:
                         self.stop.wait(IDLE_SECONDS)
                     elif report.accepted < SMALL_BATCH_EVENTS:
@@ -115,17 +112,6 @@ class _Engine:
                     raise
                 self.stop.wait(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
-
-    def _note_pace(self, events: int) -> None:
-        if events < BEHIND_EVENTS:
-            self.behind_since = None
-        elif self.behind_since is None:
-            self.behind_since = time.monotonic()
-
-    def _is_busy(self) -> bool:
-        """Whether sealing is behind, and has not been for long."""
-        since = self.behind_since
-        return since is not None and time.monotonic() - since < BEHIND_SECONDS_MAX
 
     def _say_rebuilt(self, tenant_id: int, damage: Corrupt) -> None:
         report_trouble("id index made anew", damage, self.clock(), tenant_id)
@@ -152,7 +138,7 @@ class _Engine:
 
     def _compact(self, store: EventStore, tenant_id: int) -> None:
         def must_end() -> bool:
-            return self.stop.is_set() or self._is_busy()
+            return self.stop.is_set() or self.pace.is_behind(time.monotonic())
 
         while not must_end() and compact(self.books, store, tenant_id, self.clock(), must_end):
             pass

@@ -96,7 +96,10 @@ class EventStore:
         composition root says what; rooms that come later in the journey than this one know.
     """
 
-    def __init__(self, data_dir: Path, *, threads: int, memory_limit: str) -> None:
+    def __init__(
+        self, data_dir: Path, *, threads: int, memory_limit: str, verifying_threads: int | None = None
+    ) -> None:
+        """threads: of queries. verifying_threads: that read files for `verified`, as many where it is None."""
         self.data_dir = data_dir
         self._database = duckdb.connect(
             config={
@@ -115,7 +118,7 @@ class EventStore:
             self._database.execute(macro)
         self._lock = threading.Lock()
         self.beside_sealing: BesideSealing | None = None
-        self.verified = VerifiedFiles(data_dir, threads)
+        self.verified = VerifiedFiles(data_dir, threads if verifying_threads is None else verifying_threads)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own, with its own temporary tables. Close it after use."""
