@@ -3,7 +3,7 @@
 `python -m tests.crash.client` reads one JSON line for each order on standard input and answers each
 with a line on standard output. It lives as long as its standard input.
 
-    {"do": "run", "month": 3}       go on sending (the first one also has journals, port, keys, seed, clients)
+    {"do": "run", "month": 3}       go on sending (the first one also has journals, port, keys, seed, clients, corrects)
     {"do": "pause"}                 finish what is under way; the answer comes when nothing is
     {"do": "await", "after": 12.3}  the answer comes at the first acknowledgement of what was sent after that
 """
@@ -44,6 +44,8 @@ class _Shared:
 
     port: int
     keys: dict[str, str]
+    corrects: bool
+    """Whether they correct what was sent."""
     month: int = 0
     paused: bool = True
     busy: int = 0
@@ -117,7 +119,7 @@ class _Client:
                 source = random.choice(list(sent))
                 if source.startswith('{"id"') and '"tokens"' in source:
                     lines.append(traffic.conflicting(random, source))
-            if random.random() < 0.15 and sent:
+            if shared.corrects and random.random() < 0.15 and sent:
                 lines += self._corrections(tenant, random.choice(list(sent)))
         for _ in range(random.randint(0 if lines else 1, EVENTS_MAX)):
             self._events += 1
@@ -186,7 +188,7 @@ def main() -> None:
     if not (order := sys.stdin.readline()):
         return  # it was not needed
     first = json.loads(order)
-    shared = _Shared(first["port"], first["keys"])
+    shared = _Shared(first["port"], first["keys"], first["corrects"])
     for tenant in traffic.TENANTS:
         shared.sent[tenant] = deque(maxlen=REMEMBERED)
         shared.doubtful[tenant] = deque()

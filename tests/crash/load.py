@@ -32,6 +32,8 @@ class Load:
             "name": name,
             "seed": seed,
             "clients": clients,
+            # The database lets no correction count twice: of that mistake sealing stands still, and nothing is doubled.
+            "corrects": house.canary is None,
         }
         self.statuses: Counter[str] = Counter()
         """What was answered how often, by status and code."""
