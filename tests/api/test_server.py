@@ -102,8 +102,8 @@ def test_all_processes_are_replaced_and_no_client_notices(server):
 def test_an_engine_that_cannot_begin_is_tried_again_and_the_server_goes_on(home):
     # Its processes find the engine where these tests are.
     before = f"""
-import os
-os.environ["PYTHONPATH"] = {str(Path(__file__).parent)!r}
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 from dataclasses import replace
 serve_all = serve
 serve = lambda settings, announce: serve_all(replace(settings, engine="engine_at_second_try:run"), announce)

@@ -95,7 +95,9 @@ def be(orders: Orders, channel: socket.socket) -> NoReturn:
         _log.exception("%s failed", orders.name)
     finally:
         # What this process is a fork of must not go on in it, and has nothing here to clean up.
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
         os._exit(code)
 
 

@@ -11,11 +11,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 
 from farthing.api.process import LISTENING, READY, Orders, ServerSettings
 from farthing.api.template import Template, TemplateLost, adopt_forks
+from farthing.kernel.errors import Unavailable
 
 READY_SECONDS_MAX = 60.0
 """How long a process may take to be ready to work."""
@@ -30,8 +31,17 @@ _log = logging.getLogger("farthing.server")
 
 
 def begin_template(listener: socket.socket) -> Template:
-    """The first template. To be called before there are threads, an event loop, or connections."""
-    return Template.begin_here(without=listener) if FORKS else Template.begin(forks=False)
+    """The first template. To be called before there are threads, an event loop, or connections.
+
+    Raises Unavailable: `no_process`, the system does not start one.
+    """
+    try:
+        # Only then: a fork that nobody adopts would end without anybody hearing of it.
+        return (
+            Template.begin_here(without=listener) if FORKS and adopt_forks() else Template.begin(forks=False)
+        )
+    except (TemplateLost, OSError) as error:
+        raise Unavailable("no_process", f"no process can be started: {error}") from error
 
 
 @dataclass(slots=True, eq=False)
@@ -78,16 +88,18 @@ class Processes:
         self._settings = settings
         self._listener = listener
         self._children: set[Child] = set()
+        self._forks = template.forks
         self._template: Template | None = template
-        self._renewing: asyncio.Task[None] | None = None
+        self._templates = {template.pid: template}
+        self._background: set[asyncio.Task[None]] = set()
         self._awaited: dict[int, asyncio.Future[int]] = {}
         self._ended_unknown: dict[int, int] = {}
-        self._in_the_making = 0
+        self._made: set[asyncio.Future[None]] = set()
+        """One for each process that is being made now."""
         self._closing = False
 
-    def adopt(self) -> None:
-        """From now on processes can be made. What the books start belongs to nobody; so they must be open before."""
-        adopt_forks()
+    def begin(self) -> None:
+        """Hear of processes that end. Whoever else waits for some of this process's has done so by then."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
         self._reap()  # The template may have ended before.
 
@@ -98,52 +110,63 @@ class Processes:
 
         at_once: see `Orders`. early: as soon as the template has imported what taking events needs.
         """
+        made: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._made.add(made)
+        try:
+            orders = Orders(
+                entry=entry,
+                name=name,
+                settings=self._settings,
+                listener=self._listener.fileno() if listens else None,
+                at_once=at_once,
+            )
+            return await self._make(orders, early)
+        except (TemplateLost, OSError) as lost:
+            if not self._closing:
+                _log.error("%s was not started: %s", name, lost)
+            return None
+        finally:
+            made.set_result(None)
+            self._made.discard(made)
+            if not self._made:
+                self._ended_unknown.clear()
+
+    async def _make(self, orders: Orders, early: bool) -> Child:
         ours, theirs = socket.socketpair()
-        orders = Orders(
-            entry=entry,
-            name=name,
-            settings=self._settings,
-            listener=self._listener.fileno() if listens else None,
-            at_once=at_once,
-        )
-        self._in_the_making += 1
         try:
             with theirs:
                 pid = await self._fork(orders, theirs, early)
             ended = self._end_of(pid)
-        except TemplateLost as lost:
-            if not self._closing:
-                _log.error("%s was not started: %s", name, lost)
-            ours.close()
-            return None
+            heard, channel = await asyncio.open_connection(sock=ours)
         except BaseException:
             ours.close()  # Whatever was made sees that, and ends.
             raise
-        finally:
-            self._in_the_making -= 1
-            if not self._in_the_making:
-                self._ended_unknown.clear()
-        heard, channel = await asyncio.open_connection(sock=ours)
         born = asyncio.get_running_loop().time()
-        child = Child(name, pid, heard, channel, born, ended, asyncio.Event())
+        child = Child(orders.name, pid, heard, channel, born, ended, asyncio.Event())
         self._children.add(child)
         return child
 
     async def renew(self) -> bool:
         """Put a new template in the place of the one that is there: of the program as it is now. False where it fails,
         and the old one stays."""
-        if not FORKS:
-            return True  # Each process is of a template of its own.
-        template = Template.begin(forks=FORKS)
+        if self._closing:
+            return False
+        template = None
         try:
-            await template.complete(self._settings.engine, READY_SECONDS_MAX)
-        except TemplateLost as lost:
-            _log.error("nothing was replaced: %s", lost)
-            template.close()
+            template = self._begin_template()
+            if not await template.complete(self._settings.engine, READY_SECONDS_MAX):
+                raise TemplateLost("the engine cannot be imported; the log above says why")
+        except BaseException as error:
+            if template is not None:
+                template.close()
+                template.kill()
+            if not isinstance(error, TemplateLost):
+                raise
+            _log.error("nothing was replaced: %s", error)
             return False
         old, self._template = self._template, template
         if old is not None:
-            old.close()
+            self._beside(old.retire())
         return True
 
     async def dismiss(self, children: Sequence[Child | None] | None = None) -> None:
@@ -175,43 +198,54 @@ class Processes:
         self._children.discard(child)
         child.channel.close()
 
+    def begin_to_stop(self) -> None:
+        """No process is made from now on."""
+        self._closing = True
+
     async def close(self) -> None:
         """Stop whatever is still there."""
         self._closing = True
+        for task in self._background:
+            task.cancel()
+        if self._made:
+            await asyncio.wait([*self._made], timeout=KILL_AFTER_SECONDS)
         await self.dismiss()
-        if self._renewing is not None:
-            self._renewing.cancel()
-        if (template := self._template) is not None:
-            self._let_go(template)
-            _signal(template.pid, signal.SIGKILL)  # It may be importing, and has nothing to lose.
+        for template in [*self._templates.values()]:
+            template.close()
+            template.kill()  # It may be importing, and has nothing to lose.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(template.pid, 0)
 
     # ---- The template
 
     async def _fork(self, orders: Orders, channel: socket.socket, early: bool) -> int:
-        template = await self._usable_template(early)
-        if not FORKS:  # It is the template itself that becomes a process.
-            self._template = None
-        try:
-            return await template.fork(orders, channel, self._listener, READY_SECONDS_MAX)
-        except TemplateLost:
-            self._let_go(template)
-            raise
-        finally:
-            if not FORKS:
-                template.close()
-
-    async def _usable_template(self, early: bool) -> Template:
-        template = self._template
-        if template is None:
-            template = self._template = Template.begin(forks=FORKS)
-        if not early:
+        while True:
+            template = self._usable_template()
             try:
-                await template.complete(self._settings.engine, READY_SECONDS_MAX)
+                if not early:
+                    await template.complete(self._settings.engine, READY_SECONDS_MAX)
+                if self._closing:
+                    raise TemplateLost("the server stops")
+                return await template.fork(orders, channel, self._listener, READY_SECONDS_MAX)
             except TemplateLost:
                 self._let_go(template)
-                raise
+                if self._closing or self._template is None:
+                    raise
+                # Another one has taken its place meanwhile.
+            finally:
+                if not self._forks:  # It was the template itself that became a process, or nothing did.
+                    template.close()
+
+    def _usable_template(self) -> Template:
+        if self._closing:
+            raise TemplateLost("the server stops")
+        template = self._template or self._begin_template()
+        self._template = template if self._forks else None
+        return template
+
+    def _begin_template(self) -> Template:
+        template = Template.begin(forks=self._forks)
+        self._templates[template.pid] = template
         return template
 
     def _let_go(self, template: Template) -> None:
@@ -222,18 +256,22 @@ class Processes:
     async def _renew_lost(self, pause_seconds: float) -> None:
         await asyncio.sleep(pause_seconds)
         with contextlib.suppress(TemplateLost):
-            await self._usable_template(early=False)
+            await self._usable_template().complete(self._settings.engine, READY_SECONDS_MAX)
+
+    def _beside(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     # ---- Who has ended
 
     def _end_of(self, pid: int) -> asyncio.Future[int]:
         """How a process ends, which is heard of here only."""
-        ended = self._awaited.get(pid)
-        if ended is None:
-            ended = self._awaited[pid] = asyncio.get_running_loop().create_future()
-            if pid in self._ended_unknown:  # before its number was known
-                ended.set_result(self._ended_unknown.pop(pid))
-                del self._awaited[pid]
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if pid in self._ended_unknown:  # before its number was known
+            ended.set_result(self._ended_unknown.pop(pid))
+        else:
+            self._awaited[pid] = ended
         return ended
 
     def _reap(self) -> None:
@@ -245,21 +283,23 @@ class Processes:
                 self._has_ended(pid, os.waitstatus_to_exitcode(status))
 
     def _has_ended(self, pid: int, code: int) -> None:
-        template = self._template
+        if (template := self._templates.pop(pid, None)) is not None:
+            template.has_ended = True
+            self._template_ended(template, code)
         if (ended := self._awaited.pop(pid, None)) is not None:
             ended.set_result(code)
-        elif self._in_the_making:
+        elif self._made:
             # Its number may be still on its way to us. Else it is one that one of ours has left behind.
             self._ended_unknown[pid] = code
-        if template is not None and pid == template.pid and not self._closing:
-            self._template_ended(template, code)
 
     def _template_ended(self, template: Template, code: int) -> None:
-        _log.error("the template (process %d) ended with status %d", template.pid, code)
-        lived = time.monotonic() - template.born
+        was_in_force = self._template is template
         self._let_go(template)
-        # The next process that is needed should not have to wait for another one.
-        self._renewing = asyncio.ensure_future(self._renew_lost(max(STEADY_SECONDS - lived, 0.0)))
+        if was_in_force and not self._closing:
+            _log.error("the template (process %d) ended with status %d", template.pid, code)
+            lived = time.monotonic() - template.born
+            # The next process that is needed should not have to wait for another one.
+            self._beside(self._renew_lost(max(STEADY_SECONDS - lived, 0.0)))
 
 
 def _signal(pid: int, number: int) -> None:

@@ -133,6 +133,7 @@ class _Supervisor:
         self._stop = asyncio.Event()
         self._stops_heard = 0
         self._gave_up = False
+        self._replacing = self._replace_again = False
 
     async def run(self, open_first: Callable[[], str | None]) -> int:
         """Start everything, say so, and stand by until a signal comes.
@@ -144,10 +145,10 @@ class _Supervisor:
             # Nothing else is to be done meanwhile, and Ctrl-C ends it as it would end any other wait.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             first_key = open_first()
-            self._processes.adopt()
+            self._processes.begin()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._hear_stop)
-            loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._replace_all()))
+            loop.add_signal_handler(signal.SIGHUP, self._hear_replace)
             started = await self._start(first_key)
             if self._stop.is_set():
                 return 0
@@ -157,14 +158,14 @@ class _Supervisor:
             await self._stop.wait()
             return 1 if self._gave_up else 0
         finally:
-            self._stop.set()
+            self._begin_to_stop()
             self._listener.close()
             await self._processes.dismiss([slot.child for slot in self._workers])
             await self._processes.dismiss([slot.child for slot in self._engines])
+            await self._processes.close()
             for task in (tasks := [*self._tasks]):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._processes.close()
 
     def _failed(self, slot: _Slot) -> None:
         """Count a process that was not steady. Where no worker is, what new ones do not mend is for people."""
@@ -177,7 +178,7 @@ class _Supervisor:
                 least,
             )
             self._gave_up = True
-            self._stop.set()
+            self._begin_to_stop()
 
     async def _start(self, first_key: str | None) -> bool:
         """Put a process in every slot, and say so once the first worker listens. False where it does not."""
@@ -220,8 +221,27 @@ class _Supervisor:
         if first_key is not None:
             self._announce(f"API key (shown only once): {first_key}")
 
-    def _hear_stop(self) -> None:
+    def _begin_to_stop(self) -> None:
         self._stop.set()
+        self._processes.begin_to_stop()
+
+    def _hear_replace(self) -> None:
+        """Replace all, once more where that is under way: what has been replaced may be of the program before."""
+        self._replace_again = True
+        if not self._replacing:
+            self._replacing = True
+            self._spawn(self._replace_as_often_as_told())
+
+    async def _replace_as_often_as_told(self) -> None:
+        try:
+            while self._replace_again and not self._stop.is_set():
+                self._replace_again = False
+                await self._replace_all()
+        finally:
+            self._replacing = False
+
+    def _hear_stop(self) -> None:
+        self._begin_to_stop()
         self._stops_heard += 1
         if self._stops_heard > 1:
             self._processes.kill_all()
@@ -284,7 +304,10 @@ class _Supervisor:
         for slot in self._workers:
             async with slot.turn:
                 old = slot.child
-                if self._stop.is_set() or not await self._fill(slot, at_once=False):
+                is_filled = not self._stop.is_set() and await self._fill(slot, at_once=False)
+                if self._stop.is_set():
+                    return
+                if not is_filled:
                     _log.error("%s was not replaced: the new process did not become ready", slot.name)
                     return
                 await self._processes.dismiss([old])

@@ -19,7 +19,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
@@ -44,7 +45,7 @@ PROGRAM = (sys.executable, "-m", "farthing.api.template")
 NAME = b"farthing-forks"
 ONCE = "once"
 """The argument of a template that is to become what it is asked for."""
-DONE = b"done"
+_NEXT, _MORE, _DONE, _FAILED = b"next", b"more", b"done", b"failed"
 _REQUEST_BYTES_MAX = 65_536
 _REPLY_BYTES_MAX = 64
 _DESCRIPTORS_MAX = 2
@@ -53,7 +54,7 @@ _SET_NAME, _SET_CHILD_SUBREAPER = 15, 36
 
 
 class TemplateLost(Exception):
-    """The template ended, or does not answer."""
+    """The template ended, does not answer, or cannot be started."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,25 +62,35 @@ class Template:
     """A template, seen from the supervisor."""
 
     pid: int
+    forks: bool
+    """Whether it makes processes, or becomes one."""
     born: float
     """When it was started, by the clock that only goes forward."""
     _channel: socket.socket
-    is_complete: bool = False
-    """Whether it has imported everything."""
+    has_ended: bool = False
+    """Whether its number may be another process's by now."""
+    _is_complete: bool = False
+    _is_sound: bool = True
+    _is_closed: bool = False
     _completing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
     def begin(cls, *, forks: bool) -> "Template":
         """Start one, of the program as it is now. It imports what taking events needs, and then waits for what it is
-        asked.
-
-        forks: whether it makes processes, or becomes one.
+        asked. Raises TemplateLost.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            pid = start_program(theirs, () if forks else (ONCE,))
-        return cls._of(pid, ours)
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    pid = start_program(theirs, () if forks else (ONCE,))
+                except OSError:
+                    ours.close()
+                    raise
+        except OSError as error:
+            raise TemplateLost(f"no process can be started: {error}") from error
+        return cls._of(pid, forks, ours)
 
     @classmethod
     def begin_here(cls, without: socket.socket) -> "Template":
@@ -88,7 +99,8 @@ class Template:
         For a process that has no threads, no event loop and no connections. without: what is not for the template.
         """
         ours, theirs = socket.socketpair()
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         if not (pid := os.fork()):
             try:
                 ours.close()
@@ -97,23 +109,29 @@ class Template:
                 theirs.close()
                 os.setpgid(0, 0)
                 main()
+            except BaseException:  # noqa: BLE001 - whatever it is, nothing of this process's may go on there
+                traceback.print_exc()
             finally:
-                os._exit(1)  # Nothing of this process's may go on there.
+                os._exit(1)
         theirs.close()
-        return cls._of(pid, ours)
+        return cls._of(pid, True, ours)
 
     @classmethod
-    def _of(cls, pid: int, channel: socket.socket) -> "Template":
+    def _of(cls, pid: int, forks: bool, channel: socket.socket) -> "Template":
         channel.setblocking(False)
-        return cls(pid, time.monotonic(), channel)
+        return cls(pid, forks, time.monotonic(), channel)
 
-    async def complete(self, engine: str | None, seconds_max: float) -> None:
-        """Have it import everything. Raises TemplateLost."""
-        modules = [*IMPORTED_BEHIND, *([] if engine is None else [engine.partition(":")[0]])]
+    async def complete(self, engine: str | None, seconds_max: float) -> bool:
+        """Have it import everything. False where the engine cannot be imported. Raises TemplateLost."""
         async with self._completing:
-            for module in modules if not self.is_complete else ():
-                await self._ask(module.encode(), [], seconds_max)
-            self.is_complete = True
+            if not self._is_complete:
+                while await self._ask(_NEXT, [], seconds_max) == _MORE:
+                    pass
+                if engine is not None:
+                    module = engine.partition(":")[0].encode()
+                    self._is_sound = await self._ask(module, [], seconds_max) != _FAILED
+                self._is_complete = True
+        return self._is_sound
 
     async def fork(
         self, orders: Orders, channel: socket.socket, listener: socket.socket, seconds_max: float
@@ -125,21 +143,45 @@ class Template:
         descriptors = [channel.fileno(), *([] if orders.listener is None else [listener.fileno()])]
         return int(await self._ask(msgspec.json.encode(orders, enc_hook=str), descriptors, seconds_max))
 
+    async def retire(self) -> None:
+        """Let it end once it has answered."""
+        async with self._turn:
+            self.close()
+
     def close(self) -> None:
-        """Let it end."""
-        self._channel.close()
+        """Let it end. Who waits for an answer gets none."""
+        self._is_closed = True
+        if not self._turn.locked():
+            self._channel.close()
+        else:
+            # The event loop waits for the socket: it wakes up, and then the socket is closed.
+            with suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)
+
+    def kill(self) -> None:
+        """End it, if it is still there."""
+        if not self.has_ended:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def _ask(self, request: bytes, descriptors: Sequence[int], seconds_max: float) -> bytes:
         async with self._turn:
+            if self._is_closed:
+                raise TemplateLost(f"the template (process {self.pid}) was let go")
             reply = b""
-            with suppress(OSError, TimeoutError):
+            try:
                 socket.send_fds(self._channel, [request], descriptors)
                 loop = asyncio.get_running_loop()
                 reply = await asyncio.wait_for(loop.sock_recv(self._channel, _REPLY_BYTES_MAX), seconds_max)
-            if not reply:
+            except (OSError, TimeoutError):
+                pass
+            finally:
                 # What it would answer later is the answer to nothing.
-                with suppress(ProcessLookupError):
-                    os.kill(self.pid, signal.SIGKILL)
+                if self._is_closed or not reply:
+                    self._is_closed = True
+                    self._channel.close()
+            if not reply:
+                self.kill()
                 raise TemplateLost(f"the template (process {self.pid}) does not answer")
             return reply
 
@@ -150,29 +192,27 @@ def start_program(channel: socket.socket, words: Sequence[str]) -> int:
     return os.posix_spawn(sys.executable, [*PROGRAM, *words], os.environ, file_actions=actions, setpgroup=0)
 
 
-def adopt_forks() -> None:
-    """What children of this process's children become when these end: its own children. Linux only."""
-    _prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
+def adopt_forks() -> bool:
+    """From now on, children of this process's children are its own when these end. False where that cannot be."""
+    return sys.platform == "linux" and _prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
 
 
 def main(*, once: bool = False) -> NoReturn:
     """Import, then fork for whatever is asked, until the supervisor is gone. once: do not fork, but become that."""
     gc.disable()  # What is made here stays.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # It is for the supervisor, and for its forks neither.
     _prctl(_SET_NAME, ctypes.c_char_p(NAME))
     os.dup2(2, 1)  # Whatever is printed goes to the log.
     supervisor = _own_input()
     importlib.import_module(IMPORTED_FIRST)
+    behind = iter(IMPORTED_BEHIND)
     while True:
-        request, descriptors, _, _ = socket.recv_fds(supervisor, _REQUEST_BYTES_MAX, _DESCRIPTORS_MAX)
-        if not request:
-            os._exit(0)  # There is nothing to clean up, and some libraries complain of what was not.
+        request, descriptors = _heard(supervisor)
         if not descriptors:
-            importlib.import_module(request.decode())
-            gc.freeze()
-            supervisor.sendall(DONE)
+            _say(supervisor, _next_imported(behind) if request == _NEXT else _imported(request.decode()))
             continue
         if once:
-            supervisor.sendall(str(os.getpid()).encode())
+            _say(supervisor, str(os.getpid()).encode())
         if once or _is_fork(supervisor):
             supervisor.close()
             _become(read_orders(request), descriptors)
@@ -186,12 +226,56 @@ def read_orders(request: bytes) -> Orders:
 
 
 def _own_input() -> socket.socket:
-    """The socket that is standard input. Nothing else is to be read from there, neither by what forks start."""
-    supervisor = socket.socket(fileno=os.dup(0))
+    """The socket that is standard input; nothing else is to be read from there. Whatever else was open is closed."""
+    own = os.dup(0)
+    os.closerange(3, own)
+    os.closerange(own + 1, os.sysconf("SC_OPEN_MAX"))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    return supervisor
+    return socket.socket(fileno=own)
+
+
+def _heard(supervisor: socket.socket) -> tuple[bytes, list[int]]:
+    request, descriptors = b"", list[int]()
+    with suppress(ConnectionError):
+        request, descriptors, _, _ = socket.recv_fds(supervisor, _REQUEST_BYTES_MAX, _DESCRIPTORS_MAX)
+    if not request:
+        _end()
+    return request, descriptors
+
+
+def _say(supervisor: socket.socket, reply: bytes) -> None:
+    try:
+        supervisor.sendall(reply)
+    except ConnectionError:
+        _end()
+
+
+def _end() -> NoReturn:
+    # There is nothing to clean up, and some libraries complain of what was not.
+    os._exit(0)
+
+
+def _next_imported(behind: Iterator[str]) -> bytes:
+    """Import the next of what is imported behind."""
+    module = next(behind, None)
+    if module is None:
+        return _DONE
+    importlib.import_module(module)
+    gc.freeze()
+    return _MORE
+
+
+def _imported(module: str) -> bytes:
+    """Import the engine. Where that fails, there are still workers to be forked."""
+    try:
+        importlib.import_module(module)
+    except Exception:  # noqa: BLE001 - it may be any program's
+        traceback.print_exc()
+        return _FAILED
+    gc.freeze()
+    return _DONE
 
 
 def _is_fork(supervisor: socket.socket) -> bool:
@@ -227,9 +311,11 @@ def _become(orders: Orders, descriptors: Sequence[int]) -> NoReturn:
     be(orders, socket.socket(fileno=channel))
 
 
-def _prctl(option: int, value: object) -> None:
+def _prctl(option: int, value: object) -> bool:
+    """Whether the system did it."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+    return False
 
 
 if __name__ == "__main__":

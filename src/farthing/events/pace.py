@@ -23,4 +23,5 @@ class Pace:
 
     def is_behind(self, seconds: float) -> bool:
         """Whether sealing is behind, and has not been for long."""
-        return self.behind_since is not None and seconds - self.behind_since < BEHIND_SECONDS_MAX
+        since = self.behind_since  # Another thread may be noting.
+        return since is not None and seconds - since < BEHIND_SECONDS_MAX
