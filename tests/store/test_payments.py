@@ -396,6 +396,24 @@ def test_a_chargeback_opens_the_invoice_again_and_a_dispute_won_pays_it(house: P
     assert refused.value.code == "dispute_closed"
 
 
+def test_what_stands_to_a_customers_credit_pays_what_a_chargeback_opens(house: PaymentsWorld) -> None:
+    house.owe({"acme": "100"})
+    house.method("acme")
+    house.collect(DUE)
+    house.hear()
+    house.receive("more", "acme", "30")
+    assert house.open("INV-000001") == 0
+    dispute = house.fake.charge_back("collect:INV-000001:1")
+    house.hear()
+    assert house.open("INV-000001") == D(70)
+    assert house.balance(Code.RECEIVABLE, "acme") == D(70)
+    house.check()
+    house.fake.decide_dispute("collect:INV-000001:1", dispute, won=True)
+    house.hear()
+    assert (house.open("INV-000001"), house.balance(Code.RECEIVABLE, "acme")) == (D(0), D(-30))
+    house.check()
+
+
 def test_the_end_of_a_dispute_may_be_told_before_its_beginning(house: PaymentsWorld) -> None:
     house.owe({"acme": "100"})
     house.method("acme")

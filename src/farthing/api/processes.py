@@ -295,7 +295,7 @@ class Processes:
     def _template_ended(self, template: Template, code: int) -> None:
         was_in_force = self._template is template
         self._let_go(template)
-        if was_in_force and not self._closing:
+        if was_in_force and self._forks and not self._closing:
             _log.error("the template (process %d) ended with status %d", template.pid, code)
             lived = time.monotonic() - template.born
             # The next process that is needed should not have to wait for another one.
