@@ -19,7 +19,6 @@ from farthing.catalog.event_data import (
     read_data,
     text_of,
 )
-from farthing.catalog.expression import Path as PathOf
 from farthing.catalog.expression import paths
 from farthing.catalog.model import Aggregation, Meter
 from farthing.events.erasing.erased import RESERVED_SOURCE
@@ -286,10 +285,7 @@ def _unusable_sql(meter: Meter, bound: Bound) -> str | None:
         (path,) = paths(meter.value)
         missing = bound.bind(f"missing_value|{path} is missing; the meter {meter.key} needs it")
         return f"WHEN {applies} AND {identifier(text_column(path))} IS NULL THEN {missing}"
-    unusable = f"({value_sql(meter.value, bound)}) IS NULL"
-    if isinstance(meter.value, PathOf):
-        # Nearly every number is whole, which is seen without making it exact.
-        unusable = f"({identifier(whole_column(meter.value.path))} IS NULL AND {unusable})"
+    usable = value_sql(meter.value, bound)
     missing = " ".join(
         f"WHEN {identifier(spelling_column(path))} IS NULL "
         f"THEN {bound.bind(f'missing_value|{path} is missing; the meter {meter.key} needs it')}"
@@ -301,7 +297,7 @@ def _unusable_sql(meter: Meter, bound: Bound) -> str | None:
         for path in value_paths(meter)
     )
     beyond = bound.bind(f"invalid_value|the value of the meter {meter.key} has too many digits to be exact")
-    return f"WHEN {applies} AND {unusable} THEN CASE {missing} {invalid} ELSE {beyond} END"
+    return f"WHEN {applies} AND ({usable}) IS NULL THEN CASE {missing} {invalid} ELSE {beyond} END"
 
 
 _NOT_USABLE = (
