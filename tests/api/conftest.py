@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import WEBHOOK_SECRET
+from serving import WEBHOOK_SECRET, Server, fresh
 
 from farthing.api.asgi import build_asgi
 from farthing.api.front import Front
@@ -24,6 +24,16 @@ from farthing.events.store.duckdb import EventStore
 from farthing.payments.gateways.fake import FakeGateway
 from farthing.payments.gateways.setup import GatewaysFile, GatewaysInUse
 from farthing.wallets.holds.desk import Desk
+
+
+@pytest.fixture(scope="module")
+def home(books_dir: Path) -> tuple[Path, str]:
+    """A data directory whose first start is over, and its API key."""
+    server = Server(fresh(books_dir), workers=1)
+    key = server.read_key()
+    assert server.stop() == 0
+    server.process.communicate()
+    return server.data_dir, key
 
 
 @pytest.fixture(scope="session")

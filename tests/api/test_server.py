@@ -14,16 +14,6 @@ import pytest
 from serving import PATIENCE_SECONDS, SERVE, Load, Server, fresh, logged, send, until
 
 
-@pytest.fixture(scope="module")
-def home(books_dir):
-    """A data directory whose first start is over, and its API key."""
-    server = Server(fresh(books_dir), workers=1)
-    key = server.read_key()
-    assert server.stop() == 0
-    server.process.communicate()
-    return server.data_dir, key
-
-
 @pytest.fixture
 def data_dir(home):
     return home[0]
@@ -74,6 +64,7 @@ def test_the_key_is_shown_on_the_first_start_only(books_dir):
 
 def test_a_worker_that_dies_is_replaced(server):
     before = set(server.workers())
+    assert len(before) == 2
     load = Load(server, clients=4)
     load.until_more(50)
     os.kill(min(before), signal.SIGKILL)

@@ -10,23 +10,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE_SECONDS, Server, fresh, logged, send, until
+from serving import PATIENCE_SECONDS, Server, logged, send, until
 
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None or os.geteuid() != 0, reason="needs strace, and root to attach it"
 )
 needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
 LOG_DISK_MIB = 24
-
-
-@pytest.fixture(scope="module")
-def home(books_dir: Path) -> tuple[Path, str]:
-    """A data directory whose first start is over, and its API key."""
-    server = Server(fresh(books_dir), workers=1)
-    key = server.read_key()
-    assert server.stop() == 0
-    server.process.communicate()
-    return server.data_dir, key
 
 
 @contextmanager

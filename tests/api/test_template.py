@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE_SECONDS, Load, Server, fresh, logged, send, until
+from serving import PATIENCE_SECONDS, Load, Server, logged, send, until
 
 SPAWNED = "from farthing.api import processes; processes.FORKS = False"
 """As where processes cannot be forked."""
@@ -30,15 +30,6 @@ def run(orders, ready):
     stop.wait()
     return 0
 """
-
-
-@pytest.fixture(scope="module")
-def home(books_dir):
-    server = Server(fresh(books_dir), workers=1)
-    key = server.read_key()
-    assert server.stop() == 0
-    server.process.communicate()
-    return server.data_dir, key
 
 
 @pytest.fixture

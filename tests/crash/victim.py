@@ -2,8 +2,8 @@
 
 It is the program as it is: sizes and pauses that only say when something happens are set small, so that
 what happens in a day of heavy traffic happens within a second, and what it asks of the system goes past
-an injector. The template of a server's processes is a fork of their supervisor, where `farthing serve` starts it
-as a program of its own; what it is told, and what it does, is the same.
+an injector. Every template of a server's processes is a fork of their supervisor, where `farthing serve` starts all
+but the first as programs of their own; what they are told, and what they do, is the same.
 """
 
 import os

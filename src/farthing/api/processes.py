@@ -151,18 +151,10 @@ class Processes:
         and the old one stays."""
         if self._closing:
             return False
-        template = None
         try:
-            template = self._begin_template()
-            if not await template.complete(self._settings.engine, READY_SECONDS_MAX):
-                raise TemplateLost("the engine cannot be imported; the log above says why")
-        except BaseException as error:
-            if template is not None:
-                template.close()
-                template.kill()
-            if not isinstance(error, TemplateLost):
-                raise
-            _log.error("nothing was replaced: %s", error)
+            template = await self._sound_template()
+        except TemplateLost as lost:
+            _log.error("nothing was replaced: %s", lost)
             return False
         old, self._template = self._template, template
         if old is not None:
@@ -203,8 +195,7 @@ class Processes:
         self._closing = True
 
     async def close(self) -> None:
-        """Stop whatever is still there."""
-        self._closing = True
+        """Stop whatever is still there. To be called after `begin_to_stop`."""
         for task in self._background:
             task.cancel()
         if self._made:
@@ -223,10 +214,10 @@ class Processes:
             template = self._usable_template()
             try:
                 if not early:
-                    await template.complete(self._settings.engine, READY_SECONDS_MAX)
+                    await template.complete(self._settings.engine)
                 if self._closing:
                     raise TemplateLost("the server stops")
-                return await template.fork(orders, channel, self._listener, READY_SECONDS_MAX)
+                return await template.fork(orders, channel, self._listener)
             except TemplateLost:
                 self._let_go(template)
                 if self._closing or self._template is None:
@@ -243,6 +234,18 @@ class Processes:
         self._template = template if self._forks else None
         return template
 
+    async def _sound_template(self) -> Template:
+        """A new one, of which every process can be made."""
+        template = self._begin_template()
+        try:
+            if not await template.complete(self._settings.engine):
+                raise TemplateLost("the engine cannot be imported; the log above says why")
+        except BaseException:
+            template.close()
+            template.kill()
+            raise
+        return template
+
     def _begin_template(self) -> Template:
         template = Template.begin(forks=self._forks)
         self._templates[template.pid] = template
@@ -256,7 +259,7 @@ class Processes:
     async def _renew_lost(self, pause_seconds: float) -> None:
         await asyncio.sleep(pause_seconds)
         with contextlib.suppress(TemplateLost):
-            await self._usable_template().complete(self._settings.engine, READY_SECONDS_MAX)
+            await self._usable_template().complete(self._settings.engine)
 
     def _beside(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -43,6 +43,8 @@ IMPORTED_BEHIND = (
 """What answering everything else needs, step by step: between two of them a worker may be wanted that takes events."""
 PROGRAM = (sys.executable, "-m", "farthing.api.template")
 NAME = b"farthing-forks"
+ANSWER_SECONDS_MAX = 60.0
+"""How long it may take to import what it is asked for, or to fork."""
 ONCE = "once"
 """The argument of a template that is to become what it is asked for."""
 _NEXT, _MORE, _DONE, _FAILED = b"next", b"more", b"done", b"failed"
@@ -121,27 +123,25 @@ class Template:
         channel.setblocking(False)
         return cls(pid, forks, time.monotonic(), channel)
 
-    async def complete(self, engine: str | None, seconds_max: float) -> bool:
+    async def complete(self, engine: str | None) -> bool:
         """Have it import everything. False where the engine cannot be imported. Raises TemplateLost."""
         async with self._completing:
             if not self._is_complete:
-                while await self._ask(_NEXT, [], seconds_max) == _MORE:
+                while await self._ask(_NEXT, []) == _MORE:
                     pass
                 if engine is not None:
                     module = engine.partition(":")[0].encode()
-                    self._is_sound = await self._ask(module, [], seconds_max) != _FAILED
+                    self._is_sound = await self._ask(module, []) != _FAILED
                 self._is_complete = True
         return self._is_sound
 
-    async def fork(
-        self, orders: Orders, channel: socket.socket, listener: socket.socket, seconds_max: float
-    ) -> int:
+    async def fork(self, orders: Orders, channel: socket.socket, listener: socket.socket) -> int:
         """Have it make a process, and say its number. Raises TemplateLost.
 
         channel: the process's end of it. Both sockets stay the caller's.
         """
         descriptors = [channel.fileno(), *([] if orders.listener is None else [listener.fileno()])]
-        return int(await self._ask(msgspec.json.encode(orders, enc_hook=str), descriptors, seconds_max))
+        return int(await self._ask(msgspec.json.encode(orders, enc_hook=str), descriptors))
 
     async def retire(self) -> None:
         """Let it end once it has answered."""
@@ -164,7 +164,7 @@ class Template:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
-    async def _ask(self, request: bytes, descriptors: Sequence[int], seconds_max: float) -> bytes:
+    async def _ask(self, request: bytes, descriptors: Sequence[int]) -> bytes:
         async with self._turn:
             if self._is_closed:
                 raise TemplateLost(f"the template (process {self.pid}) was let go")
@@ -172,7 +172,9 @@ class Template:
             try:
                 socket.send_fds(self._channel, [request], descriptors)
                 loop = asyncio.get_running_loop()
-                reply = await asyncio.wait_for(loop.sock_recv(self._channel, _REPLY_BYTES_MAX), seconds_max)
+                reply = await asyncio.wait_for(
+                    loop.sock_recv(self._channel, _REPLY_BYTES_MAX), ANSWER_SECONDS_MAX
+                )
             except (OSError, TimeoutError):
                 pass
             finally:

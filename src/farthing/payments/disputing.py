@@ -16,7 +16,7 @@ from farthing.ledger.recipes import charged_back
 from farthing.payments import settling_store
 from farthing.payments.model import BY_HAND, DisputeKind, DisputeState, Purpose, State
 from farthing.payments.money_back import store as rows
-from farthing.payments.settling import announce_paid, receive
+from farthing.payments.settling import apply_credits, receive
 from farthing.payments.store import insert_payments, select_payments_of
 from farthing.payments.topping_up import return_won, take_back
 
@@ -77,9 +77,7 @@ def open_disputes(
     opened = rows.insert_disputes(conn, tenant_id, made, now)
     announce(conn, tenant_id, [_fact("dispute.opened", row, now) for row in opened])
     # What stands to the customer's credit, which no invoice was open for until now, pays what was opened.
-    customers = {row["customer_id"] for row in opened}
-    paid = settling_store.allocate_oldest(conn, tenant_id, customers, "credit", now)
-    announce_paid(conn, tenant_id, paid, now)
+    apply_credits(conn, tenant_id, now, {row["customer_id"] for row in opened})
     transfers += [
         charged_back(
             Chargeback(

@@ -16,8 +16,8 @@ from farthing.ledger.recipes import refund_paid
 from farthing.payments.gateway import Outcome, Result
 from farthing.payments.model import BY_HAND, Purpose, RefundState
 from farthing.payments.money_back import store as rows
-from farthing.payments.settling import announce_paid
-from farthing.payments.settling_store import allocate_oldest, take_back
+from farthing.payments.settling import apply_credits
+from farthing.payments.settling_store import take_back
 from farthing.payments.topping_up import return_refunds, take_from_grants
 
 
@@ -158,6 +158,6 @@ def settle_refunds(
     # What could not be given back stands to the customer's credit again, and pays what was opened for it.
     failed = [row for row in moved if row["state"] == RefundState.FAILED]
     if kept := {row["customer_id"] for row in failed}:
-        announce_paid(conn, tenant_id, allocate_oldest(conn, tenant_id, kept, "credit", now), now)
+        apply_credits(conn, tenant_id, now, kept)
     return_refunds(conn, tenant_id, failed, now, transfers)
     return [row["refund_id"] for row in moved]

@@ -138,9 +138,12 @@ def book(conn: BooksConnection, tenant_id: int, transfers: Sequence[Transfer], n
     post_all(conn, tenant_id, transfers, now)
 
 
-def apply_credits(conn: BooksConnection, tenant_id: int, now: datetime) -> int:
-    """Let what stands to anybody's credit pay what it owes; answers with how many invoices got something."""
-    touched = rows.allocate_oldest(conn, tenant_id, None, "credit", now)
+def apply_credits(
+    conn: BooksConnection, tenant_id: int, now: datetime, customer_ids: Collection[int] | None = None
+) -> int:
+    """Let what stands to anybody's credit, or to that of these, pay what they owe; answers with how many invoices got
+    something."""
+    touched = rows.allocate_oldest(conn, tenant_id, customer_ids, "credit", now)
     announce_paid(conn, tenant_id, touched, now)
     return len(set(touched))
 
